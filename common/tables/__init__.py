@@ -1,0 +1,1 @@
+"""One file per table: its columns, its indexes, its statements."""

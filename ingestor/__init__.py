@@ -1,0 +1,1 @@
+"""Holds the exchange's sockets and publishes what they say."""

@@ -1,0 +1,1 @@
+"""The exchange's rules, without sockets, threads or clocks."""

@@ -1,0 +1,1 @@
+"""Moves balances from the queue into Postgres."""
