@@ -1,1 +1,31 @@
 """One file per table: its columns, its indexes, its statements."""
+
+from common.tables import (
+    account_balances,
+    account_margin_balances,
+    api_keys,
+    balance_audits,
+    connections,
+    gaps,
+    ingestors,
+    instruments,
+    queues,
+    subscriptions,
+    topics,
+)
+from common.tables.schema import metadata
+
+__all__ = [
+    "account_balances",
+    "account_margin_balances",
+    "api_keys",
+    "balance_audits",
+    "connections",
+    "gaps",
+    "ingestors",
+    "instruments",
+    "metadata",
+    "queues",
+    "subscriptions",
+    "topics",
+]

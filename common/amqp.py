@@ -1,0 +1,49 @@
+"""How a process reaches RabbitMQ."""
+
+import random
+import ssl
+
+import pika
+from pika.exceptions import AMQPError
+
+from common import settings
+from common.errors import Unavailable, reported_as
+
+HEARTBEAT_S = 15
+BLOCKED_FOR_S = 30
+_TCP = {"TCP_USER_TIMEOUT": 10000, "TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+AWAY = (AMQPError, OSError)
+
+
+def parameters(rabbitmq: settings.RabbitMQ, connection_name: str) -> list[pika.ConnectionParameters]:
+    """One set per host, in a fresh random order: a cluster's nodes share the load, and a dead one is passed over."""
+    hosts = random.sample(rabbitmq.hosts, k=len(rabbitmq.hosts))
+    return [
+        pika.ConnectionParameters(
+            host=host,
+            port=port,
+            virtual_host=rabbitmq.vhost,
+            credentials=pika.PlainCredentials(rabbitmq.user, rabbitmq.password, erase_on_connect=False),
+            ssl_options=_tls(rabbitmq, host),
+            heartbeat=HEARTBEAT_S,
+            blocked_connection_timeout=BLOCKED_FOR_S,
+            socket_timeout=3,
+            stack_timeout=5,
+            connection_attempts=1,
+            tcp_options=_TCP,
+            client_properties={"connection_name": connection_name},
+        )
+        for host, port in hosts
+    ]
+
+
+def connect(rabbitmq: settings.RabbitMQ, connection_name: str) -> pika.BlockingConnection:
+    """A connection for work at a low rate; raises Unavailable."""
+    with reported_as(Unavailable, *AWAY):
+        return pika.BlockingConnection(parameters(rabbitmq, connection_name))
+
+
+def _tls(rabbitmq: settings.RabbitMQ, host: str) -> pika.SSLOptions | None:
+    if not rabbitmq.tls:
+        return None
+    return pika.SSLOptions(ssl.create_default_context(cafile=rabbitmq.ca_file or None), host)

@@ -1,0 +1,103 @@
+"""Postgres, with every wait bounded."""
+
+import select
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+import psycopg2.extensions
+import sqlalchemy
+from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, connection
+from sqlalchemy.engine import URL, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from common import settings
+from common.errors import Unavailable
+
+ANSWER_WITHIN_S = 6.0  # above the server's own statement_timeout: reached only when the server is frozen
+_SESSION = "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
+_AWAY = ("08", "57P0", "53", "40001", "40P01", "25006", "55P03", "57014")  # SQLSTATE classes that time heals
+
+
+def url(postgres: settings.Postgres) -> URL:
+    return URL.create(
+        "postgresql+psycopg2",
+        username=postgres.user,
+        password=postgres.password,
+        host=postgres.host,
+        port=postgres.port,
+        database=postgres.database,
+    )
+
+
+def engine(
+    postgres: settings.Postgres,
+    application_name: str,
+    pool_size: int = 2,
+    max_overflow: int = 2,
+    answer_within_s: float = ANSWER_WITHIN_S,
+) -> Engine:
+    """An engine whose statements end within seconds, whatever the server does, and whose errors hide the rows."""
+    psycopg2.extensions.set_wait_callback(_wait_within(answer_within_s))
+    tls = {"sslmode": postgres.sslmode} | ({"sslrootcert": postgres.sslrootcert} if postgres.sslrootcert else {})
+    return sqlalchemy.create_engine(
+        url(postgres),
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pool_timeout=3,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        hide_parameters=True,
+        connect_args={
+            "application_name": application_name,
+            "connect_timeout": 3,
+            "tcp_user_timeout": 10000,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "options": _SESSION,
+            **tls,
+        },
+    )
+
+
+@contextmanager
+def available() -> Iterator[None]:
+    """Raise Unavailable for what time heals; leave our own mistakes as they are."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise Unavailable("every database connection is in use") from error
+    except DBAPIError as error:
+        if _heals(error):
+            raise Unavailable(_words(error)) from error
+        raise
+
+
+def _heals(error: DBAPIError) -> bool:
+    state = getattr(error.orig, "pgcode", None)
+    if state is None:
+        return (
+            isinstance(error.orig, psycopg2.OperationalError | psycopg2.InterfaceError) or error.connection_invalidated
+        )
+    return str(state).startswith(_AWAY)
+
+
+def _words(error: DBAPIError) -> str:
+    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+
+
+def _wait_within(limit_s: float):  # type: ignore[no-untyped-def]
+    """psycopg2 waits here for the server: a frozen one raises instead of hanging for ever."""
+
+    def wait(conn: connection) -> None:
+        ends_at = time.monotonic() + limit_s
+        while (state := conn.poll()) != POLL_OK:
+            poller = select.poll()
+            poller.register(conn.fileno(), {POLL_READ: select.POLLIN, POLL_WRITE: select.POLLOUT}[state])
+            if not poller.poll(max(0.0, ends_at - time.monotonic()) * 1000):
+                raise psycopg2.OperationalError(f"the database did not answer within {limit_s:g} s")
+
+    return wait

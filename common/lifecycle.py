@@ -1,0 +1,89 @@
+"""When the threads of a process start, and when they stop."""
+
+import faulthandler
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterable
+from queue import SimpleQueue
+from typing import Protocol
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+
+class Worker(Protocol):
+    """One thread: `run` returns soon after `stop` is set; an exception ends the process."""
+
+    @property
+    def name(self) -> str: ...
+
+    def run(self, stop: threading.Event) -> None: ...
+
+
+class Crew:
+    """The threads of a process: some run for all its life, some come and go."""
+
+    def __init__(self) -> None:
+        self._ends: SimpleQueue[str | None] = SimpleQueue()  # a worker's name that died, or None to stop in order
+
+    def start(self, worker: Worker) -> "Running":
+        running = Running(worker, self._ends)
+        running.start()
+        return running
+
+    def stop(self) -> None:
+        self._ends.put(None)
+
+    def run_until_stopped(self, workers: Iterable[Worker], grace_s: float) -> int:
+        """Start downstream first, wait for a signal or a death, stop in reverse; the answer is the exit status."""
+        faulthandler.register(signal.SIGUSR1)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._ends.put(None))
+        running = [self.start(worker) for worker in workers]
+        died = self._ends.get()
+        log.info("stopping", because="a worker died" if died else "a signal", worker=died)
+        in_time = _stopped_in_time(reversed(running), grace_s)
+        if not in_time:
+            log.critical("leaving with work undone", grace_s=grace_s)
+            os._exit(1)
+        log.info("stopped")
+        return 1 if died else 0
+
+
+class Running:
+    """One worker in its thread."""
+
+    def __init__(self, worker: Worker, ends: "SimpleQueue[str | None]") -> None:
+        self._worker = worker
+        self._ends = ends
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=worker.name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def ended(self, within_s: float) -> bool:
+        self._thread.join(max(0.0, within_s))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._worker.run(self._stop)
+        except BaseException:
+            log.critical("worker died", worker=self._worker.name, exc_info=True)
+            self._ends.put(self._worker.name)
+
+
+def _stopped_in_time(running: Iterable[Running], grace_s: float) -> bool:
+    ends_at = time.monotonic() + grace_s
+    outcomes = []
+    for each in running:
+        each.stop()
+        outcomes.append(each.ended(within_s=ends_at - time.monotonic()))
+    return all(outcomes)

@@ -1,0 +1,67 @@
+"""One JSON object a line on stdout, or readable text on a terminal."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+_FIRST = ("timestamp", "level", "logger", "event", "process", "trace_id")
+
+
+def configure(process: str, level: str = "INFO", json: bool | None = None) -> None:
+    """Send our lines and the libraries' through one form, which always names the process and the trace id."""
+    as_json = not sys.stdout.isatty() if json is None else json
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.ExtraAdder(),
+        _stamped(process),
+    ]
+    ends: list[Processor] = (
+        [structlog.processors.format_exc_info, _ordered, structlog.processors.JSONRenderer(default=str)]
+        if as_json
+        else [structlog.dev.ConsoleRenderer()]
+    )
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.PositionalArgumentsFormatter(), *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ends],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    for chatty in ("pika", "urllib3", "pybit", "websocket", "alembic.runtime.plugins"):
+        logging.getLogger(chatty).setLevel("CRITICAL" if chatty in ("pika", "pybit") else "WARNING")
+
+
+@contextmanager
+def traced(trace_id: str | None) -> Iterator[None]:
+    """Every line of this stretch of work carries the trace id."""
+    with structlog.contextvars.bound_contextvars(trace_id=trace_id):
+        yield
+
+
+def _stamped(process: str) -> Processor:
+    def stamp(_logger: Any, _method: str, event: EventDict) -> EventDict:
+        event.setdefault("process", process)
+        event.setdefault("trace_id", None)
+        return event
+
+    return stamp
+
+
+def _ordered(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    first = {name: event.pop(name) for name in _FIRST if name in event}
+    return first | dict(event)

@@ -1,0 +1,39 @@
+"""The account's totals as each message told them; rows are only ever added."""
+
+from sqlalchemy import BigInteger, Column, Identity, Index, Integer, PrimaryKeyConstraint, Table, Text, func
+from sqlalchemy.dialects.postgresql import ARRAY, JSON
+
+from common.tables.schema import Moment, amount, metadata
+
+account_margin_balances = Table(
+    "account_margin_balances",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False, comment="rises in order of arrival"),
+    Column("event_timestamp", Moment, nullable=False, comment="creationTime; received_at where Bybit gave none"),
+    Column("event_id", Text, nullable=False),
+    Column("account_no", Integer, nullable=False, comment="place in the message's data"),
+    Column("account_type", Text),
+    amount("total_equity"),
+    amount("total_wallet_balance"),
+    amount("total_margin_balance"),
+    amount("total_available_balance"),
+    amount("total_perp_upl"),
+    amount("total_initial_margin"),
+    amount("total_maintenance_margin"),
+    amount("total_initial_margin_by_mp"),
+    amount("total_maintenance_margin_by_mp"),
+    amount("account_im_rate"),
+    amount("account_mm_rate"),
+    amount("account_im_rate_by_mp"),
+    amount("account_mm_rate_by_mp"),
+    amount("account_ltv"),
+    Column("received_at", Moment, nullable=False),
+    Column("recorded_at", Moment, nullable=False, server_default=func.clock_timestamp()),
+    Column("trace_id", Text),
+    Column("origin", Text, nullable=False),
+    Column("anomalies", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("raw", JSON, nullable=False, comment="the whole message as Bybit wrote it"),
+    PrimaryKeyConstraint("event_timestamp", "event_id", "account_no"),
+    Index("ix_account_margin_balances_latest", "account_type", "event_timestamp", "id"),  # the newest of each type
+    postgresql_partition_by="RANGE (event_timestamp)",
+)

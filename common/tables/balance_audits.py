@@ -1,0 +1,19 @@
+"""When the ledger was last compared with the exchange, and what came of it."""
+
+from sqlalchemy import BigInteger, Column, Identity, Index, Integer, Table, Text, func
+from sqlalchemy.dialects.postgresql import JSONB
+
+from common.tables.schema import Moment, metadata
+
+balance_audits = Table(
+    "balance_audits",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("requested_at", Moment, nullable=False, comment="exchange clock: the version of the snapshot"),
+    Column("recorded_at", Moment, nullable=False, server_default=func.now()),
+    Column("outcome", Text, nullable=False, comment="proven, drift or failed"),
+    Column("coins", Integer, nullable=False),
+    Column("drifts", JSONB, nullable=False),
+    Column("trace_id", Text),
+    Index("ix_balance_audits_recorded", "recorded_at"),  # when was the ledger last proven
+)

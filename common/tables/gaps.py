@@ -1,0 +1,21 @@
+"""When a subscribed topic may have missed something."""
+
+from sqlalchemy import BigInteger, Column, Identity, Index, Table, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from common.tables.schema import Moment, metadata
+
+gaps = Table(
+    "gaps",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("endpoint", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("opened", Moment, nullable=False),
+    Column("closed", Moment),
+    Column("cause", Text, nullable=False),
+    Column("ids", JSONB, nullable=False, server_default=text("'{}'"), comment="last_id before, first_id after"),
+    Column("healed", Text, comment="yes, in part or no, once it is closed"),
+    Index("uq_gaps_window", "endpoint", "topic", "opened", unique=True),  # written again after a lost commit
+    Index("ix_gaps_opened", "opened"),  # the newest ones, and what is old enough to prune
+)

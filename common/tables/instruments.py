@@ -1,0 +1,68 @@
+"""The symbols that Bybit lists, as of the last look."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from sqlalchemy import Column, Connection, Index, Table, Text, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from common.tables.schema import Moment, metadata
+
+instruments = Table(
+    "instruments",
+    metadata,
+    Column("category", Text, primary_key=True),
+    Column("symbol", Text, primary_key=True),
+    Column("base_coin", Text, nullable=False),
+    Column("quote_coin", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("observed_at", Moment, nullable=False, server_default=func.now()),
+    Index("ix_instruments_base_coin", "category", "base_coin"),  # option trades go by base coin
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    category: str
+    symbol: str
+    base_coin: str
+    quote_coin: str
+    status: str
+
+
+def replace(connection: Connection, category: str, listed: Sequence[Instrument]) -> bool:
+    """Make this the category's list and tell whether it differs from the last; an empty one changes nothing."""
+    if not listed:
+        return False
+    before = symbols(connection, category)
+    statement = insert(instruments)
+    names = ("base_coin", "quote_coin", "status")
+    changed = {name: statement.excluded[name] for name in names} | {"observed_at": func.now()}
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["category", "symbol"], set_=changed),
+        [asdict(instrument) for instrument in listed],
+    )
+    now = {instrument.symbol for instrument in listed}
+    gone = before - now
+    if gone:
+        connection.execute(
+            delete(instruments).where(instruments.c.category == category, instruments.c.symbol.in_(gone))
+        )
+    return before != now
+
+
+def symbols(connection: Connection, category: str) -> set[str]:
+    return set(connection.execute(select(instruments.c.symbol).where(instruments.c.category == category)).scalars())
+
+
+def base_coins(connection: Connection, category: str) -> set[str]:
+    found = select(instruments.c.base_coin).where(instruments.c.category == category).distinct()
+    return set(connection.execute(found).scalars())
+
+
+def newest(connection: Connection, category: str) -> datetime | None:
+    """When the category was last looked up, None for never."""
+    found = select(func.max(instruments.c.observed_at)).where(instruments.c.category == category)
+    looked_up: datetime | None = connection.execute(found).scalar_one()
+    return looked_up
