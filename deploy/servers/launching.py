@@ -1,0 +1,90 @@
+"""What every private server needs at its launch: a clean environment, an unprivileged user, a short leash."""
+
+import ctypes
+import os
+import pwd
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_FOUND_BY = ("SUPERVISOR_SERVER_URL", "SUPERVISOR_PROCESS_NAME")  # how `make stop` finds a lost child of supervisord
+
+
+class LaunchError(Exception):
+    """The server cannot be started, and the text says what a person has to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The user that a server runs as."""
+
+    uid: int
+    gid: int
+
+
+def required(env: Mapping[str, str], name: str) -> str:
+    if not env.get(name):
+        raise LaunchError(f"{name} is not set")
+    return env[name]
+
+
+def port(env: Mapping[str, str], name: str) -> int:
+    text = required(env, name)
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
+        raise LaunchError(f"{name}={text!r} is not a port: allowed are 1 to 65535")
+    return int(text)
+
+
+def program(name: str, *folders: str) -> Path:
+    found = shutil.which(name, path=os.pathsep.join(folders)) or shutil.which(name)
+    if found is None:
+        raise LaunchError(f"{name} is not installed")
+    return Path(found)
+
+
+def account_for(folder: Path, user: str) -> Account:
+    """Who owns the folder's data: we ourselves, unless we are root and the server must not be."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.geteuid() != 0:
+        return Account(os.geteuid(), os.getegid())
+    owner = folder.stat()
+    if owner.st_uid == 0:
+        entry = _passwd(user)
+        os.chown(folder, entry.pw_uid, entry.pw_gid)
+        return Account(entry.pw_uid, entry.pw_gid)
+    return Account(owner.st_uid, owner.st_gid)
+
+
+def step_down(account: Account) -> None:
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(account.gid)
+        os.setuid(account.uid)
+
+
+def clean_environment(env: Mapping[str, str], **more: str) -> dict[str, str]:
+    """Only what is named here reaches a server: its own variables of the same names, and our secrets, do not."""
+    kept = {name: env[name] for name in ("PATH", *_FOUND_BY) if name in env}
+    return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"} | kept | more
+
+
+def become(command: Iterable[str | Path], env: Mapping[str, str], *, leash: int) -> None:
+    """Turn this process into the command, which gets the signal `leash` when the one who started us dies."""
+    arguments = [str(part) for part in command]
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, leash, 0, 0, 0)
+    os.execve(arguments[0], arguments, env)
+
+
+def refuse(error: LaunchError) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return 1
+
+
+def _passwd(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise LaunchError(f"the user {user!r} does not exist, and this server refuses to run as root") from None

@@ -1,0 +1,85 @@
+"""The servers and the fresh corners of them that tests ask for by name.
+
+`postgres`, `rabbitmq`  one private server each for the whole session, started when first asked for
+`database`              a migrated database of this test's own
+`broker`                a RabbitMQ vhost of this test's own
+`own_postgres`, `own_rabbitmq`  a server that this test may stop, pause or kill
+"""
+
+import os
+from collections.abc import Iterator
+from typing import TypeVar
+
+import pytest
+
+from tests import servers
+from tests.servers import Broker, Database, Postgres, RabbitMQ, Server
+
+S = TypeVar("S", bound=Server)
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    need("postgres")
+    server = Postgres(tmp_path_factory.mktemp("postgres"))
+    yield from served(server)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    need("rabbitmq")
+    server = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
+    server.begin()
+    if any("postgres" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("postgres")  # starts while RabbitMQ does
+    yield from served(server)
+
+
+@pytest.fixture
+def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    need("postgres")
+    yield from served(Postgres(tmp_path_factory.mktemp("own_postgres")))
+
+
+@pytest.fixture
+def own_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    need("rabbitmq")
+    yield from served(RabbitMQ(tmp_path_factory.mktemp("own_rabbitmq")))
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: Postgres) -> Database:
+    """The template that fresh databases are copied from: connect to `database`, never to this one."""
+    template = postgres.on("migrated")
+    postgres.on().execute("CREATE DATABASE migrated")
+    servers.migrate(template)
+    return template
+
+
+@pytest.fixture
+def database(postgres: Postgres, migrated: Database) -> Iterator[Database]:
+    with servers.fresh_database(postgres, migrated) as mine:
+        yield mine
+
+
+@pytest.fixture
+def broker(rabbitmq: RabbitMQ) -> Iterator[Broker]:
+    with servers.fresh_vhost(rabbitmq) as mine:
+        yield mine
+
+
+def need(name: str) -> None:
+    """A missing server skips on a laptop and fails where CI=true promises that it is there."""
+    if servers.installed(name):
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{name} is not installed, and CI=true promises that it is")
+    pytest.skip(f"{name} is not installed (make test installs it)")
+
+
+def served(server: S) -> Iterator[S]:
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
