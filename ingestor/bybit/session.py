@@ -1,0 +1,255 @@
+"""The conversation with one of Bybit's sockets, over all of its connections.
+
+    session.want(channels, now)       what this socket is for
+    session.opened(now, exchange_ms)  [Send(subscribe …)], or [Send(auth …)] on the private socket
+    session.received(frame, now)      [Deliver(topic, frame, …)]
+    session.passed(now)               [Send(ping)] when one is due
+    session.lost(reason, now)         [Entered(backoff), Interrupted(topic …)]
+    session.due_at()                  call passed() by then
+
+Every call answers with what to do, in order.
+"""
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from common.channels import Channel
+from common.errors import BadMessage
+from common.retrying import Backoff
+from common.settings import Credentials
+from ingestor.bybit import auth, messages
+from ingestor.bybit.actions import Action, Clock, Close, Connect, Deliver, Entered, Send, SetAside
+from ingestor.bybit.messages import Data, Pong, Reply
+from ingestor.bybit.state import TRANSITIONS, Happening, State
+from ingestor.bybit.topics import Deaf, Topics
+
+NEVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    ping_after_s: float = 10.0  # without any frame
+    ping_every_s: float = 20.0  # at the latest; Bybit asks for this (websocket/connect)
+    pong_within_s: float = 5.0
+    authenticated_within_s: float = 5.0
+    first_wait_s: float = 0.5
+    longest_wait_s: float = 20.0
+    breaker_after: int = 5  # failures in a row, then one probe every longest_wait_s
+    parked_for_s: float = 300.0
+    unused_for_s: float = 30.0
+    review_every_s: float = 1.0
+
+
+class Session:
+    """One socket's state machine."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        timing: Timing,
+        now: float,
+        credentials: Credentials | None = None,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.endpoint = endpoint
+        self.state = State.IDLE
+        self.reason = "nothing is subscribed"
+        self.topics = Topics()
+        self.heartbeat_at: float | None = None
+        self._timing = timing
+        self._credentials = credentials
+        self._draw = draw
+        self._backoff = Backoff(timing.first_wait_s, timing.longest_wait_s)
+        self._pinged_at: float | None = None
+        self._review_at: float = now
+        self._reset(now)
+        self._wait_until = NEVER
+        self._unused_since: float | None = None
+
+    @property
+    def failures(self) -> int:
+        return self._backoff.failures
+
+    # -- what is wanted -------------------------------------------------------------------------------------
+
+    def want(self, channels: Iterable[Channel], now: float) -> list[Action]:
+        self.topics.want(channels, now)
+        if self.topics.nothing_wanted:
+            self._unused_since = self._unused_since or now
+        else:
+            self._unused_since = None
+        if self.state is State.IDLE and not self.topics.nothing_wanted:
+            return self._connect(Happening.WANTED)
+        return self._converge(now)
+
+    def renew(self, credentials: Credentials | None) -> list[Action]:
+        """Other credentials: try them at once if the old ones were refused."""
+        self._credentials = credentials
+        return self._connect(Happening.RENEWED) if self.state in (State.PARKED, State.BACKOFF) else []
+
+    def retry_rejected(self, now: float) -> list[Action]:
+        self.topics.retry_rejected(now)
+        return self._converge(now)
+
+    # -- the connection -------------------------------------------------------------------------------------
+
+    def opened(self, now: float, exchange_ms: int) -> list[Action]:
+        self._reset(now)
+        if self.endpoint != "private":
+            return [*self._enter(Happening.OPENED, "connected"), *self._converge(now)]
+        if self._credentials is None:
+            return self.lost("no credentials", now)
+        expires = exchange_ms + auth.AHEAD_MS
+        signed = auth.signature(self._credentials.secret, expires)
+        self._wait_until = now + self._timing.authenticated_within_s
+        challenge = Send(messages.authenticate(self._credentials.key, expires, signed))
+        return [*self._enter(Happening.CHALLENGED, "connected"), challenge]
+
+    def lost(self, reason: str, now: float, wait_s: float = 0.0) -> list[Action]:
+        """The socket could not be opened or is gone; `wait_s` is what the exchange asked for, if it did."""
+        if self.state in (State.IDLE, State.BACKOFF, State.PARKED):
+            return []
+        since = self._heard_at
+        self._wait_until = now + max(wait_s, self._next_wait_s())
+        interrupted = self.topics.lost(reason, since, now)
+        return [*self._enter(Happening.LOST, reason), *interrupted]
+
+    # -- frames ---------------------------------------------------------------------------------------------
+
+    def received(self, frame: bytes, now: float) -> list[Action]:
+        self._heard_at = now
+        try:
+            message = messages.read(frame)
+        except BadMessage as error:
+            return [SetAside(frame, str(error))]
+        if type(message) is Data:
+            return self._pushed(message, frame, now)
+        if type(message) is Pong:
+            return self._ponged(message, now)
+        return self._answered(message, now) if type(message) is Reply else []
+
+    def _pushed(self, data: Data, frame: bytes, now: float) -> list[Action]:
+        topic = self.topics.by_name.get(data.topic)
+        if topic is None:
+            return [] if self.topics.known_as_left(data.topic) else [SetAside(frame, "a topic that nobody asked for")]
+        if not topic.wanted:
+            return []
+        deliver = Deliver(data.topic, frame, data.time_ms)
+        if topic.plain:
+            topic.rhythm.heard(now)
+            return [deliver]
+        self._alive()
+        told = self.topics.pushed(topic, data, now)
+        return [*told, deliver, *(self._converge(now) if topic.renew else [])]
+
+    def _ponged(self, pong: Pong, now: float) -> list[Action]:
+        rtt_s = now - (self._pinged_at or now)
+        self._pong_due_at = NEVER
+        self.heartbeat_at = now
+        return [Clock(pong.exchange_ms, rtt_s)]
+
+    def _answered(self, reply: Reply, now: float) -> list[Action]:
+        if self.state is State.AUTHENTICATING:
+            return self._authenticated(reply, now) if reply.op == "auth" else []
+        if reply.success:
+            self._alive()
+        return [*self.topics.answered(reply, now), *self._converge(now)]
+
+    def _authenticated(self, reply: Reply, now: float) -> list[Action]:
+        if reply.success:
+            self._wait_until = NEVER
+            return [*self._enter(Happening.AUTHENTICATED, "authenticated"), *self._converge(now)]
+        kind = auth.refusal(reply.words, reply.code)
+        reason = f"authentication refused ({kind}): {reply.words}"
+        passing = kind in auth.PASSING or (kind is auth.Refusal.UNKNOWN and self.failures == 0)
+        if passing:
+            return [Close(reason), *self.lost(reason, now)]
+        interrupted = self.topics.lost(reason, self._heard_at, now)
+        self._backoff.failures += 1
+        self._wait_until = now + self._timing.parked_for_s
+        return [Close(reason), *self._enter(Happening.REFUSED, reason), *interrupted]
+
+    # -- time -----------------------------------------------------------------------------------------------
+
+    def due_at(self) -> float:
+        if self.state is State.LIVE:
+            return min(self._ping_due_at(), self._pong_due_at, self.topics.due_at(), self._review_at)
+        return self._wait_until
+
+    def passed(self, now: float) -> list[Action]:
+        if self.state in (State.BACKOFF, State.PARKED):
+            return self._waited(now)
+        if self.state is State.AUTHENTICATING and now >= self._wait_until:
+            return self._leave("no answer to auth", now)
+        if self.state is not State.LIVE:
+            return []
+        if now >= self._pong_due_at:
+            return self._leave("no pong", now)
+        if self._unused(now):
+            return [Close("nothing is subscribed"), *self._enter(Happening.UNWANTED, "nothing is subscribed")]
+        return [*self._ping(now), *self._review(now)]
+
+    def _waited(self, now: float) -> list[Action]:
+        if self.topics.nothing_wanted:
+            return self._enter(Happening.UNWANTED, "nothing is subscribed")
+        return self._connect(Happening.DUE) if now >= self._wait_until else []
+
+    def _ping(self, now: float) -> list[Action]:
+        if now < self._ping_due_at():
+            return []
+        self._pinged_at = now
+        self._pong_due_at = min(self._pong_due_at, now + self._timing.pong_within_s)
+        return [Send(messages.PING)]
+
+    def _ping_due_at(self) -> float:
+        silent = max(self._heard_at, self._pinged_at or 0.0) + self._timing.ping_after_s
+        return min(silent, (self._pinged_at or self._opened_at) + self._timing.ping_every_s)
+
+    def _review(self, now: float) -> list[Action]:
+        if now < min(self._review_at, self.topics.due_at()):
+            return []
+        self._review_at = now + self._timing.review_every_s
+        try:
+            return [*self.topics.overdue(now), *self.topics.late(now), *self._converge(now)]
+        except Deaf as deaf:
+            return self._leave(str(deaf), now)
+
+    def _unused(self, now: float) -> bool:
+        return (
+            self._unused_since is not None
+            and self.topics.nothing_wanted
+            and now >= self._unused_since + self._timing.unused_for_s
+        )
+
+    # -- helpers --------------------------------------------------------------------------------------------
+
+    def _converge(self, now: float) -> list[Action]:
+        return self.topics.converge(now) if self.state is State.LIVE else []
+
+    def _leave(self, reason: str, now: float) -> list[Action]:
+        return [Close(reason), *self.lost(reason, now)]
+
+    def _connect(self, because: Happening) -> list[Action]:
+        self._wait_until = NEVER
+        return [*self._enter(because, str(because)), Connect()]
+
+    def _enter(self, happening: Happening, reason: str) -> list[Action]:
+        self.state = TRANSITIONS[self.state, happening]
+        self.reason = reason
+        return [Entered(self.state, reason)]
+
+    def _alive(self) -> None:
+        """The first ack or data, and not connecting alone, proves that the exchange is back."""
+        self._backoff.reset()
+
+    def _next_wait_s(self) -> float:
+        wait_s = self._backoff.next_s(self._draw)
+        return self._timing.longest_wait_s if self.failures > self._timing.breaker_after else wait_s
+
+    def _reset(self, now: float) -> None:
+        self._opened_at = now
+        self._heard_at = now
+        self._pinged_at = None
+        self._pong_due_at = NEVER
+        self._review_at = now + self._timing.review_every_s
