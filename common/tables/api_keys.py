@@ -1,6 +1,6 @@
 """The keys that services identify themselves with, stored as SHA-256."""
 
-from sqlalchemy import Column, Index, LargeBinary, Table, Text, Uuid, func
+from sqlalchemy import Column, Connection, Index, LargeBinary, Table, Text, Uuid, func, or_, select
 
 from common.tables.schema import Moment, metadata
 
@@ -17,3 +17,12 @@ api_keys = Table(
     Index("uq_api_keys_digest", "digest", unique=True),  # whose key is this
     Index("ix_api_keys_service", "service"),
 )
+
+_valid = (api_keys.c.revoked_at.is_(None), or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now()))
+
+
+def service_of(connection: Connection, digest: bytes) -> str | None:
+    """The service whose key this is, as long as the key is valid."""
+    found = select(api_keys.c.service).where(api_keys.c.digest == digest, *_valid)
+    service: str | None = connection.execute(found).scalar_one_or_none()
+    return service

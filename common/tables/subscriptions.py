@@ -121,6 +121,11 @@ def active(connection: Connection, channel: Channel, service: str) -> Row[Any] |
     return connection.execute(held).one_or_none()
 
 
+def held_by(connection: Connection, service: str) -> list[uuid.UUID]:
+    held = select(subscriptions.c.id).where(subscriptions.c.is_active, subscriptions.c.requesting_service == service)
+    return list(connection.execute(held).scalars())
+
+
 def cancel(connection: Connection, ids: Sequence[uuid.UUID], trace_id: str | None) -> list[Row[Any]]:
     """End these; the answer holds those that were active until now."""
     if not ids:

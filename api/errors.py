@@ -1,0 +1,96 @@
+"""How a refusal looks to a caller."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+
+import orjson
+import structlog
+from flask import Flask, Response
+from structlog.contextvars import get_contextvars
+from werkzeug.exceptions import HTTPException
+
+from common.channels import BadChannel, Fault
+from common.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+MIME_TYPE = "application/problem+json"
+RETRY_AFTER_S = 2
+_CODES = {404: "no_such_path", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
+
+
+class Refusal(Exception):
+    """A request that is answered with a problem; `code` is stable, `detail` is for people."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        faults: Sequence[Fault] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.faults = faults
+        self.headers = headers or {}
+
+
+def unprocessable(faults: Sequence[Fault]) -> Refusal:
+    """All fields at fault at once; the code is theirs when they share one."""
+    codes = {fault.code for fault in faults}
+    detail = "; ".join(f"{fault.field}: {fault.message}" for fault in faults)
+    return Refusal(422, codes.pop() if len(codes) == 1 else "several_faults", detail, faults)
+
+
+def no_such(what: str) -> Refusal:
+    return Refusal(404, f"no_such_{what}", f"there is no such {what}")
+
+
+def register(app: Flask) -> None:
+    """Every refusal, ours or the framework's, leaves as application/problem+json."""
+    app.register_error_handler(Refusal, problem)
+    app.register_error_handler(BadChannel, lambda error: problem(unprocessable(error.faults)))
+    app.register_error_handler(Unavailable, _unavailable)
+    app.register_error_handler(HTTPException, _from_framework)
+    app.register_error_handler(Exception, _our_mistake)
+
+
+def problem(refusal: Refusal) -> Response:
+    shown = {
+        "type": f"urn:ws-gateway:problem:{refusal.code}",
+        "title": HTTPStatus(refusal.status).phrase,
+        "status": refusal.status,
+        "code": refusal.code,
+        "detail": refusal.detail,
+        "trace_id": get_contextvars().get("trace_id"),
+    }
+    if refusal.faults:
+        shown["errors"] = _listed(refusal.faults)
+    response = Response(orjson.dumps(shown), refusal.status, mimetype=MIME_TYPE)
+    response.headers.update(refusal.headers)
+    return response
+
+
+def _listed(faults: Iterable[Fault]) -> list[dict[str, str]]:
+    return [{"field": fault.field, "code": fault.code, "message": fault.message} for fault in faults]
+
+
+def _unavailable(error: Unavailable) -> Response:
+    log.warning("neighbour is away", error=str(error))
+    detail = "the database does not answer; nothing was changed that you have not been told of"
+    return problem(Refusal(503, "unavailable", detail, headers={"Retry-After": str(RETRY_AFTER_S)}))
+
+
+def _from_framework(error: HTTPException) -> Response:
+    status = error.code or 500
+    code = _CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
+    kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "Location")}
+    return problem(Refusal(status, code, error.description or HTTPStatus(status).phrase, headers=kept))
+
+
+def _our_mistake(_error: Exception) -> Response:
+    log.exception("request failed")
+    return problem(Refusal(500, "internal_error", "a mistake of ours; the log tells more under this trace_id"))

@@ -1,0 +1,69 @@
+"""What a service wants, written down before anybody acts on it."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row
+
+from api.errors import no_such, unprocessable
+from api.keys import acting_for, owned
+from api.poking import Poker
+from api.schemas import Asked
+from api.store import Store
+from common.control import Poke
+from common.tables import standings, subscriptions
+
+
+class Intents:
+    """Commits first, then pokes: a wish that is answered for is never lost."""
+
+    def __init__(self, store: Store, poker: Poker) -> None:
+        self._store = store
+        self._poker = poker
+
+    def ask(self, asked: Asked, trace_id: str) -> tuple[Row[Any], bool]:
+        """The wish as it stands, and whether it is new."""
+        if asked.faults or asked.channel is None:
+            raise unprocessable(asked.faults)
+        acting_for(asked.service)
+        with self._store.writing() as connection:
+            row, is_new = subscriptions.ask(
+                connection, asked.channel, asked.service, _lease(asked.ttl_seconds), trace_id
+            )
+        if is_new:
+            self._poker.poke(Poke(row.generation, trace_id))
+        return self.one(row.id), is_new
+
+    def one(self, subscription: uuid.UUID) -> Row[Any]:
+        with self._store.reading() as connection:
+            found = standings.one(connection, subscription)
+        if found is None:
+            raise no_such("subscription")
+        owned(found.requesting_service, "subscription")
+        return found
+
+    def cancel(self, subscription: uuid.UUID, trace_id: str) -> Row[Any]:
+        """Ended already is as good as ended now."""
+        if self.one(subscription).is_active:
+            self._end([subscription], trace_id)
+        return self.one(subscription)
+
+    def cancel_all(self, service: str, trace_id: str) -> list[Row[Any]]:
+        acting_for(service)
+        with self._store.reading() as connection:
+            held = subscriptions.held_by(connection, service)
+        ended = self._end(held, trace_id)
+        with self._store.reading() as connection:
+            return standings.of(connection, ended)
+
+    def _end(self, ids: list[uuid.UUID], trace_id: str) -> list[uuid.UUID]:
+        with self._store.writing() as connection:
+            ended = subscriptions.cancel(connection, ids, trace_id)
+        if ended:
+            self._poker.poke(Poke(max(row.generation for row in ended), trace_id))
+        return [row.id for row in ended]
+
+
+def _lease(ttl_seconds: int | None) -> datetime | None:
+    return None if ttl_seconds is None else datetime.now(UTC) + timedelta(seconds=ttl_seconds)

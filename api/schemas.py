@@ -1,0 +1,183 @@
+"""What callers send and what they are sent back."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, StringConstraints
+from pydantic import ValidationError as _ValidationError
+
+from api.validation import faults_of
+from common import topology
+from common.channels import CHANNEL_TYPES, RAW_CATEGORIES, BadChannel, Channel, Fault, Request, resolve
+
+MOST_LIMIT = 1000
+LONGEST_LEASE_S = 30 * 24 * 3600
+
+Text = Annotated[StrictStr, StringConstraints(min_length=1, max_length=255)]
+ServiceName = Annotated[
+    StrictStr,
+    Field(
+        description="who asks; names the queue",
+        examples=["model-service"],
+        json_schema_extra={"pattern": "^[a-z0-9][a-z0-9-]{0,62}$"},
+    ),
+]
+ChannelType = Annotated[Text, Field(json_schema_extra={"enum": list(CHANNEL_TYPES)}, examples=["trades"])]
+Category = Annotated[Text, Field(json_schema_extra={"enum": list(RAW_CATEGORIES)})]
+Status = Literal["pending", "live", "rejected", "cancelled", "expired"]
+Flag = Annotated[bool, BeforeValidator(lambda text: {"true": True, "false": False}.get(text, text))]
+Whole = Annotated[int, BeforeValidator(lambda text: int(text) if str(text).isascii() and str(text).isdigit() else text)]
+
+
+class Strict(BaseModel):
+    """What it does not name is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Page(Strict):
+    limit: Whole = Field(100, ge=1, le=MOST_LIMIT, description="at most this many")
+    offset: Whole = Field(0, ge=0, le=10**9, description="after passing over this many")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a body asks for, as far as it makes sense, and all that does not."""
+
+    channel: Channel | None
+    service: str
+    ttl_seconds: int | None
+    faults: list[Fault]
+
+
+class Topic(Strict):
+    """A topic, named by its parts or as Bybit spells it."""
+
+    channel_type: ChannelType | None = Field(None, description="may be left out when topic is given")
+    category: Category | None = Field(None, description="linear when left out")
+    symbol: Text | None = Field(None, examples=["BTCUSDT"])
+    depth: StrictInt | None = Field(None, ge=1, le=1000, description="of an orderbook; 50 (option: 25) when left out")
+    interval: Annotated[StrictStr, StringConstraints(min_length=1, max_length=3)] | StrictInt | None = Field(
+        None, description="of a kline; 1 when left out", examples=["1", "D"]
+    )
+    topic: Text | None = Field(None, description="instead of the parts", examples=["publicTrade.BTCUSDT"])
+
+
+class Ask(Topic):
+    """A service's wish for one topic."""
+
+    requesting_service: ServiceName
+    ttl_seconds: StrictInt | None = Field(
+        None, ge=1, le=LONGEST_LEASE_S, description="ends by itself unless asked for again in time"
+    )
+
+    @classmethod
+    def read(cls, body: Any) -> Asked:
+        """Everything that is wrong with the body at once, its meaning included."""
+        faults = _form_faults(cls, body)
+        given = body if isinstance(body, dict) else {}
+        known = {name: value for name, value in given.items() if name not in {fault.field for fault in faults}}
+        channel, unclear = _channel(known)
+        faults += service_faults(known.get("requesting_service"))
+        named = {fault.field for fault in faults}
+        faults += [fault for fault in unclear if fault.field not in named]
+        return Asked(channel, known.get("requesting_service", ""), known.get("ttl_seconds"), faults)
+
+
+def service_faults(name: str | None) -> list[Fault]:
+    if name is None:
+        return []
+    if not topology.SERVICE_NAME.fullmatch(name):
+        allowed = "1 to 63 of a-z, 0-9 and -, not starting with -"
+        return [Fault("requesting_service", "bad_service_name", f"{name!r}: allowed is {allowed}")]
+    if name == topology.PERSISTER:
+        return [Fault("requesting_service", "reserved_service_name", f"{name!r} is the gateway's own")]
+    return []
+
+
+def _form_faults(model: type[BaseModel], body: Any) -> list[Fault]:
+    try:
+        model.model_validate(body)
+    except _ValidationError as error:
+        return _one_per_field(faults_of(error))
+    return []
+
+
+def _one_per_field(faults: list[Fault]) -> list[Fault]:
+    """A field that may be of two types is at fault once."""
+    merged: dict[str, Fault] = {}
+    for fault in faults:
+        name = fault.field.split(".")[0]
+        merged.setdefault(name, Fault(name, fault.code, fault.message))
+    return list(merged.values())
+
+
+def _channel(known: dict[str, Any]) -> tuple[Channel | None, list[Fault]]:
+    named = {name: known.get(name) for name in Request.__slots__}
+    if isinstance(named["interval"], int):
+        named["interval"] = str(named["interval"])
+    try:
+        return resolve(Request(**named)), []
+    except BadChannel as error:
+        return None, error.faults
+
+
+class Filters(Page):
+    requesting_service: str | None = Field(None, max_length=63)
+    is_active: Flag | None = None
+    channel_type: str | None = Field(None, max_length=64)
+    symbol: str | None = Field(None, max_length=255)
+    category: str | None = Field(None, max_length=64)
+    status: Status | None = None
+
+
+class Subscription(BaseModel):
+    """A service's wish and what has become of it."""
+
+    id: uuid.UUID
+    channel_type: str
+    category: str
+    symbol: str | None
+    topic: str
+    requesting_service: str
+    is_active: bool
+    status: Status
+    reason: str | None = Field(description="why it is rejected, or what a pending one waits for")
+    routing_key: str
+    queue: str = Field(description="where the service reads its events")
+    expires_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    last_event_at: datetime | None
+
+
+class Subscriptions(BaseModel):
+    items: list[Subscription]
+    total: int
+    limit: int
+    offset: int
+
+
+class Cancelled(BaseModel):
+    items: list[Subscription]
+    total: int
+
+
+class FieldAtFault(BaseModel):
+    field: str
+    code: str
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457; `code` is stable, one for each cause."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    trace_id: str | None
+    errors: list[FieldAtFault] | None = None
