@@ -13,7 +13,7 @@ depends_on = None
 
 
 GENERATIONS = "subscription_generation"
-PARTITIONED = ("account_balances", "account_margin_balances")
+LATEST_BY = {"account_balances": ("coin", "account_type"), "account_margin_balances": ("account_type",)}
 
 
 def months_ahead() -> list[str]:
@@ -30,9 +30,33 @@ def _month(number: int) -> str:
     return f"CREATE TABLE {{table}}_{name} PARTITION OF {{table}} FOR VALUES {bounds}"
 
 
+def keep_latest(ledger: sa.Table) -> None:
+    """Beside a ledger the newest row of each key: `event_timestamp` decides, among equals the arrival."""
+    table, latest, key = ledger.name, f"latest_{ledger.name}", ", ".join(LATEST_BY[ledger.name])
+    columns = [column.name for column in ledger.columns if column.name != "raw"]
+    listed, added = ", ".join(columns), ", ".join(f"excluded.{name}" for name in columns)
+    op.execute(
+        f"CREATE TABLE {latest} (LIKE {table} INCLUDING DEFAULTS INCLUDING COMMENTS,"
+        f" CONSTRAINT pk_{latest} PRIMARY KEY ({key})) WITH (fillfactor = 50)"
+    )
+    op.drop_column(latest, "raw")
+    newest = f"SELECT DISTINCT ON ({key}) {listed} FROM added ORDER BY {key}, event_timestamp DESC, id DESC"  # noqa: S608
+    op.execute(
+        f"CREATE FUNCTION keep_{latest}() RETURNS trigger LANGUAGE plpgsql AS $body$ BEGIN"
+        f" INSERT INTO {latest} AS kept ({listed}) {newest}"
+        f" ON CONFLICT ({key}) DO UPDATE SET ({listed}) = ({added})"
+        f" WHERE (kept.event_timestamp, kept.id) < (excluded.event_timestamp, excluded.id);"
+        f" RETURN NULL; END $body$"
+    )
+    op.execute(
+        f"CREATE TRIGGER keep_latest AFTER INSERT ON {table} REFERENCING NEW TABLE AS added"
+        f" FOR EACH STATEMENT EXECUTE FUNCTION keep_{latest}()"
+    )
+
+
 def upgrade() -> None:
     op.execute(sa.schema.CreateSequence(sa.Sequence(GENERATIONS)))
-    op.create_table(
+    account_balances = op.create_table(
         "account_balances",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False, comment="rises in order of arrival"),
         sa.Column(
@@ -44,8 +68,13 @@ def upgrade() -> None:
         sa.Column("event_id", sa.Text(), nullable=False),
         sa.Column("account_no", sa.Integer(), nullable=False, comment="place in the message's data"),
         sa.Column("coin", sa.Text(), nullable=False),
-        sa.Column("coin_no", sa.Integer(), nullable=False, comment="place in the account's coin list"),
-        sa.Column("account_type", sa.Text(), nullable=True),
+        sa.Column(
+            "coin_no",
+            sa.Integer(),
+            nullable=False,
+            comment="place in the account's coin list; -1: not listed, so zero",
+        ),
+        sa.Column("account_type", sa.Text(), server_default="", nullable=False, comment="empty where Bybit named none"),
         sa.Column("wallet_balance", sa.Numeric(), nullable=True),
         sa.Column("available_balance", sa.Numeric(), nullable=True),
         sa.Column("frozen", sa.Numeric(), nullable=True),
@@ -82,10 +111,9 @@ def upgrade() -> None:
         postgresql_partition_by="RANGE (event_timestamp)",
     )
     op.create_index(
-        "ix_account_balances_coin_latest", "account_balances", ["coin", "event_timestamp", "id"], unique=False
+        "ix_account_balances_coin", "account_balances", ["coin", "account_type", "event_timestamp", "id"], unique=False
     )
-    op.create_index("ix_account_balances_history", "account_balances", ["event_timestamp", "id"], unique=False)
-    op.create_table(
+    account_margin_balances = op.create_table(
         "account_margin_balances",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False, comment="rises in order of arrival"),
         sa.Column(
@@ -96,7 +124,7 @@ def upgrade() -> None:
         ),
         sa.Column("event_id", sa.Text(), nullable=False),
         sa.Column("account_no", sa.Integer(), nullable=False, comment="place in the message's data"),
-        sa.Column("account_type", sa.Text(), nullable=True),
+        sa.Column("account_type", sa.Text(), server_default="", nullable=False, comment="empty where Bybit named none"),
         sa.Column("total_equity", sa.Numeric(), nullable=True),
         sa.Column("total_wallet_balance", sa.Numeric(), nullable=True),
         sa.Column("total_margin_balance", sa.Numeric(), nullable=True),
@@ -125,7 +153,7 @@ def upgrade() -> None:
         postgresql_partition_by="RANGE (event_timestamp)",
     )
     op.create_index(
-        "ix_account_margin_balances_latest",
+        "ix_account_margin_balances_account_type",
         "account_margin_balances",
         ["account_type", "event_timestamp", "id"],
         unique=False,
@@ -146,6 +174,7 @@ def upgrade() -> None:
     op.create_table(
         "balance_audits",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("event_id", sa.Text(), nullable=False, comment="the snapshot that was compared"),
         sa.Column(
             "requested_at",
             sa.DateTime(timezone=True),
@@ -153,13 +182,50 @@ def upgrade() -> None:
             comment="exchange clock: the version of the snapshot",
         ),
         sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.Column("outcome", sa.Text(), nullable=False, comment="proven, drift or failed"),
+        sa.Column("outcome", sa.Text(), nullable=False, comment="proven, unconfirmed, drift or empty"),
         sa.Column("coins", sa.Integer(), nullable=False),
         sa.Column("drifts", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("trace_id", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_balance_audits")),
     )
     op.create_index("ix_balance_audits_recorded", "balance_audits", ["recorded_at"], unique=False)
+    op.create_index("uq_balance_audits_event_id", "balance_audits", ["event_id"], unique=True)
+    op.create_table(
+        "balance_syncs",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "requested_by",
+            sa.Text(),
+            nullable=False,
+            comment="api, or persister for the second look at a difference",
+        ),
+        sa.Column("requested_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("trace_id", sa.Text(), nullable=True),
+        sa.Column(
+            "due_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+            comment="not to be fetched earlier",
+        ),
+        sa.Column(
+            "snapshots",
+            postgresql.ARRAY(sa.Text()),
+            server_default="{}",
+            nullable=False,
+            comment="event ids of what was fetched",
+        ),
+        sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_balance_syncs")),
+    )
+    op.create_index(
+        "ix_balance_syncs_waiting",
+        "balance_syncs",
+        ["due_at"],
+        unique=False,
+        postgresql_where=sa.text("done_at IS NULL"),
+    )
     op.create_table(
         "connections",
         sa.Column("epoch", sa.Text(), nullable=False),
@@ -297,10 +363,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("endpoint", "topic", name=op.f("pk_topics")),
         postgresql_with={"fillfactor": 50},
     )
-    for table in PARTITIONED:
-        op.execute(f"CREATE TABLE {table}_default PARTITION OF {table} DEFAULT")
+    for ledger in (account_balances, account_margin_balances):
+        op.execute(f"CREATE TABLE {ledger.name}_default PARTITION OF {ledger.name} DEFAULT")
         for month in months_ahead():
-            op.execute(month.format(table=table))
+            op.execute(month.format(table=ledger.name))
+        keep_latest(ledger)
 
 
 def downgrade() -> None:
@@ -323,14 +390,19 @@ def downgrade() -> None:
     op.drop_index("ix_gaps_opened", table_name="gaps")
     op.drop_table("gaps")
     op.drop_table("connections")
+    op.drop_index("ix_balance_syncs_waiting", table_name="balance_syncs", postgresql_where=sa.text("done_at IS NULL"))
+    op.drop_table("balance_syncs")
+    op.drop_index("uq_balance_audits_event_id", table_name="balance_audits")
     op.drop_index("ix_balance_audits_recorded", table_name="balance_audits")
     op.drop_table("balance_audits")
     op.drop_index("uq_api_keys_digest", table_name="api_keys")
     op.drop_index("ix_api_keys_service", table_name="api_keys")
     op.drop_table("api_keys")
-    op.drop_index("ix_account_margin_balances_latest", table_name="account_margin_balances")
+    op.drop_index("ix_account_margin_balances_account_type", table_name="account_margin_balances")
     op.drop_table("account_margin_balances")
-    op.drop_index("ix_account_balances_history", table_name="account_balances")
-    op.drop_index("ix_account_balances_coin_latest", table_name="account_balances")
+    op.drop_index("ix_account_balances_coin", table_name="account_balances")
     op.drop_table("account_balances")
+    for table in LATEST_BY:
+        op.drop_table(f"latest_{table}")
+        op.execute(f"DROP FUNCTION keep_latest_{table}()")
     op.execute(sa.schema.DropSequence(sa.Sequence(GENERATIONS)))

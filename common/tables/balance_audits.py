@@ -9,11 +9,13 @@ balance_audits = Table(
     "balance_audits",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("event_id", Text, nullable=False, comment="the snapshot that was compared"),
     Column("requested_at", Moment, nullable=False, comment="exchange clock: the version of the snapshot"),
     Column("recorded_at", Moment, nullable=False, server_default=func.now()),
-    Column("outcome", Text, nullable=False, comment="proven, drift or failed"),
+    Column("outcome", Text, nullable=False, comment="proven, unconfirmed, drift or empty"),
     Column("coins", Integer, nullable=False),
     Column("drifts", JSONB, nullable=False),
     Column("trace_id", Text),
+    Index("uq_balance_audits_event_id", "event_id", unique=True),  # delivered again: compared once
     Index("ix_balance_audits_recorded", "recorded_at"),  # when was the ledger last proven
 )

@@ -1,6 +1,9 @@
 """The one catalogue that every table signs, and the column forms they share."""
 
+from typing import Any
+
 from sqlalchemy import Column, DateTime, MetaData, Numeric
+from sqlalchemy.types import UserDefinedType
 
 metadata = MetaData(
     naming_convention={
@@ -12,6 +15,15 @@ metadata = MetaData(
 )
 
 Moment = DateTime(timezone=True)
+
+
+class WrittenJSON(UserDefinedType[str]):
+    """JSON that comes in as text and is kept as it was written; read it back as `cast(column, Text)`."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_options: Any) -> str:
+        return "JSON"
 
 
 def amount(name: str) -> Column:  # type: ignore[type-arg]
