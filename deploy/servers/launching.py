@@ -78,7 +78,7 @@ def become(command: Iterable[str | Path], env: Mapping[str, str], *, leash: int)
     os.execve(arguments[0], arguments, env)
 
 
-def refuse(error: LaunchError) -> int:
+def refuse(error: Exception) -> int:
     print(f"error: {error}", file=sys.stderr)
     return 1
 

@@ -1,0 +1,119 @@
+"""The first minute with a running gateway: its health, a demo service's subscriptions, its events."""
+
+import contextlib
+import json
+import logging
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import pika
+
+from common import amqp, settings
+from common.errors import Unavailable
+from deploy.run.screen import Failure
+from deploy.run.settings import Settings
+
+SERVICE = "demo"
+QUEUE = f"ws-gateway.trades.{SERVICE}"
+CHANNELS = ("trades", "ticker")
+_SYMBOL = "BTCUSDT"
+_ANSWERS_WITHIN_S = 15.0
+_SHOWN_S = 4.0
+_SHOWN_EVENTS = 8
+_FIRST_EVENT_WITHIN_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The gateway's API as any other service calls it."""
+
+    url: str
+    key: str
+
+    def health(self) -> tuple[int, Mapping[str, Any]]:
+        return self._call("GET", "/health")
+
+    def subscribe(self, channel_type: str) -> str:
+        """Returns the status of the subscription."""
+        wish = {"channel_type": channel_type, "symbol": _SYMBOL, "requesting_service": SERVICE}
+        status, answer = self._call("POST", "/api/v1/subscriptions", wish)
+        if status not in (200, 201):
+            raise Failure(f"subscribing {channel_type} {_SYMBOL} for {SERVICE} was answered {status}: {answer}")
+        return str(answer.get("status", ""))
+
+    def _call(self, method: str, path: str, body: object = None) -> tuple[int, Mapping[str, Any]]:
+        call = urllib.request.Request(
+            self.url + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"X-API-Key": self.key, "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(call, timeout=_ANSWERS_WITHIN_S) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with contextlib.suppress(ValueError):
+                return error.code, json.load(error)
+            return error.code, {}
+
+
+def api(found: Settings) -> Api:
+    host = "127.0.0.1" if found.bind in ("0.0.0.0", "::") else found.bind
+    return Api(f"http://{f'[{host}]' if ':' in host else host}:{found.api_port}", found.api_key)
+
+
+def amqp_url(rabbitmq: settings.RabbitMQ) -> str:
+    host, port = rabbitmq.hosts[0]
+    scheme = "amqps" if rabbitmq.tls else "amqp"
+    secret = f"{quote(rabbitmq.user, '')}:{quote(rabbitmq.password, '')}"
+    return f"{scheme}://{secret}@{f'[{host}]' if ':' in host else host}:{port}/{quote(rabbitmq.vhost, '')}"
+
+
+def unhealthy(health: Mapping[str, Any]) -> str:
+    """Which components are not well, in a few words."""
+    components = health.get("components", {})
+    if not isinstance(components, Mapping):
+        return ""
+    states = {name: part.get("state", "") if isinstance(part, Mapping) else part for name, part in components.items()}
+    return ", ".join(f"{name} {state}" for name, state in states.items() if state not in ("healthy", "ok", "up"))
+
+
+def events(rabbitmq: settings.RabbitMQ, say: Callable[[str], None]) -> Iterator[str]:
+    """Some seconds of what arrives in the demo's queue, taken out of it, one line each."""
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    with contextlib.closing(amqp.connect(rabbitmq, f"ws-gateway {SERVICE}")) as connection:
+        channel = connection.channel()
+        waiting = channel.queue_declare(QUEUE, passive=True).method
+        if waiting.consumer_count:
+            say("  another consumer reads this queue, so its events are not shown here")
+            return
+        if waiting.message_count > _SHOWN_EVENTS:
+            say(f"  ({waiting.message_count} earlier events waited in the demo's queue; they are skipped)")
+            channel.queue_purge(QUEUE)
+        yield from _arriving(channel)
+
+
+def _arriving(channel: pika.adapters.blocking_connection.BlockingChannel) -> Iterator[str]:
+    shown, ends_at = 0, time.monotonic() + _FIRST_EVENT_WITHIN_S
+    for method, _, body in channel.consume(QUEUE, auto_ack=True, inactivity_timeout=0.2):
+        if method is not None:
+            ends_at = min(ends_at, time.monotonic() + _SHOWN_S) if shown == 0 else ends_at
+            shown += 1
+            yield line(body)
+        if shown >= _SHOWN_EVENTS or time.monotonic() > ends_at:
+            break
+    channel.cancel()
+    if not shown:
+        raise Unavailable(f"no event arrived in {QUEUE} within {_FIRST_EVENT_WITHIN_S:.0f} s")
+
+
+def line(body: bytes) -> str:
+    event = json.loads(body)
+    received = str(event.get("receivedtime", ""))[11:23]
+    data = json.dumps(event.get("data"), separators=(",", ":"))
+    return f"  {received}  {event.get('type', ''):<14} {event.get('subject', ''):<22} {data}"[:118]

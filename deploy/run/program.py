@@ -1,0 +1,88 @@
+"""What each supervised program becomes: `python -m deploy.run.program api` reads the settings, then is the api.
+
+Settings are read here, at each start, so that `supervisorctl restart` takes a changed .env.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from common.errors import ConfigError
+from deploy.run import settings
+from deploy.run.settings import Settings
+from deploy.servers import postgres, rabbitmq
+from deploy.servers.launching import LaunchError, refuse
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def start(name: str, values: Mapping[str, str]) -> None:
+    found = Settings.from_env(values)
+    if name == "postgres":
+        postgres.launch(private_postgres(found, ROOT), values)
+    elif name == "rabbitmq":
+        rabbitmq.launch(private_rabbitmq(found, ROOT), values)
+    else:
+        command = [sys.executable, "-m", *module(name)]
+        os.execve(command[0], command, dict(os.environ) | variables(name, found))
+
+
+def module(name: str) -> list[str]:
+    return ["gunicorn", "-c", "deploy/gunicorn.conf.py", "api.wsgi:app"] if name == "api" else [name]
+
+
+def variables(name: str, found: Settings) -> dict[str, str]:
+    """What a process cannot read out of .env by itself."""
+    match name:
+        case "simulator":
+            return {"SIMULATOR_PORT": str(found.simulator_port)}
+        case "ingestor":
+            return {"WS_GATEWAY_METRICS_PORT": str(found.ingestor_metrics_port)} | _exchange(found)
+        case "persister":
+            return {"WS_GATEWAY_METRICS_PORT": str(found.persister_metrics_port)}
+        case _:
+            return {}
+
+
+def private_postgres(found: Settings, root: Path) -> postgres.Postgres:
+    return postgres.Postgres(
+        data=root / ".run" / "postgres",
+        port=found.postgres.port,
+        user=found.postgres.user,
+        password=found.postgres.password,
+        database=found.postgres.database,
+    )
+
+
+def private_rabbitmq(found: Settings, root: Path) -> rabbitmq.RabbitMQ:
+    return rabbitmq.RabbitMQ(
+        data=root / ".run" / "rabbitmq",
+        port=found.rabbitmq_port,
+        management_port=found.management_port,
+        dist_port=found.dist_port,
+        epmd_port=found.epmd_port,
+        user=found.rabbitmq.user,
+        password=found.rabbitmq.password,
+        vhost=found.rabbitmq.vhost,
+    )
+
+
+def _exchange(found: Settings) -> dict[str, str]:
+    if not found.simulated:
+        return {}
+    at = f"127.0.0.1:{found.simulator_port}"
+    return {"BYBIT_WS_URL": f"ws://{at}", "BYBIT_REST_URL": found.bybit.rest_url or f"http://{at}"}
+
+
+def main(name: str) -> int:
+    os.chdir(ROOT)
+    try:
+        start(name, settings.environment(ROOT))
+    except (ConfigError, LaunchError) as error:
+        return refuse(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,128 @@
+"""What `make run` has to know of the settings: every port, what runs privately, and whether all processes agree."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import api.settings
+from common import settings
+from common.settings import Environment, process_environment
+from deploy.run.ports import Port
+
+_HERE = ("127.0.0.1", "localhost")
+_SOURCES = ("common", "ingestor", "persister", "api", "simulator", "alembic", "deploy")
+REAL = ("mainnet", "testnet", "demo")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    bybit: settings.Bybit
+    postgres: settings.Postgres
+    rabbitmq: settings.RabbitMQ
+    management_port: int
+    dist_port: int
+    epmd_port: int
+    simulator_port: int
+    ingestor_metrics_port: int
+    bind: str
+    api_port: int
+    api_key: str = field(repr=False)
+
+    @classmethod
+    def from_env(cls, values: Mapping[str, str]) -> "Settings":
+        """Raises ConfigError naming every variable at fault."""
+        env = Environment(values)
+        found = cls(
+            bybit=settings.bybit(env),
+            postgres=settings.postgres(env),
+            rabbitmq=settings.rabbitmq(env),
+            management_port=env.port("RABBITMQ_MANAGEMENT_PORT", 4473),
+            dist_port=env.port("RABBITMQ_DIST_PORT", 4474),
+            epmd_port=env.port("ERL_EPMD_PORT", 4475),
+            simulator_port=env.port("SIMULATOR_PORT", 4480),
+            ingestor_metrics_port=env.whole("WS_GATEWAY_METRICS_PORT", 4401, 1, 65534),
+            bind=settings.bind(env),
+            api_port=env.port("WS_GATEWAY_PORT", 4400),
+            api_key=env.required_secret("WS_GATEWAY_API_KEY"),
+        )
+        if found.private_postgres and found.postgres.sslmode not in ("disable", "allow", "prefer"):
+            env.refuse("POSTGRES_SSLMODE", found.postgres.sslmode, "prefer, because the private server speaks no TLS")
+        if found.private_rabbitmq and found.rabbitmq.tls:
+            env.refuse("RABBITMQ_TLS", "true", "false, because the private server speaks no TLS")
+        env.checked()
+        return found
+
+    @property
+    def simulated(self) -> bool:
+        return self.bybit.environment == "simulator" and not self.bybit.ws_url
+
+    @property
+    def private_postgres(self) -> bool:
+        return self.postgres.host in _HERE
+
+    @property
+    def private_rabbitmq(self) -> bool:
+        return len(self.rabbitmq.hosts) == 1 and self.rabbitmq.hosts[0][0] in _HERE
+
+    @property
+    def rabbitmq_port(self) -> int:
+        return self.rabbitmq.hosts[0][1]
+
+    @property
+    def persister_metrics_port(self) -> int:
+        return self.ingestor_metrics_port + 1
+
+    def programs(self) -> list[str]:
+        """What is supervised with these settings, in the order of the start."""
+        servers = ["postgres"] * self.private_postgres + ["rabbitmq"] * self.private_rabbitmq
+        return servers + ["simulator"] * self.simulated + ["ingestor", "persister", "api"]
+
+    def ports(self) -> list[Port]:
+        ports = [
+            Port(self.api_port, "WS_GATEWAY_PORT", self.bind),
+            Port(self.ingestor_metrics_port, "WS_GATEWAY_METRICS_PORT", self.bind),
+            Port(self.persister_metrics_port, "WS_GATEWAY_METRICS_PORT (the persister takes the next one)", self.bind),
+        ]
+        if self.private_postgres:
+            ports.append(Port(self.postgres.port, "POSTGRES_PORT"))
+        if self.private_rabbitmq:
+            ports += [
+                Port(self.rabbitmq_port, "RABBITMQ_PORT"),
+                Port(self.management_port, "RABBITMQ_MANAGEMENT_PORT"),
+                Port(self.dist_port, "RABBITMQ_DIST_PORT"),
+                Port(self.epmd_port, "ERL_EPMD_PORT"),
+            ]
+        if self.simulated:
+            ports.append(Port(self.simulator_port, "SIMULATOR_PORT"))
+        return ports
+
+
+def checked(root: Path) -> Settings:
+    """The settings, after each process has found its own in order."""
+    values = environment(root)
+    api.settings.Settings.from_env(values)
+    return Settings.from_env(values)
+
+
+def environment(root: Path) -> dict[str, str]:
+    return process_environment(root / ".env")
+
+
+def fingerprint(root: Path, values: Mapping[str, str]) -> str:
+    """Changes with a setting and with the code: what runs is then no longer what would be started."""
+    example = (root / "env.example").read_text(encoding="utf-8").replace("#", "").splitlines()
+    names = {line.partition("=")[0] for line in example if "=" in line}
+    digest = hashlib.sha256()
+    for name in sorted(values):
+        if name in names or name.removesuffix("_FILE") in names:
+            digest.update(f"{name}={values[name]}\0".encode())
+    for path in _sources(root):
+        state = path.stat()
+        digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+def _sources(root: Path) -> Iterable[Path]:
+    folders = (root / name for name in _SOURCES)
+    return sorted(path for folder in folders for path in folder.rglob("*.py"))

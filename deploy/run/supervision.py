@@ -1,0 +1,169 @@
+"""The supervisord of this clone: its configuration, its start, its programs, its end."""
+
+import contextlib
+import hashlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import xmlrpc.client
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from deploy.run import processes
+from deploy.run.screen import Failure
+
+GROUP = "gateway"
+_LONGEST_SOCKET = 95  # a socket's path has 107 bytes, and supervisord appends its pid while it makes one
+_ANSWERS_WITHIN_S = 10.0
+_STOPS_WITHIN_S = 60.0
+_LISTENS_WITHIN_S = 5.0
+_OVER = ("STOPPED", "EXITED", "FATAL", "BACKOFF", "UNKNOWN")
+
+# Who writes before who reads, so that queues drain; the servers go with supervisord itself.
+_STOP_ORDER = (("api", "ingestor"), ("persister",), ("simulator",))
+
+
+class Supervisor:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folder = root / ".run"
+        self.config = self.folder / "supervisord.conf"
+        self.socket = socket_path(self.folder)
+
+    def answers(self) -> bool:
+        with contextlib.suppress(OSError, http.client.HTTPException, xmlrpc.client.Error):
+            return bool(self._rpc().getState())
+        return False
+
+    def launch(self) -> None:
+        """Start it with no program running, and wait until it answers."""
+        self.prepare_folder()
+        with open(self.folder / "log" / "supervisord.out", "wb") as output:
+            child = subprocess.Popen(
+                [self.root / ".venv/bin/python", "-m", "supervisor.supervisord", "-c", self.config],
+                cwd=self.root,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in this terminal is for us, not for what runs on
+            )
+
+        def decided() -> bool:
+            return self.answers() or child.poll() is not None
+
+        try:
+            if not processes.until(decided, _ANSWERS_WITHIN_S) or child.returncode is not None:
+                raise Failure(f"supervisord did not start: {(self.folder / 'log/supervisord.out').read_text().strip()}")
+        except BaseException:
+            processes.end([child.pid], _LISTENS_WITHIN_S)
+            child.wait()
+            raise
+
+    def prepare_folder(self) -> None:
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        if self.folder.stat().st_uid != os.geteuid():
+            owner = self.folder.stat().st_uid
+            raise Failure(f"{self.folder} belongs to user {owner}: run as that user, or let it run `make clean`")
+        (self.folder / "log").mkdir(exist_ok=True)
+        self.socket.parent.mkdir(mode=0o700, exist_ok=True)
+        if self.socket.parent.stat().st_uid != os.geteuid():
+            raise Failure(f"{self.socket.parent} belongs to another user: remove it")
+        self.config.write_text(rendered((self.root / "deploy/supervisor/run.conf").read_text(), self.socket))
+
+    def start(self, *programs: str) -> None:
+        for program in programs:
+            if self.state(program) not in ("RUNNING", "STARTING"):
+                self._rpc().startProcess(f"{GROUP}:{program}", False)
+
+    def state(self, program: str) -> str:
+        return self.states().get(program, "UNKNOWN")
+
+    def states(self) -> dict[str, str]:
+        found = self._rpc().getAllProcessInfo()
+        assert isinstance(found, list)
+        return {each["name"]: each["statename"] for each in found}
+
+    def stop(self, waiting: Callable[[], None] = lambda: None) -> bool:
+        """End everything in good order and leave no process behind; tells whether there was one."""
+        pid = self.pid()
+        if pid is not None:
+            self._stop_programs(waiting)
+            family = processes.family_of(pid)
+            processes.send([pid], signal.SIGTERM)
+            if not processes.gone([pid], _STOPS_WITHIN_S, waiting):
+                processes.send(family, signal.SIGKILL)
+                processes.gone(family, _LISTENS_WITHIN_S)
+        return self.end_lost() or pid is not None
+
+    def end_lost(self) -> bool:
+        """End what a supervisord that died without a word left behind."""
+        lost = processes.with_variable("SUPERVISOR_SERVER_URL", f"unix://{self.socket}")
+        if lost and self.pid() is None:
+            processes.end(lost, _STOPS_WITHIN_S)
+        return bool(lost)
+
+    def pid(self) -> int | None:
+        """Of the supervisord that runs from our configuration, whether it answers or not."""
+        try:
+            pid = int((self.folder / "supervisord.pid").read_text())
+        except (OSError, ValueError):
+            return None
+        return pid if processes.alive(pid) and str(self.config) in processes.command_of(pid) else None
+
+    def log_tail(self, program: str, lines: int = 15) -> Sequence[str]:
+        with contextlib.suppress(OSError):
+            return (self.folder / "log" / f"{program}.log").read_text(errors="replace").splitlines()[-lines:]
+        return []
+
+    def _stop_programs(self, waiting: Callable[[], None]) -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException, xmlrpc.client.Error):
+            for programs in _STOP_ORDER:
+                for program in programs:
+                    if self.state(program) not in _OVER:
+                        self._rpc().stopProcess(f"{GROUP}:{program}", False)
+                processes.until(lambda now=programs: self._over(now), _STOPS_WITHIN_S, waiting)  # type: ignore[misc]
+
+    def _over(self, programs: Sequence[str]) -> bool:
+        states = self.states()
+        return all(states.get(program, "STOPPED") in _OVER for program in programs)
+
+    def _rpc(self) -> xmlrpc.client.ServerProxy:
+        server = xmlrpc.client.ServerProxy("http://localhost", transport=_OverSocket(self.socket))
+        return server.supervisor  # type: ignore[return-value]
+
+
+def socket_path(folder: Path) -> Path:
+    """Beside everything else, or where the path is short enough."""
+    near = folder / "supervisor.sock"
+    if len(os.fsencode(near)) <= _LONGEST_SOCKET:
+        return near
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+    return Path(f"/tmp/ws-gateway-{os.geteuid()}-{name}/supervisor.sock")  # noqa: S108  (0700, and the owner is checked)
+
+
+def rendered(template: str, socket_file: Path) -> str:
+    return template.replace("{socket}", str(socket_file).replace("%", "%%"))
+
+
+class _OverSocket(xmlrpc.client.Transport):
+    """XML-RPC through a file instead of a host."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, _: object) -> http.client.HTTPConnection:
+        return _SocketConnection(self._path)
+
+
+class _SocketConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_ANSWERS_WITHIN_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))

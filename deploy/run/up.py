@@ -1,0 +1,219 @@
+"""`make run` from the moment that .venv is there: servers, schema, processes, health, a look at live events."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import psycopg2
+
+from common import amqp
+from common.errors import ConfigError, Unavailable
+from deploy.run import data, demo, ports, processes, settings
+from deploy.run.screen import Failure, Screen, Step
+from deploy.run.settings import Settings
+from deploy.run.supervision import Supervisor
+
+_READY_WITHIN_S = 90.0
+_FAILING_FOR_S = 6.0  # a program that keeps ending for so long will not heal by itself
+_MIGRATED_WITHIN_S = 600.0
+_SERVERS = ("postgres", "rabbitmq")
+_LEFT = "Everything is left running: make status, make logs, make stop."
+
+
+def up(root: Path, screen: Screen) -> int:
+    began_at = time.monotonic()
+    found = settings.checked(root)
+    supervisor = Supervisor(root)
+    mark = settings.fingerprint(root, settings.environment(root))
+    if supervisor.pid() is not None and not _current(supervisor, mark):
+        with screen.step("stopped what ran, because .env or the code changed") as step:
+            supervisor.stop(step.progress)
+    supervisor.end_lost()
+    with _undone_on_failure(supervisor, screen):
+        if supervisor.pid() is None:
+            _refuse_taken_ports(found)
+            data.remember(root, found.bybit.environment)
+            with screen.step("supervisord"):
+                supervisor.launch()
+        _start_servers(supervisor, found, screen)
+        _migrate(root, screen)
+        with screen.step(", ".join(_processes(found))):
+            supervisor.start(*_processes(found))
+        (supervisor.folder / "started").write_text(mark)
+    _wait_for_health(supervisor, found, screen)
+    screen.line(f"\nws-gateway is up and healthy after {time.monotonic() - began_at:.1f} s.")
+    with contextlib.suppress(KeyboardInterrupt):  # from here on Ctrl-C ends the show, not the gateway
+        _show(found, screen)
+    screen.line("\nIt runs on in the background: make status, make logs, make stop.")
+    return 0
+
+
+def _current(supervisor: Supervisor, mark: str) -> bool:
+    with contextlib.suppress(OSError):
+        return supervisor.answers() and (supervisor.folder / "started").read_text() == mark
+    return False
+
+
+def _refuse_taken_ports(found: Settings) -> None:
+    wanted = found.ports()
+    if same := ports.twice(wanted):
+        raise ConfigError("; ".join(f"{a.variable} and {b.variable} are both {a.number}" for a, b in same))
+    if taken := ports.taken(wanted):
+        raise Failure(ports.report(taken))
+
+
+@contextlib.contextmanager
+def _undone_on_failure(supervisor: Supervisor, screen: Screen) -> Iterator[None]:
+    """A start that does not get there leaves nothing running, unless it ran before."""
+    ran_before = supervisor.pid() is not None
+    try:
+        yield
+    except BaseException:
+        if not ran_before:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            with screen.step("stopped what was started") as step:
+                supervisor.stop(step.progress)
+        raise
+
+
+def _start_servers(supervisor: Supervisor, found: Settings, screen: Screen) -> None:
+    private = [name for name in found.programs() if name in _SERVERS]
+    with screen.step(f"PostgreSQL and RabbitMQ ({'private' if private else 'given'})") as step:
+        supervisor.start(*private)
+        for name, serves in (("PostgreSQL", _postgres_serves), ("RabbitMQ", _rabbitmq_serves)):
+            _wait(supervisor, private, partial(serves, found), step, partial("waiting for {}".format, name))
+
+
+def _migrate(root: Path, screen: Screen) -> None:
+    with screen.step("database schema (alembic upgrade head)"):
+        done = subprocess.run(
+            [sys.executable, "-m", "alembic", "upgrade", "head"],
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_MIGRATED_WITHIN_S,
+        )
+        if done.returncode != 0:
+            raise Failure("\n".join(["the migration failed:", *(done.stdout + done.stderr).splitlines()[-15:]]))
+
+
+def _wait_for_health(supervisor: Supervisor, found: Settings, screen: Screen) -> None:
+    api = demo.api(found)
+    with screen.step(f"healthy: {api.url}/health, and every program is RUNNING") as step:
+        last = ""
+
+        def healthy() -> bool:
+            nonlocal last
+            with contextlib.suppress(OSError, ValueError):
+                status, answer = api.health()
+                last = demo.unhealthy(answer)
+                return status == 200 and _all_running(supervisor, found)
+            return False
+
+        try:
+            _wait(supervisor, found.programs(), healthy, step, lambda: last)
+        except Failure as failure:
+            raise Failure(f"{failure}\n{_LEFT}") from None
+
+
+def _wait(
+    supervisor: Supervisor,
+    programs: Sequence[str],
+    question: Callable[[], bool],
+    step: Step,
+    said: Callable[[], str],
+) -> None:
+    """Until the answer is yes, or one of the programs keeps failing, or time is up."""
+    failing_since: dict[str, float] = {}
+
+    def decided() -> bool:
+        return question() or bool(hopeless())
+
+    def hopeless() -> list[str]:
+        now, states = time.monotonic(), supervisor.states()
+        for program in programs:
+            if states.get(program) in ("BACKOFF", "FATAL"):
+                failing_since.setdefault(program, now)
+            elif states.get(program) == "RUNNING":
+                failing_since.pop(program, None)
+        return [program for program, since in failing_since.items() if now - since > _FAILING_FOR_S]
+
+    in_time = processes.until(decided, _READY_WITHIN_S, lambda: step.progress(said()))
+    if failing := hopeless():
+        last_words = [
+            line for program in failing for line in (f"{program} keeps ending:", *supervisor.log_tail(program))
+        ]
+        raise Failure("\n".join(last_words))
+    if not in_time:
+        raise Failure(f"not ready after {_READY_WITHIN_S:.0f} s, {said() or 'without a word'}")
+
+
+def _show(found: Settings, screen: Screen) -> None:
+    api, amqp_url = demo.api(found), demo.amqp_url(found.rabbitmq)
+    for channel in demo.CHANNELS:
+        api.subscribe(channel)
+    key = f"-H 'X-API-Key: {found.api_key}'"
+    wish = '{"channel_type":"orderbook","symbol":"ETHUSDT","requesting_service":"demo"}'
+    status, health = api.health()
+    screen.line(f"""
+  health   {status} {health.get("status", "")}, exchange: {found.bybit.environment}
+  API      {api.url}   described at {api.url}/docs
+  API key  {found.api_key}
+  AMQP     {amqp_url}
+  queue    {demo.QUEUE}   (trades of BTCUSDT for the service "{demo.SERVICE}")
+
+Try:
+  curl {api.url}/health
+  curl {key} {api.url}/api/v1/subscriptions
+  curl {key} -H 'Content-Type: application/json' -d '{wish}' {api.url}/api/v1/subscriptions
+
+Arriving in {demo.QUEUE}:""")
+    try:
+        for line in demo.events(found.rabbitmq, screen.line):
+            screen.line(line)
+    except Unavailable as error:
+        raise Failure(f"{error}\n{_LEFT}") from None
+
+
+def _postgres_serves(found: Settings) -> bool:
+    given = found.postgres
+    try:
+        psycopg2.connect(
+            host=given.host,
+            port=given.port,
+            user=given.user,
+            password=given.password,
+            dbname=given.database,
+            sslmode=given.sslmode,
+            connect_timeout=3,
+        ).close()
+    except psycopg2.OperationalError:
+        return False
+    return True
+
+
+def _rabbitmq_serves(found: Settings) -> bool:
+    try:
+        for host, port in found.rabbitmq.hosts[:1]:
+            socket.create_connection((host, port), timeout=3).close()  # pika is loud about a refusal
+        amqp.connect(found.rabbitmq, "ws-gateway make run").close()
+    except (OSError, Unavailable):
+        return False
+    return True
+
+
+def _all_running(supervisor: Supervisor, found: Settings) -> bool:
+    states = supervisor.states()
+    return all(states.get(program) == "RUNNING" for program in found.programs())
+
+
+def _processes(found: Settings) -> list[str]:
+    return [name for name in found.programs() if name not in _SERVERS]
