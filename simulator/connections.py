@@ -1,0 +1,81 @@
+"""One open socket: what is still to be sent, and the ways to end it."""
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from contextlib import suppress
+from random import Random
+
+from aiohttp import WSMsgType, web
+
+UNREAD_BYTES = 16 * 1024 * 1024  # a reader slower than this is cut; what Bybit does is not known
+
+_LETTERS = "0123456789abcdefghijklmnopqrstuv"
+
+
+def connection_id(random: Random) -> str:
+    """Like d8bu1olkndm7crnfs1e0-j6akw."""
+    return "".join(random.choices(_LETTERS, k=20)) + "-" + "".join(random.choices(_LETTERS, k=5))
+
+
+class Connection:
+    def __init__(self, conn_id: str, endpoint: str, peer: str, opened_s: float) -> None:
+        self.id = conn_id
+        self.endpoint = endpoint
+        self.peer = peer
+        self.opened_s = opened_s
+        self.active_s = opened_s
+        self.sent = 0
+        self.received = 0
+        self._waiting: deque[bytes] = deque()
+        self._unread = 0
+        self._work = asyncio.Event()
+        self._socket: web.WebSocketResponse | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def attach(self, websocket: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
+        self._socket = websocket
+        self._transport = transport
+
+    def send(self, text: str) -> None:
+        """Queue a text frame; a reader that is hopelessly behind is cut."""
+        frame = text.encode()
+        self._waiting.append(frame)
+        self._unread += len(frame)
+        self._work.set()
+        if self._unread > UNREAD_BYTES:
+            self.abort()
+
+    async def write(self) -> None:
+        """Send what is queued, until the connection ends."""
+        assert self._socket is not None
+        with suppress(ConnectionError):
+            while True:
+                await self._work.wait()
+                self._work.clear()
+                while self._waiting:
+                    frame = self._waiting.popleft()
+                    await self._socket.send_frame(frame, WSMsgType.TEXT)
+                    self._unread -= len(frame)
+                    self.sent += 1
+
+    async def close(self, code: int, reason: str) -> None:
+        """End with a close frame, without waiting for the peer's."""
+        if self._socket is not None:
+            with suppress(ConnectionError):
+                await self._socket.close(code=code, message=reason.encode(), drain=False)
+
+    def abort(self) -> None:
+        """End without a close frame."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def reset(self) -> None:
+        """End with a TCP reset."""
+        if self._transport is None:
+            return
+        peer: socket.socket | None = self._transport.get_extra_info("socket")
+        if peer is not None:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()

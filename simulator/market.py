@@ -1,0 +1,178 @@
+"""The market of one endpoint: everybody who holds a topic sees the same."""
+
+from collections.abc import Iterator
+from random import Random
+
+from simulator.books import Book
+from simulator.candles import Trade
+from simulator.instruments import KNOWN_PRICES, Catalogue
+from simulator.played import Played, instrument_of
+from simulator.quotes import Quote
+from simulator.tape import Tape, symbol_of
+from simulator.topics import Topic, acked_but_silent, names_something_listed, parsed
+from simulator.views import Kline, Levels, Liquidations, Pool, PriceLimit, Silence, Status, Ticker, Trades, View
+from simulator.walk import COUNT_FROM_MS, Walk
+
+OPTIONS_TRADED_PER_BASE = 4
+IDLE_WALKS = 50
+
+Frame = tuple[str, str]
+
+
+class Market:
+    def __init__(self, category: str, catalogue: Catalogue, seed: int, tape: Tape | None = None) -> None:
+        self.category = category
+        self._catalogue = catalogue
+        self._seed = seed
+        self._tape = tape
+        self._random = Random(seed)
+        self._played: dict[str, Played] = {}
+        self._taped: dict[str, Quote] = {}
+        self._walks: dict[str, Walk] = {}
+        self._views: dict[str, tuple[View, frozenset[str]]] = {}
+        self._held: set[str] = set()
+        self._needed: frozenset[str] = frozenset()
+        if tape is not None:
+            self._listen_to(tape)
+
+    def knows(self, topic: str) -> bool:
+        """Whether a subscription is taken, if only to be followed by silence."""
+        if topic in self._played:
+            return True
+        if acked_but_silent(self.category, topic, self._catalogue):
+            return True
+        found = parsed(self.category, topic)
+        return found is not None and names_something_listed(self.category, found, self._catalogue)
+
+    def open(self, topic: str, now_ms: int) -> list[str]:
+        """Begin to show a topic, or show it to one more; the frames that a new holder gets."""
+        self._held.add(topic)
+        if topic in self._played:
+            return self._played[topic].opening()
+        if topic not in self._views:
+            self._views[topic] = self._view(topic, now_ms)
+            self._needed = self._symbols_shown()
+        return self._views[topic][0].opening(now_ms)
+
+    def close(self, topic: str) -> None:
+        """Nobody holds the topic any more."""
+        self._held.discard(topic)
+        self._views.pop(topic, None)
+        self._needed = self._symbols_shown()
+        self._forget_idle_walks()
+
+    def advance(self, now_ms: int) -> list[Frame]:
+        """Everything said since the last call on topics that somebody holds, in order."""
+        frames: list[Frame] = []
+        traded: dict[str, list[Trade]] = {}
+        for topic, text, trades in self._from_tape(now_ms):
+            if topic in self._held:
+                frames.append((topic, text))
+            traded.setdefault(symbol_of(topic), []).extend(trades)
+        for symbol in self._needed:
+            if symbol in self._walks:
+                traded[symbol] = self._walks[symbol].passed(now_ms)
+        for topic, (view, symbols) in self._views.items():
+            seen = [trade for symbol in symbols for trade in traded.get(symbol, ())]
+            frames.extend((topic, text) for text in view.passed(now_ms, seen))
+        return frames
+
+    def quote(self, symbol: str, now_ms: int) -> Quote | None:
+        """The state of a listed symbol, brought up to this moment; None if it is not listed."""
+        if symbol in self._taped:
+            return self._taped[symbol]
+        if self._catalogue.find(self.category, symbol) is None:
+            return None
+        walk = self._walk(symbol, now_ms)
+        if symbol not in self._needed:
+            walk.passed(now_ms)
+        return walk.quote
+
+    def update_id(self, symbol: str, depth: int) -> int:
+        """The u that a book of this depth was last told with; 1 if nobody was told."""
+        topic = f"orderbook.{depth}.{symbol}"
+        if topic in self._played:
+            return self._played[topic].u
+        view = self._views.get(topic, (None, frozenset()))[0]
+        return view.u if isinstance(view, Levels) else 1
+
+    @property
+    def held(self) -> frozenset[str]:
+        return frozenset(self._held)
+
+    def _listen_to(self, tape: Tape) -> None:
+        like = self._catalogue.of(self.category)[0]
+        deepest: dict[str, int] = {}
+        topics = {topic: parsed(self.category, topic) or Topic("other", symbol_of(topic)) for topic in tape.topics}
+        for topic in topics.values():
+            if topic.kind == "orderbook":
+                deepest[topic.symbol] = max(int(topic.detail), deepest.get(topic.symbol, 0))
+        for name, topic in topics.items():
+            quote = self._taped.get(topic.symbol)
+            if quote is None:
+                listed = self._catalogue.find(self.category, topic.symbol)
+                instrument = instrument_of(self.category, name, listed, like)
+                quote = Quote(instrument, Book(), instrument.price, 0, 0)
+                self._taped[topic.symbol] = quote
+            leads = topic.kind == "orderbook" and int(topic.detail) == deepest[topic.symbol]
+            self._played[name] = Played(topic, quote, leads)
+
+    def _from_tape(self, now_ms: int) -> Iterator[tuple[str, str, list[Trade]]]:
+        if self._tape is None:
+            return
+        for cue in self._tape.due(now_ms):
+            yield cue.topic, cue.text, self._played[cue.topic].follow(cue)
+
+    def _symbols_shown(self) -> frozenset[str]:
+        return frozenset().union(*(symbols for _, symbols in self._views.values()))
+
+    def _walk(self, symbol: str, now_ms: int) -> Walk:
+        if symbol not in self._walks:
+            instrument = self._catalogue.find(self.category, symbol)
+            assert instrument is not None
+            self._forget_idle_walks()
+            self._walks[symbol] = Walk(instrument, self._seed, now_ms)
+        return self._walks[symbol]
+
+    def _forget_idle_walks(self) -> None:
+        idle = [symbol for symbol in self._walks if symbol not in self._needed]
+        for symbol in idle[:-IDLE_WALKS]:
+            del self._walks[symbol]
+
+    def _view(self, name: str, now_ms: int) -> tuple[View, frozenset[str]]:
+        topic = parsed(self.category, name)
+        if topic is None:
+            return Silence(), frozenset()
+        if topic.kind == "status":
+            return Status(), frozenset()
+        if topic.kind in ("insurance", "adlAlert"):
+            return Pool(topic.kind, topic.symbol, self._random), frozenset()
+        if (self.category, topic.kind) == ("option", "publicTrade"):
+            return self._option_trades(name, topic.symbol, now_ms)
+        quote = self.quote(topic.symbol, now_ms)
+        assert quote is not None, name
+        return self._symbol_view(name, topic, quote, now_ms), frozenset([topic.symbol])
+
+    def _symbol_view(self, name: str, topic: Topic, quote: Quote, now_ms: int) -> View:
+        match topic.kind:
+            case "orderbook":
+                if topic.symbol in self._walks:
+                    self._walks[topic.symbol].deepen(int(topic.detail))
+                return Levels(quote, int(topic.detail), (now_ms - COUNT_FROM_MS) // 100)
+            case "tickers":
+                return Ticker(quote)
+            case "kline":
+                return Kline(quote, topic.detail, now_ms)
+            case "allLiquidation":
+                return Liquidations(quote, self._random, now_ms)
+            case "priceLimit":
+                return PriceLimit(quote)
+            case _:
+                return Trades(self.category, name)
+
+    def _option_trades(self, name: str, base: str, now_ms: int) -> tuple[View, frozenset[str]]:
+        series = [i for i in self._catalogue.of("option") if i.base == base]
+        symbols = frozenset(i.symbol for i in series[:: max(len(series) // OPTIONS_TRADED_PER_BASE, 1)])
+        for symbol in symbols:
+            self._walk(symbol, now_ms)
+        return Trades("option", name, KNOWN_PRICES[base]), symbols

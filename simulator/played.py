@@ -1,0 +1,88 @@
+"""Symbols whose market comes from the tape."""
+
+import json
+from typing import Any
+
+from simulator import forms
+from simulator.books import Book, Change
+from simulator.candles import Candle, Trade
+from simulator.instruments import Instrument
+from simulator.quotes import Quote
+from simulator.samples import compact
+from simulator.tape import Cue, symbol_of, trades_in
+from simulator.topics import Topic
+
+
+class Played:
+    """Follows one topic of the tape so that it can be told from the beginning to a latecomer."""
+
+    def __init__(self, topic: Topic, quote: Quote, leads: bool) -> None:
+        self._topic = topic
+        self._quote = quote
+        self._leads = leads
+        self._book = quote.book if leads else Book()
+        self.u = self._seq = self._ts = self._cts = 0
+        self._ticker: dict[str, Any] = {}
+        self._last_candle = ""
+
+    def follow(self, cue: Cue) -> list[Trade]:
+        match self._topic.kind:
+            case "orderbook":
+                self._follow_book(json.loads(cue.text))
+            case "tickers":
+                self._follow_ticker(json.loads(cue.text))
+            case "kline":
+                self._follow_candle(json.loads(cue.text))
+            case "publicTrade":
+                return self._follow_trades(cue.text)
+        return []
+
+    def opening(self) -> list[str]:
+        """What a new holder is told: the state after the latest frame."""
+        instrument = self._quote.instrument
+        match self._topic.kind:
+            case "orderbook":
+                depth = int(self._topic.detail)
+                levels = Change(self._book.bids.best(depth), self._book.asks.best(depth))
+                numbers = (self.u, self._seq, self._ts, self._cts)
+                return [forms.book(instrument.category, depth, instrument.symbol, "snapshot", levels, *numbers)]
+            case "tickers":
+                return [forms.ticker(instrument.category, "snapshot", self._ticker, self._seq, self._ts)]
+            case "kline":
+                return [self._last_candle]
+        return []
+
+    def _follow_book(self, frame: dict[str, Any]) -> None:
+        data = frame["data"]
+        replace = frame["type"] == "snapshot"
+        (self._book.replace if replace else self._book.apply)(data["b"], data["a"])
+        self.u, self._seq, self._ts, self._cts = data["u"], data["seq"], frame["ts"], frame["cts"]
+        if self._leads:
+            self._quote.seq, self._quote.at_ms = self._seq, self._cts
+
+    def _follow_ticker(self, frame: dict[str, Any]) -> None:
+        self._ticker = frame["data"] if frame["type"] == "snapshot" else self._ticker | frame["data"]
+        self._seq, self._ts = frame.get("cs", 0), frame["ts"]
+        self._quote.ticker = self._ticker
+
+    def _follow_candle(self, frame: dict[str, Any]) -> None:
+        for entry in frame["data"]:
+            if entry["confirm"]:
+                self._quote.closed(Candle.from_entry(entry))
+        frame["data"] = frame["data"][-1:]
+        self._last_candle = compact(frame)
+        self._quote.open_candles[self._topic.detail] = Candle.from_entry(frame["data"][0])
+
+    def _follow_trades(self, text: str) -> list[Trade]:
+        traded = trades_in(text)
+        for trade in traded:
+            self._quote.traded(trade)
+        return traded
+
+
+def instrument_of(category: str, topic: str, known: Instrument | None, like: Instrument) -> Instrument:
+    """The listed instrument, or one like another for a symbol that only the tape knows."""
+    if known is not None:
+        return known
+    symbol = symbol_of(topic)
+    return Instrument(category, symbol, like.base, like.quote, "Trading", like.tick, like.step, like.price, like.row)

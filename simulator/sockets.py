@@ -1,0 +1,162 @@
+"""The WebSocket endpoints."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from random import SystemRandom
+
+import structlog
+from aiohttp import WSMsgType, web
+
+from simulator.clock import Clock
+from simulator.connections import Connection, connection_id
+from simulator.conversations import (
+    Conversation,
+    LinearConversation,
+    OptionConversation,
+    PrivateConversation,
+    SpotConversation,
+)
+from simulator.exact import Play
+from simulator.hub import PRIVATE, Guest, Hub
+from simulator.idle import Idle, limit_of
+from simulator.market import Market
+from simulator.recordings import Recording
+from simulator.signing import Credentials
+from simulator.topics import parsed
+
+PATHS = {
+    "/v5/public/spot": "spot",
+    "/v5/public/linear": "linear",
+    "/v5/public/inverse": "inverse",
+    "/v5/public/option": "option",
+    "/v5/public/spread": "spread",
+    "/v5/public/misc/status": "misc/status",
+    "/v5/private": PRIVATE,
+}
+GOING_AWAY = 1001
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Sockets:
+    def __init__(
+        self,
+        hub: Hub,
+        markets: dict[str, Market],
+        credentials: Credentials,
+        clock: Clock,
+        latency_s: float,
+        exact: Recording | None,
+        speed: float,
+    ) -> None:
+        self._hub = hub
+        self._markets = markets
+        self._credentials = credentials
+        self._clock = clock
+        self._latency_s = latency_s
+        self._exact = exact
+        self._speed = speed
+        self._random = SystemRandom()
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get(path, self._handler(endpoint)) for path, endpoint in PATHS.items()]
+
+    async def close(self) -> None:
+        """Say goodbye to everybody, briefly."""
+        guests = list(self._hub.guests.values())
+        await asyncio.gather(*(guest.connection.close(GOING_AWAY, "") for guest in guests))
+        for guest in guests:
+            guest.connection.abort()
+
+    def _handler(self, endpoint: str) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await self._serve(endpoint, request)
+
+        return handle
+
+    async def _serve(self, endpoint: str, request: web.Request) -> web.StreamResponse:
+        connection = Connection(connection_id(self._random), endpoint, str(request.remote), self._clock.seconds())
+        guest = Guest(connection, self._conversation(endpoint, connection.id))
+        websocket = web.WebSocketResponse(timeout=0.5)
+        await websocket.prepare(request)
+        connection.attach(websocket, request.transport)
+        self._hub.welcome(guest)
+        log.info("connection opened", endpoint=endpoint, conn_id=connection.id)
+        tasks = [asyncio.create_task(task) for task in self._background(guest, request)]
+        try:
+            await self._listen(guest, websocket)
+        finally:
+            self._hub.farewell(guest)
+            await _cancelled(tasks)
+            log.info("connection closed", endpoint=endpoint, conn_id=connection.id, code=websocket.close_code)
+        return websocket
+
+    def _background(self, guest: Guest, request: web.Request) -> list[Coroutine[None, None, None]]:
+        tasks: list[Coroutine[None, None, None]] = [guest.connection.write()]
+        if guest.connection.endpoint == PRIVATE:
+            limit_s = limit_of(request.query.get("max_active_time"))
+            tasks.append(self._cut_when_idle(guest, Idle(guest.connection.opened_s, limit_s)))
+        if self._exact is not None and guest.connection.endpoint == self._exact.category:
+            guest.play = Play(self._exact, self._speed, lambda topic, text: self._hub.tell(guest, topic, text))
+            tasks.append(guest.play.run())
+        return tasks
+
+    async def _listen(self, guest: Guest, websocket: web.WebSocketResponse) -> None:
+        """Read requests and answer each a little later, in order."""
+        requests: asyncio.Queue[tuple[float, str]] = asyncio.Queue()
+        answering = asyncio.create_task(self._answer(guest, requests))
+        try:
+            async for message in websocket:
+                guest.connection.received += 1
+                if message.type is WSMsgType.TEXT:
+                    requests.put_nowait((self._clock.seconds() + self._latency_s, message.data))
+        finally:
+            await _cancelled([answering])
+
+    async def _answer(self, guest: Guest, requests: asyncio.Queue[tuple[float, str]]) -> None:
+        while True:
+            due_s, text = await requests.get()
+            if (wait_s := due_s - self._clock.seconds()) > 0:
+                await asyncio.sleep(wait_s)
+            guest.connection.active_s = self._clock.seconds()
+            self._hub.heard(guest, text)
+
+    async def _cut_when_idle(self, guest: Guest, idle: Idle) -> None:
+        while True:
+            check_s = idle.next_check(self._clock.seconds())
+            await asyncio.sleep(check_s - self._clock.seconds())
+            if idle.expired(guest.connection.active_s, check_s):
+                log.info("idle connection cut", conn_id=guest.connection.id)
+                guest.connection.abort()
+                return
+
+    def _conversation(self, endpoint: str, conn_id: str) -> Conversation:
+        match endpoint:
+            case "private":
+                return PrivateConversation(conn_id, self._credentials)
+            case "option" | "spread":
+                return OptionConversation(conn_id, self._markets[endpoint].knows)
+            case "spot" | "misc/status":
+                offers = self._offers(endpoint)
+                return SpotConversation(conn_id, self._knows(endpoint), offers)
+            case _:
+                return LinearConversation(conn_id, self._knows(endpoint))
+
+    def _knows(self, endpoint: str) -> Callable[[str], bool]:
+        recorded = self._exact.topics() if self._exact and self._exact.category == endpoint else frozenset()
+        return lambda topic: topic in recorded or self._markets[endpoint].knows(topic)
+
+    def _offers(self, endpoint: str) -> Callable[[str], bool]:
+        knows = self._knows(endpoint)
+        return lambda topic: parsed(endpoint, topic) is not None or knows(topic)
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError):
+            await task
