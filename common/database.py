@@ -4,6 +4,7 @@ import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import psycopg2
 import psycopg2.extensions
@@ -17,7 +18,8 @@ from common import settings
 from common.errors import Unavailable
 
 ANSWER_WITHIN_S = 6.0  # above the server's own statement_timeout: reached only when the server is frozen
-_SESSION = "-c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
+_SESSION = "-c timezone=UTC -c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
+_ends_at: ContextVar[float] = ContextVar("ends_at", default=float("inf"))
 _AWAY = ("08", "57P0", "53", "40001", "40P01", "25006", "55P03", "57014")  # SQLSTATE classes that time heals
 
 
@@ -76,6 +78,16 @@ def available() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def ends_within(limit_s: float) -> Iterator[None]:
+    """All waiting for the database in this block, connecting included, ends within this time."""
+    token = _ends_at.set(time.monotonic() + limit_s)
+    try:
+        yield
+    finally:
+        _ends_at.reset(token)
+
+
 def _heals(error: DBAPIError) -> bool:
     state = getattr(error.orig, "pgcode", None)
     if state is None:
@@ -93,11 +105,13 @@ def _wait_within(limit_s: float):  # type: ignore[no-untyped-def]
     """psycopg2 waits here for the server: a frozen one raises instead of hanging for ever."""
 
     def wait(conn: connection) -> None:
-        ends_at = time.monotonic() + limit_s
+        began_at = time.monotonic()
+        ends_at = min(began_at + limit_s, _ends_at.get())
         while (state := conn.poll()) != POLL_OK:
             poller = select.poll()
             poller.register(conn.fileno(), {POLL_READ: select.POLLIN, POLL_WRITE: select.POLLOUT}[state])
             if not poller.poll(max(0.0, ends_at - time.monotonic()) * 1000):
-                raise psycopg2.OperationalError(f"the database did not answer within {limit_s:g} s")
+                waited_s = max(0.0, ends_at - began_at)
+                raise psycopg2.OperationalError(f"the database did not answer within {waited_s:.1f} s")
 
     return wait
