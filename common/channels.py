@@ -28,6 +28,9 @@ DEPTHS = {
 """Book depths of each category, the default first (PROTOCOL §1)."""
 
 INTERVALS = ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720", "D", "W", "M")
+POOLED = ("insurance", "adl_alert")
+"""Channel types whose symbol is a pool, not an instrument."""
+
 POOLS = {"linear": ("USDT", "USDC"), "inverse": ("inverse",)}
 RAW_CATEGORIES = ("spot", "linear", "inverse", "option", "spread", "rfq", "fp", "status", "private")
 MOST_KEY_BYTES = 255  # AMQP's short string
@@ -71,7 +74,6 @@ FIXED = {
 
 PRIVATE_CLASSES = tuple(name for name, (endpoint, _) in FIXED.items() if endpoint == "private")
 CHANNEL_TYPES = (*PUBLIC, *FIXED, "raw")
-_POOLED = ("insurance", "adl_alert")
 _BY_PREFIX = {kind.prefix: name for name, kind in PUBLIC.items()}
 _BY_TOPIC = {topic: name for name, (_, topic) in FIXED.items()}
 _CATEGORISED = re.compile(r"(order|execution|execution\.fast|position)\.(spot|linear|inverse|option)")
@@ -281,12 +283,12 @@ def _superfluous(request: Request, names: tuple[str, ...], channel_type: str) ->
 def _symbol_fault(name: str, category: str, symbol: str | None) -> Fault | None:
     if not symbol:
         example = "BTC" if (name, category) == ("trades", "option") else "BTCUSDT"
-        what = "the pool (USDT, USDC, inverse)" if name in _POOLED else f"a symbol, for instance {example}"
+        what = "the pool (USDT, USDC, inverse)" if name in POOLED else f"a symbol, for instance {example}"
         return Fault("symbol", "missing_symbol", f"{name} needs {what}")
     if _UNFIT.search(symbol):
         return Fault("symbol", "bad_symbol", "is Bybit's symbol: text without white space or control characters")
     pools = POOLS.get(category, ()) if name == "insurance" else sum(POOLS.values(), ())
-    if name in _POOLED and symbol not in pools:
+    if name in POOLED and symbol not in pools:
         return Fault("symbol", "bad_symbol", f"{symbol!r}: the pools of {name} in {category} are {', '.join(pools)}")
     return None
 
