@@ -7,9 +7,11 @@ RUN := $(PYTHON3) -B -m deploy.run
 TOO_OLD := error: Python 3.11 or newer is needed, name one: make PYTHON3=/path/to/python3.11 $(MAKECMDGOALS)
 NEW_ENOUGH := $(PYTHON3) -c 'import sys; sys.exit("$(TOO_OLD)" if sys.version_info < (3, 11) else 0)'
 
+COMPILE = "$$uv/bin/uv" pip compile -q --universal --generate-hashes --no-header --python-version 3.11 $(UPGRADE)
+
 export WS_GATEWAY_CLEAN
 
-.PHONY: help run status logs stop clean check test bench lock packages .env
+.PHONY: help run status logs stop clean check lint test bench lock packages .env
 .NOTPARALLEL:
 
 help:  ## show this list
@@ -38,13 +40,26 @@ clean:  ## stop, then remove .run/ (all data) and .venv/
 packages:  ## install PostgreSQL, RabbitMQ and python3-venv from the distribution (as root)
 	@$(RUN) packages
 
-check:  ## format, lint, types, import directions, unit tests: seconds
+check: lint  ## format, lint, types, import directions, unit tests: seconds
+	$(VENV) -m pytest -q tests/unit
+
+lint:
 	$(VENV) -m ruff format --check .
 	$(VENV) -m ruff check .
 	$(VENV) -m mypy --strict
 	$(VENV) -m mypy --strict -p deploy
 	.venv/bin/lint-imports
-	$(VENV) -m pytest -q tests/unit
+
+test:  ## every test from a bare machine: installs what it needs, starts servers of its own
+	@$(NEW_ENOUGH)
+	@$(RUN) prepare-dev
+	@$(MAKE) --no-print-directory lint
+	CI=true $(VENV) -m pytest --cov --cov-report=term:skip-covered $(TESTS)
 
 bench:  ## measure
-	@$(VENV) -m bench
+	@if [ -e bench/__main__.py ]; then $(VENV) -m bench; else echo "there is no benchmark yet: bench/__main__.py"; fi
+
+lock:  ## pin the dependencies anew; UPGRADE=--upgrade takes the newest
+	@uv=$$(mktemp -d) && trap 'rm -rf "$$uv"' EXIT && $(PYTHON3) -m venv "$$uv" && "$$uv/bin/pip" -q install uv && \
+	$(COMPILE) -o requirements.lock pyproject.toml && \
+	$(COMPILE) -o requirements-dev.lock --extra dev -c requirements.lock pyproject.toml

@@ -20,6 +20,7 @@ from urllib.parse import quote
 import pika
 import psycopg2
 
+from deploy.run.processes import family_of, gone, send
 from deploy.servers import postgres, rabbitmq
 from tests.waiting import eventually
 
@@ -120,20 +121,17 @@ class Server:
         if self._process is None:
             return
         family = self.processes()
-        for pid in family:
-            _send(pid, signal.SIGKILL)
+        send(family, signal.SIGKILL)
         self._process.wait(_STOP_WITHIN_S)
         self._process = None
-        eventually(lambda: not any(map(_alive, family)), _STOP_WITHIN_S, "all killed processes are gone")
+        assert gone(family, _STOP_WITHIN_S), "killed processes are still there"
 
     def pause(self) -> None:
         """SIGSTOP to all of its processes: connections stay open, and nothing answers."""
-        for pid in self.processes():  # the parent first, so that no new child escapes
-            _send(pid, signal.SIGSTOP)
+        send(self.processes(), signal.SIGSTOP)  # the parent first, so that no new child escapes
 
     def resume(self) -> None:
-        for pid in self.processes():
-            _send(pid, signal.SIGCONT)
+        send(self.processes(), signal.SIGCONT)
 
     def processes(self) -> list[int]:
         return family_of(self.pid) if self.running else []
@@ -323,27 +321,3 @@ def fresh_vhost(server: RabbitMQ) -> Iterator[Broker]:
     finally:
         if server.running:
             mine.delete()
-
-
-def family_of(pid: int) -> list[int]:
-    """A process and all its descendants, parents first."""
-    children: dict[int, list[int]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(folder.name))
-    found = [pid]
-    for member in found:  # grows while it is read
-        found += children.get(member, [])
-    return found
-
-
-def _send(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def _alive(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False

@@ -31,7 +31,7 @@ def permit(root: Path) -> None:
     """Ask before data of a real account goes."""
     real = sorted(environments(root) - {_STAND_IN})
     if real and os.environ.get(OVERRIDE) != "yes":
-        _ask(root, real, sys.stdin.isatty(), input)
+        ask(root, real, sys.stdin.isatty(), input)
 
 
 def remove(root: Path, screen: Screen) -> None:
@@ -41,7 +41,7 @@ def remove(root: Path, screen: Screen) -> None:
                 shutil.rmtree(root / name)
 
 
-def _ask(root: Path, real: list[str], terminal: bool, answer: Callable[[str], str]) -> None:
+def ask(root: Path, real: list[str], terminal: bool, answer: Callable[[str], str]) -> None:
     what = f"{root / '.run'} holds balances and events of a real account ({', '.join(real)})"
     if not terminal:
         raise Failure(f"{what}: nothing was removed. To remove it unasked: make clean {OVERRIDE}=yes")

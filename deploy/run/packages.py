@@ -97,6 +97,7 @@ def _services_left_alone(packages: Collection[str]) -> Iterator[None]:
             _POLICY.unlink(missing_ok=True)
         if _CLUSTERS in ours:
             _CLUSTERS.unlink(missing_ok=True)
+            _CLUSTERS.with_name("createcluster.conf.ucf-dist").unlink(missing_ok=True)
             if _PACKAGED_CLUSTERS.exists():
                 shutil.copy(_PACKAGED_CLUSTERS, _CLUSTERS)
 
