@@ -47,7 +47,7 @@ class Asked:
     """What a body asks for, as far as it makes sense, and all that does not."""
 
     channel: Channel | None
-    service: str
+    service: str | None
     ttl_seconds: int | None
     faults: list[Fault]
 
@@ -80,10 +80,11 @@ class Ask(Topic):
         given = body if isinstance(body, dict) else {}
         known = {name: value for name, value in given.items() if name not in {fault.field for fault in faults}}
         channel, unclear = _channel(known)
-        faults += service_faults(known.get("requesting_service"))
+        unfit = service_faults(known.get("requesting_service"))
         named = {fault.field for fault in faults}
-        faults += [fault for fault in unclear if fault.field not in named]
-        return Asked(channel, known.get("requesting_service", ""), known.get("ttl_seconds"), faults)
+        faults += unfit + [fault for fault in unclear if fault.field not in named]
+        service = None if unfit else known.get("requesting_service")
+        return Asked(channel, service, known.get("ttl_seconds"), faults)
 
 
 def service_faults(name: str | None) -> list[Fault]:
@@ -181,3 +182,146 @@ class Problem(BaseModel):
     detail: str
     trace_id: str | None
     errors: list[FieldAtFault] | None = None
+
+
+class Part(BaseModel):
+    state: Literal["up", "idle", "down", "unknown"]
+    since: datetime | None
+    reason: str | None
+
+
+class Sockets(Part):
+    endpoints: dict[str, Part] = Field(default_factory=dict)
+
+
+class Components(BaseModel):
+    ingestor: Part
+    sockets: Sockets
+    broker: Part
+    database: Part
+    persister: Part
+
+
+class Health(BaseModel):
+    """Healthy as long as no component is down; idle by design is healthy."""
+
+    status: Literal["healthy", "unhealthy"]
+    websocket_connected: bool
+    active_subscriptions: int | None
+    last_heartbeat_at: datetime | None = Field(description="the exchange's newest sign of life on any socket")
+    version: str
+    components: Components
+
+
+class Live(BaseModel):
+    status: Literal["live"]
+
+
+class ReadyQuery(Strict):
+    service: str = Field(min_length=1, max_length=63)
+
+
+class Missing(BaseModel):
+    what: Literal["subscription", "queue"]
+    name: str
+    reason: str
+
+
+class Ready(BaseModel):
+    service: str
+    ready: bool
+    missing: list[Missing]
+
+
+class SeenTopic(BaseModel):
+    """A topic as the ingestor holds it."""
+
+    endpoint: str
+    topic: str
+    channel_type: str
+    state: str
+    reason: str | None
+    services: int = Field(description="how many services want it")
+    acked_at: datetime | None
+    last_event_at: datetime | None
+    last_event_age_s: float | None
+    events: int = Field(description="since the ingestor's life began")
+    events_per_s: float | None = Field(description="on average since the exchange acknowledged it")
+    observed_at: datetime
+    stale: bool = Field(description="the ingestor has not said so lately: do not believe it")
+
+
+class SeenSocket(BaseModel):
+    """A socket to the exchange as the ingestor holds it."""
+
+    endpoint: str
+    socket_no: int
+    state: str
+    since: datetime
+    attempts: int
+    last_error: str | None
+    rtt_ms: float | None
+    clock_offset_ms: float | None
+    last_heartbeat_at: datetime | None
+    epoch: str
+    observed_at: datetime
+    stale: bool
+
+
+class SeenQueue(BaseModel):
+    """A queue as the ingestor last found it."""
+
+    name: str
+    event_class: str
+    service: str | None
+    ready: int | None
+    consumers: int | None
+    publish_rate: float | None
+    net_rate: float | None
+    unused_since: datetime | None
+    observed_at: datetime
+    stale: bool
+
+
+class SeenGap(BaseModel):
+    """A window in which a topic may have missed data."""
+
+    id: int
+    endpoint: str
+    topic: str
+    opened: datetime
+    closed: datetime | None
+    cause: str
+    last_id: str | None
+    first_id: str | None
+    healed: str | None
+
+
+class SeenTopics(BaseModel):
+    items: list[SeenTopic]
+    total: int
+    limit: int
+    offset: int
+
+
+class SeenSockets(BaseModel):
+    items: list[SeenSocket]
+    total: int
+
+
+class SeenQueues(BaseModel):
+    items: list[SeenQueue]
+    total: int
+    limit: int
+    offset: int
+
+
+class SeenGaps(BaseModel):
+    items: list[SeenGap]
+    total: int
+    limit: int
+    offset: int
+
+
+class GapFilters(Page):
+    open: Flag | None = Field(None, description="only those that are still open, or only closed ones")

@@ -5,8 +5,11 @@ from typing import Any
 
 import orjson
 from flask import Response
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
+from api import diagnosis
+from api.diagnosis import Seen
+from api.schemas import Page
 from common import topology
 
 _OPTIONS = orjson.OPT_UTC_Z
@@ -19,7 +22,17 @@ def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = No
     return response
 
 
-def subscription(row: Row[Any]) -> dict[str, Any]:
+def subscriptions(connection: Connection, rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
+    """With the reason of those that wait, which takes another look."""
+    seen = diagnosis.seen(connection) if any(row.status == "pending" for row in rows) else None
+    return [_subscription(row, seen) for row in rows]
+
+
+def page(items: Sequence[Any], total: int, asked: Page) -> dict[str, Any]:
+    return {"items": items, "total": total, "limit": asked.limit, "offset": asked.offset}
+
+
+def _subscription(row: Row[Any], seen: Seen | None) -> dict[str, Any]:
     return {
         "id": row.id,
         "channel_type": row.channel_type,
@@ -29,7 +42,7 @@ def subscription(row: Row[Any]) -> dict[str, Any]:
         "requesting_service": row.requesting_service,
         "is_active": row.is_active,
         "status": row.status,
-        "reason": row.reason if row.status in ("pending", "rejected") else None,
+        "reason": _reason(row, seen),
         "routing_key": row.routing_key,
         "queue": topology.service_queue(row.channel_type, row.requesting_service),
         "expires_at": row.expires_at,
@@ -39,5 +52,8 @@ def subscription(row: Row[Any]) -> dict[str, Any]:
     }
 
 
-def page(rows: Sequence[Row[Any]], total: int, limit: int, offset: int) -> dict[str, Any]:
-    return {"items": [subscription(row) for row in rows], "total": total, "limit": limit, "offset": offset}
+def _reason(row: Row[Any], seen: Seen | None) -> str | None:
+    if row.status == "pending" and seen is not None:
+        return diagnosis.why_pending(row, seen)
+    reason: str | None = row.reason
+    return reason if row.status == "rejected" else None

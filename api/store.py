@@ -1,28 +1,75 @@
 """How the api reaches Postgres."""
 
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine
 
 from common import database
+from common.errors import Unavailable
+
+ANSWER_WITHIN_S = 3.0  # a caller is told after at most 5 s that we cannot say
+_HANGS_AFTER_S = 1.0
 
 
 class Store:
-    """Lends connections; what time heals is raised as Unavailable."""
+    """Lends connections; what time heals is raised as Unavailable.
+
+    While Postgres hangs, one request at a time tries it and the others are refused at once:
+    it may not take every thread with it. What fails fast needs no such care.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._autocommitting = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._hanging: str | None = None
+        self._probing = threading.Lock()
+        self._up: bool | None = None
+        self.since: datetime | None = None
+        """When it last went or came back, as far as this process knows."""
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Each statement stands for itself."""
-        with database.available(), self._autocommitting.connect() as connection:
+        with self._guarded(), self._autocommitting.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction, committed at the end: answer after the block, not inside it."""
-        with database.available(), self._engine.begin() as connection:
+        with self._guarded(), self._engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        if self._hanging is None:
+            with self._watched():
+                yield
+            return
+        if not self._probing.acquire(blocking=False):
+            raise Unavailable(self._hanging)
+        try:
+            with self._watched():
+                yield
+        finally:
+            self._probing.release()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        began_at = time.monotonic()
+        try:
+            with database.ends_within(ANSWER_WITHIN_S), database.available():
+                yield
+        except Unavailable as error:
+            self._turned(up=False)
+            self._hanging = str(error) if time.monotonic() - began_at >= _HANGS_AFTER_S else None
+            raise
+        self._turned(up=True)
+        self._hanging = None
+
+    def _turned(self, up: bool) -> None:
+        if self._up is not up:
+            self._up, self.since = up, datetime.now(UTC)

@@ -47,7 +47,11 @@ _standing = select(
     subscriptions,
     _status.label("status"),
     topics.c.reason,
+    topics.c.acked_at,
     topics.c.last_event_at,
+    topics.c.state.label("topic_state"),
+    topics.c.epoch.label("topic_epoch"),
+    topics.c.updated_at.label("topic_updated_at"),
 ).select_from(_joined)
 
 
@@ -58,6 +62,12 @@ def one(connection: Connection, subscription: uuid.UUID) -> Row[Any] | None:
 def of(connection: Connection, ids: Sequence[uuid.UUID]) -> list[Row[Any]]:
     found = _standing.where(subscriptions.c.id.in_(ids)).order_by(subscriptions.c.created_at, subscriptions.c.id)
     return list(connection.execute(found))
+
+
+def active_of(connection: Connection, service: str) -> list[Row[Any]]:
+    """All that a service wants, the eldest wish first."""
+    found = _standing.where(subscriptions.c.is_active, subscriptions.c.requesting_service == service)
+    return list(connection.execute(found.order_by(subscriptions.c.created_at, subscriptions.c.id)))
 
 
 def page(

@@ -44,6 +44,6 @@ def pokes() -> Pokes:
 @pytest.fixture
 def client(settings: Settings, engine: Engine, pokes: Pokes) -> FlaskClient:
     """Asks with the administrator's key."""
-    made = create(settings, engine, pokes).test_client()
+    made: FlaskClient = create(settings, engine, pokes).test_client()
     made.environ_base["HTTP_X_API_KEY"] = ADMINISTRATOR_KEY
     return made

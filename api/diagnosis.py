@@ -1,0 +1,227 @@
+"""Where the way from a wish to its reader is broken."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from api.health import QUEUES_FRESH_S
+from common import topology
+from common.tables import sightings
+from common.tables.standings import FRESH_S
+
+OK, BROKEN, WAITING, QUIET, UNKNOWN = "ok", "broken", "waiting", "quiet", "unknown"
+CARRIED_OUT_WITHIN_S = 5.0
+_QUIET_AFTER_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """`evidence` says what is the case, `since` when it was, `advice` what a person can do about it."""
+
+    hop: str
+    state: str
+    evidence: str
+    since: datetime | None = None
+    advice: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the ingestor has written down of itself, as of `now`."""
+
+    now: datetime
+    leader: Row[Any] | None
+    sockets: Sequence[Row[Any]]
+
+    def age_s(self, moment: datetime) -> float:
+        return (self.now - moment).total_seconds()
+
+    @property
+    def fresh(self) -> Row[Any] | None:
+        """The leading ingestor, as long as it is heard of."""
+        return self.leader if self.leader is not None and self.leader.age_s < FRESH_S else None
+
+
+@dataclass(frozen=True, slots=True)
+class FarEnd:
+    """What is known of the way behind the exchange."""
+
+    queue: Row[Any] | None
+    gap: Row[Any] | None
+
+
+def seen(connection: Connection) -> Seen:
+    leader = sightings.leader(connection)
+    sockets = sightings.sockets(connection, epoch=leader.epoch) if leader else []
+    return Seen(sightings.clock(connection), leader, sockets)
+
+
+def far_end(connection: Connection, row: Row[Any]) -> FarEnd:
+    return FarEnd(
+        sightings.queue(connection, topology.service_queue(row.channel_type, row.requesting_service)),
+        sightings.open_gap(connection, row.endpoint, row.topic),
+    )
+
+
+def hops(row: Row[Any], seen: Seen, far: FarEnd) -> list[Hop]:
+    """The whole way, in the order in which a wish and then an event travel it."""
+    return [
+        _intent(row),
+        _reconciled(row, seen),
+        _socket(row, seen),
+        _ack(row, seen),
+        _last_frame(row, seen, far.gap),
+        _last_publish(seen),
+        _binding(row, seen),
+        queue_hop(row, seen, far.queue),
+        _consumer(row, far.queue),
+    ]
+
+
+def first_broken(way: Sequence[Hop]) -> Hop | None:
+    return next((hop for hop in way if hop.state in (BROKEN, WAITING)), None)
+
+
+def why_pending(row: Row[Any], seen: Seen) -> str | None:
+    """What a wish waits for, in words."""
+    way = [_reconciled(row, seen), _socket(row, seen), _ack(row, seen), _last_publish(seen), _binding(row, seen)]
+    broken = first_broken(way)
+    return broken.evidence if broken else None
+
+
+def _intent(row: Row[Any]) -> Hop:
+    if row.is_active:
+        return Hop("intent", OK, f"{row.requesting_service} asked for {row.topic}", row.created_at)
+    how = "its lease ran out" if row.ended == "expired" else "it was cancelled"
+    again = "ask for it again: POST /api/v1/subscriptions"
+    return Hop("intent", BROKEN, f"nobody wants it any more: {how}", row.updated_at, again)
+
+
+def _reconciled(row: Row[Any], seen: Seen) -> Hop:
+    name, leader = "reconciled", seen.leader
+    if leader is None:
+        return Hop(name, BROKEN, "no ingestor leads", advice="start it: supervisorctl start gateway:ingestor")
+    if seen.fresh is None:
+        words = f"the ingestor was last heard of {leader.age_s:.0f} s ago"
+        return Hop(name, BROKEN, words, leader.heartbeat_at, "restart it: supervisorctl restart gateway:ingestor")
+    words = f"the ingestor has carried out generation {leader.generation}, this is {row.generation}"
+    if leader.generation >= row.generation or _held(row, seen):
+        return Hop(name, OK, words, leader.heartbeat_at)
+    if _is_young(row, seen):
+        return Hop(name, WAITING, "the ingestor has not come to it yet", row.updated_at)
+    advice = "look for this subscription's trace id in the ingestor's log"
+    return Hop(name, BROKEN, f"the ingestor does not come to it: {words}", row.updated_at, advice)
+
+
+def _socket(row: Row[Any], seen: Seen) -> Hop:
+    if seen.fresh is None:
+        return _untold("socket")
+    mine = [socket for socket in seen.sockets if socket.endpoint == row.endpoint]
+    if not mine:
+        return _no_socket(row, seen)
+    lost = next((socket for socket in mine if socket.state != "live"), None)
+    if lost is None:
+        return Hop("socket", OK, f"the socket {row.endpoint} is live", max(socket.since for socket in mine))
+    why = f": {lost.last_error}" if lost.last_error else ""
+    words = f"the socket {row.endpoint} is {lost.state}, attempt {lost.attempts}{why}"
+    return Hop("socket", BROKEN, words, lost.since, _socket_advice(lost.state))
+
+
+def _no_socket(row: Row[Any], seen: Seen) -> Hop:
+    words = f"there is no socket {row.endpoint}"
+    if _is_young(row, seen):
+        return Hop("socket", WAITING, f"{words} yet", row.updated_at)
+    if row.endpoint != "private":
+        return Hop("socket", BROKEN, words, row.updated_at, "see the ingestor's log")
+    advice = "give the gateway BYBIT_API_KEY and BYBIT_API_SECRET: without them there is public data only"
+    return Hop("socket", BROKEN, words, row.updated_at, advice)
+
+
+def _socket_advice(state: str) -> str:
+    if state == "parked":
+        return "correct BYBIT_API_KEY and BYBIT_API_SECRET, then: supervisorctl signal HUP gateway:ingestor"
+    return "it tries again by itself; if it goes on, see whether the exchange can be reached from this machine"
+
+
+def _ack(row: Row[Any], seen: Seen) -> Hop:
+    if seen.fresh is None:
+        return _untold("ack")
+    if not _held(row, seen):
+        return Hop("ack", WAITING, "the exchange has not been asked for it yet", row.updated_at)
+    if row.topic_state == "rejected":
+        words = f"the exchange refuses {row.topic}: {row.reason or 'without a word'}"
+        advice = f"end this subscription and ask for what is listed in {row.category}"
+        return Hop("ack", BROKEN, words, row.topic_updated_at, advice)
+    if row.topic_state != "live":
+        return Hop("ack", WAITING, f"the exchange has not acknowledged {row.topic} yet", row.topic_updated_at)
+    return Hop("ack", OK, f"the exchange acknowledged {row.topic}", row.acked_at)
+
+
+def _last_frame(row: Row[Any], seen: Seen, gap: Row[Any] | None) -> Hop:
+    if gap is not None:
+        advice = "it closes with the first event after the cause is gone"
+        return Hop("last_frame", BROKEN, f"the topic may be missing data: {gap.cause}", gap.opened, advice)
+    if row.last_event_at is None:
+        return Hop("last_frame", QUIET, "no event has come yet; a quiet market sends none")
+    words = f"the last event came {seen.age_s(row.last_event_at):.0f} s ago"
+    if seen.age_s(row.last_event_at) < _QUIET_AFTER_S:
+        return Hop("last_frame", OK, words, row.last_event_at)
+    return Hop("last_frame", QUIET, f"{words}; a quiet market sends none", row.last_event_at)
+
+
+def _last_publish(seen: Seen) -> Hop:
+    if seen.fresh is None:
+        return _untold("last_publish")
+    if seen.fresh.broker_connected:
+        return Hop("last_publish", OK, "the ingestor is connected to RabbitMQ", seen.fresh.broker_since)
+    words = "the ingestor has no connection to RabbitMQ; events wait in its spool"
+    advice = "start RabbitMQ: supervisorctl start gateway:rabbitmq"
+    return Hop("last_publish", BROKEN, words, seen.fresh.broker_since, advice)
+
+
+def _binding(row: Row[Any], seen: Seen) -> Hop:
+    if seen.fresh is None:
+        return _untold("binding")
+    if seen.fresh.generation >= row.generation:
+        return Hop("binding", OK, f"the queue is bound to {row.routing_key}", seen.fresh.heartbeat_at)
+    if _is_young(row, seen):
+        return Hop("binding", WAITING, "its queue is not bound yet", row.updated_at)
+    advice = "see the ingestor's log for what RabbitMQ refused"
+    return Hop("binding", BROKEN, "its queue is not bound", row.updated_at, advice)
+
+
+def queue_hop(row: Row[Any], seen: Seen, queue: Row[Any] | None) -> Hop:
+    name = topology.service_queue(row.channel_type, row.requesting_service)
+    advice = "the ingestor makes it anew within seconds; if it does not, see its log"
+    if queue is None and seen.age_s(row.created_at) < QUEUES_FRESH_S:
+        return Hop("queue", UNKNOWN, f"{name} has not been looked at yet")
+    if queue is None:
+        return Hop("queue", BROKEN, f"there is no queue {name}", advice=advice)
+    if queue.age_s >= QUEUES_FRESH_S or queue.ready is None:
+        return Hop("queue", BROKEN, f"{name} was last seen {queue.age_s:.0f} s ago", queue.observed_at, advice)
+    return Hop("queue", OK, f"{queue.ready} events wait in {name}", queue.observed_at)
+
+
+def _consumer(row: Row[Any], queue: Row[Any] | None) -> Hop:
+    if queue is None or queue.age_s >= QUEUES_FRESH_S or queue.consumers is None:
+        return Hop("consumer", UNKNOWN, "only a look at the queue could tell")
+    if queue.consumers:
+        return Hop("consumer", OK, f"{queue.consumers} read {queue.name}", queue.observed_at)
+    advice = f"start {row.requesting_service}, or end the subscription: unread events are dropped after a while"
+    return Hop("consumer", BROKEN, f"nobody reads {queue.name}", queue.unused_since, advice)
+
+
+def _held(row: Row[Any], seen: Seen) -> bool:
+    """The ingestor that leads says something of this topic."""
+    return seen.leader is not None and row.topic_epoch == seen.leader.epoch
+
+
+def _is_young(row: Row[Any], seen: Seen) -> bool:
+    return seen.age_s(row.updated_at) < CARRIED_OUT_WITHIN_S
+
+
+def _untold(hop: str) -> Hop:
+    return Hop(hop, UNKNOWN, "only the ingestor could tell")

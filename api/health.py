@@ -1,0 +1,132 @@
+"""Whether the gateway does its work, judged by what is fresh."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from common import topology
+from common.tables import sightings
+from common.tables.standings import FRESH_S
+
+QUEUES_FRESH_S = 15.0  # the ingestor looks at them every 5 s
+CONNECTED_WITHIN_S = 5.0  # a socket that is wanted for the first time is given this long
+
+UP, IDLE, DOWN, UNKNOWN = "up", "idle", "down", "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """`reason` says in words why it is not up; `unknown` alone turns nothing red."""
+
+    state: str
+    since: datetime | None = None
+    reason: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def shown(self) -> dict[str, Any]:
+        return {"state": self.state, "since": self.since, "reason": self.reason, **self.details}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What Postgres holds at one moment, each row with its age."""
+
+    leader: Row[Any] | None
+    sockets: list[Row[Any]]
+    needed: set[str]
+    balance_queue: Row[Any] | None
+    active_subscriptions: int
+
+
+def gathered(connection: Connection) -> Evidence:
+    leader = sightings.leader(connection)
+    return Evidence(
+        leader,
+        sightings.sockets(connection, epoch=leader.epoch) if leader else [],
+        sightings.endpoints_needed(connection, longer_than_s=CONNECTED_WITHIN_S),
+        sightings.queue(connection, topology.BALANCE_QUEUE),
+        sightings.active_subscriptions(connection),
+    )
+
+
+def components(evidence: Evidence) -> dict[str, Component]:
+    heard_of = evidence.leader is not None and evidence.leader.age_s < FRESH_S
+    return {
+        "ingestor": ingestor(evidence.leader),
+        "sockets": sockets(evidence) if heard_of else _unheard(),
+        "broker": broker(evidence.leader) if heard_of else _unheard(),
+        "persister": persister(evidence.balance_queue),
+    }
+
+
+def healthy(parts: Iterable[Component]) -> bool:
+    return all(part.state != DOWN for part in parts)
+
+
+def ingestor(leader: Row[Any] | None) -> Component:
+    if leader is None:
+        return Component(DOWN, reason="no ingestor leads")
+    if leader.age_s >= FRESH_S:
+        return Component(DOWN, leader.heartbeat_at, f"last heard of {leader.age_s:.0f} s ago")
+    return Component(UP, leader.started_at)
+
+
+def broker(leader: Row[Any] | None) -> Component:
+    if leader is None:
+        return _unheard()
+    if not leader.broker_connected:
+        return Component(DOWN, leader.broker_since, "the ingestor has no connection to RabbitMQ")
+    return Component(UP, leader.broker_since)
+
+
+def sockets(evidence: Evidence) -> Component:
+    """Every endpoint that somebody needs must be live, all its sockets included."""
+    needed = evidence.needed | {row.endpoint for row in evidence.sockets if row.endpoint == "private"}
+    seen = {endpoint: _endpoint(endpoint, evidence.sockets) for endpoint in sorted(needed)}
+    details = {"endpoints": {endpoint: part.shown() for endpoint, part in seen.items()}}
+    if not seen:
+        return Component(IDLE, details=details)
+    broken = {endpoint: part for endpoint, part in seen.items() if part.state == DOWN}
+    if broken:
+        reason = "; ".join(f"{endpoint}: {part.reason}" for endpoint, part in broken.items())
+        return Component(DOWN, _earliest(broken.values()), reason, details)
+    return Component(UP, max(filter(None, (part.since for part in seen.values())), default=None), None, details)
+
+
+def persister(queue: Row[Any] | None) -> Component:
+    if queue is None:
+        return Component(UNKNOWN, reason="its queue has not been looked at yet")
+    if queue.age_s >= QUEUES_FRESH_S or queue.consumers is None:
+        return Component(UNKNOWN, queue.observed_at, f"its queue was last looked at {queue.age_s:.0f} s ago")
+    if queue.consumers == 0:
+        return Component(DOWN, queue.unused_since, "nobody reads its queue")
+    return Component(UP)
+
+
+def last_heartbeat_at(evidence: Evidence) -> datetime | None:
+    """The exchange's newest sign of life on any socket."""
+    return max((row.last_heartbeat_at for row in evidence.sockets if row.last_heartbeat_at), default=None)
+
+
+def _endpoint(endpoint: str, rows: list[Row[Any]]) -> Component:
+    mine = [row for row in rows if row.endpoint == endpoint]
+    if not mine:
+        return Component(DOWN, reason="there is no socket")
+    broken = next((row for row in mine if row.state != "live" or row.age_s >= FRESH_S), None)
+    if broken is None:
+        return Component(UP, max(row.since for row in mine))
+    if broken.age_s >= FRESH_S:
+        return Component(DOWN, broken.updated_at, f"last heard of {broken.age_s:.0f} s ago")
+    why = f" ({broken.last_error})" if broken.last_error else ""
+    return Component(DOWN, broken.since, f"{broken.state}, attempt {broken.attempts}{why}")
+
+
+def _earliest(parts: Iterable[Component]) -> datetime | None:
+    return min(filter(None, (part.since for part in parts)), default=None)
+
+
+def _unheard() -> Component:
+    return Component(UNKNOWN, reason="only the ingestor could tell")

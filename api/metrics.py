@@ -1,0 +1,40 @@
+"""Figures of all workers together."""
+
+import os
+import time
+
+from flask import Flask, Response, g, request
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from common.metrics import PREFIX
+
+REQUESTS = Counter(f"{PREFIX}_api_requests", "Answered requests.", ["method", "route", "status"])
+DURATION = Histogram(
+    f"{PREFIX}_api_request_seconds",
+    "Time from the request's first line read to its answer.",
+    ["route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+POKES = Counter(f"{PREFIX}_api_pokes", "Pokes of the ingestor, by what became of them.", ["outcome"])
+
+
+def register(app: Flask) -> None:
+    app.after_request(_count)
+
+
+def exposed() -> Response:
+    """Under gunicorn the workers' figures are added up; a lone process shows its own."""
+    registry: CollectorRegistry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _count(response: Response) -> Response:
+    route = request.url_rule.rule if request.url_rule else "none"
+    REQUESTS.labels(request.method if request.url_rule else "any", route, response.status_code).inc()
+    DURATION.labels(route).observe(time.perf_counter() - g.began_at)
+    return response

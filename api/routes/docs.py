@@ -1,0 +1,53 @@
+"""The description of the api, to be read by people."""
+# mypy: allow-untyped-decorators
+
+from apiflask import APIBlueprint
+from flask import Response, send_from_directory
+from swagger_ui_bundle import swagger_ui_path
+
+from api.keys import open_without_a_key
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <title>ws-gateway</title>
+  <link rel="icon" href="/docs/favicon-32x32.png">
+  <link rel="stylesheet" href="/docs/swagger-ui.css">
+</head>
+<body>
+  <div id="swagger-ui"></div>
+  <script src="/docs/swagger-ui-bundle.js"></script>
+  <script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+# This Swagger UI shows OpenAPI 3.0 only and refuses "3.1.0" by its number; it draws our schemas well under the old one.
+_START = """fetch("/openapi.json")
+  .then((answer) => answer.json())
+  .then((spec) => SwaggerUIBundle({ spec: { ...spec, openapi: "3.0.3" }, dom_id: "#swagger-ui", deepLinking: true }));
+"""
+_NOTHING_FOREIGN = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
+
+
+def routes() -> APIBlueprint:
+    blueprint = APIBlueprint("docs", __name__, url_prefix="/docs", enable_openapi=False)
+
+    @blueprint.get("")
+    @open_without_a_key
+    def shown() -> Response:
+        response = Response(_PAGE, mimetype="text/html")
+        response.headers["Content-Security-Policy"] = _NOTHING_FOREIGN
+        return response
+
+    @blueprint.get("/start.js")
+    @open_without_a_key
+    def start() -> Response:
+        return Response(_START, mimetype="text/javascript")
+
+    @blueprint.get("/<path:name>")
+    @open_without_a_key
+    def asset(name: str) -> Response:
+        return send_from_directory(str(swagger_ui_path), name, max_age=3600)
+
+    return blueprint

@@ -1,0 +1,86 @@
+"""Whether the gateway does its work."""
+# mypy: allow-untyped-decorators
+
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import Response
+
+from api import health, metrics, readiness
+from api.health import Component
+from api.keys import open_without_a_key
+from api.schemas import Health, Live, Ready, ReadyQuery
+from api.showing import answer
+from api.store import Store
+from common.errors import Unavailable
+
+
+def routes(store: Store) -> APIBlueprint:
+    blueprint = APIBlueprint("health", __name__)
+
+    @blueprint.get("/health")
+    @blueprint.output(Health)
+    @open_without_a_key
+    def whole() -> Response:
+        """Whether every part of the gateway does its work."""
+        shown = judged(store)
+        return answer(shown, 200 if shown["status"] == "healthy" else 503)
+
+    @blueprint.get("/health/live")
+    @blueprint.output(Live)
+    @open_without_a_key
+    def live() -> Response:
+        """Whether this process answers at all."""
+        return answer({"status": "live"})
+
+    @blueprint.get("/ready")
+    @blueprint.input(ReadyQuery, location="query")
+    @blueprint.output(Ready)
+    @open_without_a_key
+    def ready(query_data: ReadyQuery) -> Response:
+        """Whether all that a service wants is live and its queues are there; what is missing is named."""
+        with store.reading() as connection:
+            found = readiness.missing(connection, query_data.service)
+        shown = {"service": query_data.service, "ready": not found, "missing": found}
+        return answer(shown, 503 if found else 200)
+
+    @blueprint.get("/metrics")
+    @blueprint.doc(hide=True)
+    @open_without_a_key
+    def figures() -> Response:
+        """Prometheus figures of the api."""
+        return metrics.exposed()
+
+    return blueprint
+
+
+def judged(store: Store) -> dict[str, Any]:
+    try:
+        with store.reading() as connection:
+            evidence = health.gathered(connection)
+    except Unavailable as error:
+        return _without_database(store, str(error))
+    parts = health.components(evidence) | {"database": Component(health.UP, store.since)}
+    return {
+        "status": "healthy" if health.healthy(parts.values()) else "unhealthy",
+        "websocket_connected": parts["sockets"].state in (health.UP, health.IDLE),
+        "active_subscriptions": evidence.active_subscriptions,
+        "last_heartbeat_at": health.last_heartbeat_at(evidence),
+        "version": version("ws-gateway"),
+        "components": {name: part.shown() for name, part in parts.items()},
+    }
+
+
+def _without_database(store: Store, error: str) -> dict[str, Any]:
+    unknown = Component(health.UNKNOWN, reason="only the database could tell").shown()
+    return {
+        "status": "unhealthy",
+        "websocket_connected": False,
+        "active_subscriptions": None,
+        "last_heartbeat_at": None,
+        "version": version("ws-gateway"),
+        "components": dict.fromkeys(("ingestor", "sockets", "broker", "persister"), unknown)
+        | {"database": Component(health.DOWN, store.since or datetime.now(UTC), error).shown()},
+    }

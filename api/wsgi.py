@@ -1,0 +1,37 @@
+"""What gunicorn serves: `gunicorn -c deploy/gunicorn.conf.py api.wsgi:app`."""
+
+import os
+import signal
+import sys
+import threading
+from functools import partial
+
+import structlog
+
+from api.app import create
+from api.poking import BrokerPoker
+from api.settings import Settings
+from common import amqp, database, logs
+from common.errors import ConfigError
+from common.settings import process_environment
+
+log = structlog.get_logger(__name__)
+
+
+def _poking(poker: BrokerPoker) -> None:
+    try:
+        poker.run(threading.Event())
+    except BaseException:
+        log.critical("worker died", worker=poker.name, exc_info=True)
+        os.kill(os.getpid(), signal.SIGTERM)  # finish what is being answered; gunicorn starts a fresh process
+
+
+try:
+    settings = Settings.from_env(process_environment())
+except ConfigError as error:
+    sys.exit(f"api: {error}")
+logs.configure("api", settings.log_level)
+engine = database.engine(settings.postgres, f"{settings.name} api", pool_size=4, max_overflow=4)
+poker = BrokerPoker(partial(amqp.connect, settings.rabbitmq, f"{settings.name} api"))
+threading.Thread(target=_poking, args=(poker,), name=poker.name, daemon=True).start()
+app = create(settings, engine, poker)

@@ -1,0 +1,122 @@
+"""What the ingestor has written down of itself, read with its age by the database's own clock."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Double, Row, Select, and_, cast, exists, extract, func, select, text
+
+from common.tables.connections import connections
+from common.tables.gaps import gaps
+from common.tables.ingestors import ingestors
+from common.tables.queues import queues
+from common.tables.subscriptions import subscriptions
+from common.tables.topics import topics
+
+Rows = list[Row[Any]]
+
+
+def leader(connection: Connection) -> Row[Any] | None:
+    """The leading ingestor last heard of, however long ago that was."""
+    found = select(ingestors, _age(ingestors.c.heartbeat_at)).where(ingestors.c.role == "leader")
+    return connection.execute(found.order_by(ingestors.c.heartbeat_at.desc()).limit(1)).one_or_none()
+
+
+def clock(connection: Connection) -> datetime:
+    """What all ages are taken by."""
+    now: datetime = connection.execute(select(func.now())).scalar_one()
+    return now
+
+
+def sockets(connection: Connection, epoch: str | None = None, service: str | None = None) -> Rows:
+    """All of them, or those of one life of the ingestor, or those that carry something of a service."""
+    found = select(connections, _age(connections.c.updated_at))
+    if epoch is not None:
+        found = found.where(connections.c.epoch == epoch)
+    if service is not None:
+        found = found.where(_wanted(service, subscriptions.c.endpoint == connections.c.endpoint))
+    return list(connection.execute(found.order_by(connections.c.endpoint, connections.c.socket_no)))
+
+
+def endpoints_needed(connection: Connection, longer_than_s: float) -> set[str]:
+    """The endpoints that somebody has wanted for some time."""
+    since = func.now() - text(f"interval '{longer_than_s:g} seconds'")
+    found = select(subscriptions.c.endpoint).where(subscriptions.c.is_active, subscriptions.c.created_at < since)
+    return set(connection.execute(found.distinct()).scalars())
+
+
+def active_subscriptions(connection: Connection) -> int:
+    counted = select(func.count()).select_from(subscriptions).where(subscriptions.c.is_active)
+    return int(connection.execute(counted).scalar_one())
+
+
+def queue(connection: Connection, name: str) -> Row[Any] | None:
+    return connection.execute(select(queues, _age(queues.c.observed_at)).where(queues.c.name == name)).one_or_none()
+
+
+def queues_of(connection: Connection, service: str) -> Rows:
+    return list(connection.execute(select(queues, _age(queues.c.observed_at)).where(queues.c.service == service)))
+
+
+def page_of_queues(connection: Connection, service: str | None, limit: int, offset: int) -> tuple[Rows, int]:
+    found = select(queues, _age(queues.c.observed_at)).order_by(queues.c.name)
+    if service is not None:
+        found = found.where(queues.c.service == service)
+    return _page(connection, found, limit, offset)
+
+
+def page_of_topics(connection: Connection, service: str | None, limit: int, offset: int) -> tuple[Rows, int]:
+    services = (
+        select(func.count())
+        .select_from(subscriptions)
+        .where(
+            subscriptions.c.is_active,
+            subscriptions.c.endpoint == topics.c.endpoint,
+            subscriptions.c.topic == topics.c.topic,
+        )
+        .scalar_subquery()
+    )
+    found = select(
+        topics,
+        services.label("services"),
+        _age(topics.c.updated_at),
+        _age(topics.c.last_event_at, "last_event_age_s"),
+        (topics.c.events / func.nullif(extract("epoch", topics.c.updated_at - topics.c.acked_at), 0)).label("rate"),
+    ).order_by(topics.c.endpoint, topics.c.topic)
+    if service is not None:
+        found = found.where(_wants_topic(service, topics.c.endpoint, topics.c.topic))
+    return _page(connection, found, limit, offset)
+
+
+def page_of_gaps(
+    connection: Connection, service: str | None, still_open: bool | None, limit: int, offset: int
+) -> tuple[Rows, int]:
+    """The newest first."""
+    found = select(gaps).order_by(gaps.c.opened.desc(), gaps.c.id.desc())
+    if service is not None:
+        found = found.where(_wants_topic(service, gaps.c.endpoint, gaps.c.topic))
+    if still_open is not None:
+        found = found.where(gaps.c.closed.is_(None) if still_open else gaps.c.closed.is_not(None))
+    return _page(connection, found, limit, offset)
+
+
+def open_gap(connection: Connection, endpoint: str, topic: str) -> Row[Any] | None:
+    """The oldest that is open for this topic."""
+    found = select(gaps).where(gaps.c.endpoint == endpoint, gaps.c.topic == topic, gaps.c.closed.is_(None))
+    return connection.execute(found.order_by(gaps.c.opened).limit(1)).one_or_none()
+
+
+def _page(connection: Connection, found: Select[Any], limit: int, offset: int) -> tuple[Rows, int]:
+    total = connection.execute(select(func.count()).select_from(found.order_by(None).subquery())).scalar_one()
+    return list(connection.execute(found.limit(limit).offset(offset))), int(total)
+
+
+def _wants_topic(service: str, endpoint: ColumnElement[str], topic: ColumnElement[str]) -> ColumnElement[bool]:
+    return _wanted(service, and_(subscriptions.c.endpoint == endpoint, subscriptions.c.topic == topic))
+
+
+def _wanted(service: str, which: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists().where(subscriptions.c.is_active, subscriptions.c.requesting_service == service, which)
+
+
+def _age(since: ColumnElement[datetime], name: str = "age_s") -> ColumnElement[float]:
+    return cast(extract("epoch", func.now() - since), Double).label(name)

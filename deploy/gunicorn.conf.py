@@ -1,0 +1,48 @@
+"""How gunicorn serves the api: `gunicorn -c deploy/gunicorn.conf.py api.wsgi:app`."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from api.settings import Settings
+from common.errors import ConfigError
+from common.settings import process_environment
+
+try:
+    _settings = Settings.from_env(process_environment())  # a wrong value ends us here, before workers come and go
+except ConfigError as error:
+    sys.exit(f"api: {error}")
+
+bind = f"{_settings.bind}:{_settings.port}"
+worker_class = "gthread"
+workers = 2
+threads = 8
+timeout = 30
+graceful_timeout = 15  # < supervisor's stopwaitsecs
+keepalive = 5
+max_requests = 0  # nothing leaks that a restart would have to hide
+worker_tmp_dir = "/dev/shm"  # noqa: S108  # a heartbeat on a disk can wait for that disk
+control_socket_disable = True
+preload_app = False  # engines and sockets are not shared through a fork
+forwarded_allow_ips = ""  # nobody's word is taken for where a request came from
+limit_request_line = 8190
+limit_request_fields = 64
+limit_request_field_size = 8190
+accesslog = None  # the api writes its own line per request
+errorlog = "-"
+loglevel = "warning"
+
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="wsgw-api-metrics-", dir=worker_tmp_dir)
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(_server: Any) -> None:
+    shutil.rmtree(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]), ignore_errors=True)
