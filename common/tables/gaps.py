@@ -1,7 +1,11 @@
 """When a subscribed topic may have missed something."""
 
-from sqlalchemy import BigInteger, Column, Identity, Index, Table, Text, text
-from sqlalchemy.dialects.postgresql import JSONB
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Column, Connection, Identity, Index, Table, Text, text
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from common.tables.schema import Moment, metadata
 
@@ -19,3 +23,28 @@ gaps = Table(
     Index("uq_gaps_window", "endpoint", "topic", "opened", unique=True),  # written again after a lost commit
     Index("ix_gaps_opened", "opened"),  # the newest ones, and what is old enough to prune
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From `opened` to `closed`, None while it is open."""
+
+    endpoint: str
+    topic: str
+    opened: datetime
+    closed: datetime | None
+    cause: str
+    ids: dict[str, str | None]
+    healed: str | None
+
+
+def record(connection: Connection, windows: Sequence[Window]) -> None:
+    """Store them, or what has become of them since."""
+    if not windows:
+        return
+    statement = insert(gaps)
+    changed = {name: statement.excluded[name] for name in ("closed", "ids", "healed")}
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["endpoint", "topic", "opened"], set_=changed),
+        [asdict(window) for window in windows],
+    )

@@ -156,6 +156,25 @@ def wishes(connection: Connection) -> list[Wish]:
     return [Wish(*row) for row in rows]
 
 
+def ended(connection: Connection, after_generation: int) -> list[Wish]:
+    """Subscriptions that ended since this generation, the last month's at most; some may be wanted again since."""
+    recent = func.now() - text("interval '30 days'")
+    columns = (
+        subscriptions.c.requesting_service,
+        subscriptions.c.endpoint,
+        subscriptions.c.topic,
+        func.max(subscriptions.c.generation),
+        func.max(subscriptions.c.trace_id),
+    )
+    rows = connection.execute(
+        select(*columns)
+        .where(~subscriptions.c.is_active, subscriptions.c.generation > after_generation)
+        .where(subscriptions.c.updated_at > recent)
+        .group_by(*columns[:3])
+    )
+    return [Wish(*row) for row in rows]
+
+
 def last_generation(connection: Connection) -> int:
     """The newest change of all, ends included."""
     return int(connection.execute(select(func.coalesce(func.max(subscriptions.c.generation), 0))).scalar_one())

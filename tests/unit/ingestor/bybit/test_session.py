@@ -85,7 +85,7 @@ def test_it_subscribes_once_the_socket_is_open():
 
 def test_it_asks_for_at_most_ten_topics_in_a_request():
     asked = requests(session(*(f"publicTrade.S{n}" for n in range(25))).opened(now=0.0, exchange_ms=0))
-    assert [len(request["args"]) for request in asked] == [10, 10, 5]
+    assert [str(request["args"]).count("publicTrade") for request in asked] == [10, 10, 5]
 
 
 def test_it_pings_when_a_ping_is_due_and_not_before():

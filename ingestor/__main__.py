@@ -1,0 +1,154 @@
+"""The ingestor is put together here."""
+
+import fcntl
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import structlog
+
+from common import database, logs
+from common.channels import FIXED, of_topic
+from common.errors import ConfigError
+from common.lifecycle import Crew, Worker
+from common.metrics import MetricsServer
+from common.settings import Bybit, process_environment
+from ingestor.bybit.session import Session, Timing
+from ingestor.delivery.line import Lines, Origin
+from ingestor.delivery.outbox import Lane, Outbox
+from ingestor.delivery.publisher import Publisher
+from ingestor.delivery.queues import Queues, common_plan
+from ingestor.delivery.spool import Spool, SpoolFailure
+from ingestor.epoch import new_epoch
+from ingestor.exchange.budget import Budget
+from ingestor.exchange.clock import ExchangeClock
+from ingestor.exchange.fleet import Fleet, url_of
+from ingestor.exchange.gaps import Gaps
+from ingestor.exchange.listing import Listing
+from ingestor.exchange.rest import Rest
+from ingestor.exchange.snapshots import Snapshots
+from ingestor.exchange.stream import Stream, Surroundings
+from ingestor.intents.cache import Cache
+from ingestor.intents.pokes import Pokes
+from ingestor.intents.reconciler import Reconciler
+from ingestor.settings import Settings
+from ingestor.status import Sights, Status
+
+log = structlog.get_logger(__name__)
+
+GRACE_S = 15.0  # below supervisor's stopwaitsecs
+WINDOW = 2_000  # messages without a confirm
+_MARKET_EVENTS, _PRIVATE_EVENTS, _LANE_BYTES = 20_000, 2_000, 64 * 2**20
+_MARKET_SPOOL_BYTES, _PRIVATE_SPOOL_BYTES = 2**30, 256 * 2**20
+
+
+def main(env: Mapping[str, str]) -> int:
+    settings = Settings.from_env(env)
+    logs.configure("ingestor", settings.log_level)
+    lock = locked(settings.spool_dir)
+    epoch = new_epoch(time.time_ns() // 1_000_000)
+    crew = Crew()
+    engine = database.engine(settings.postgres, f"{settings.service_name} ingestor", pool_size=3)
+
+    outbox = open_outbox(settings.spool_dir)
+    queues = Queues(
+        settings.rabbitmq, common_plan(settings.class_queues, settings.retention, settings.market_queue_type)
+    )
+    publisher = Publisher(outbox, settings.rabbitmq, queues, WINDOW, settings.retention.hours * 3600)
+
+    clock, gaps, changed = ExchangeClock(), Gaps(), threading.Event()
+    lines = Lines(Origin(settings.bybit.environment, epoch))
+    wallet = of_topic(*FIXED["balance"])
+    rest = Rest(settings.bybit, clock.now_ms)
+    snapshots = Snapshots(rest, clock, lines.of(wallet), outbox.put)
+    around = Surroundings(
+        out=outbox,
+        line_of=lines.of,
+        gaps=gaps,
+        budget=Budget(),
+        clock=clock,
+        changed=changed.set,
+        subscribed=lambda channel: snapshots.ask_wallet("subscribed") if channel == wallet else None,
+    )
+    fleet = Fleet(partial(open_stream, settings.bybit, around), crew.start)
+    listing = Listing(rest, engine, fleet.retry_rejected)
+
+    sights = Sights(
+        sockets=fleet.seen,
+        link=lambda: publisher.link,
+        depths=lambda: queues.depths,
+        lanes=lambda: {"private": outbox.private.counts(), "market": outbox.market.counts()},
+        clock_offset_ms=lambda: clock.offset_ms,
+    )
+    status = Status(engine, epoch, sights, gaps, changed)
+    reconciler = Reconciler(
+        engine=engine,
+        queues=queues,
+        fleet=fleet,
+        broker_connected=lambda: publisher.link.connected,
+        carried_out=status.carried_out,
+        cache=Cache(settings.spool_dir / "wishes.json"),
+        retention=settings.retention,
+        market_queue_type=settings.market_queue_type,
+        own=(wallet,) if settings.bybit.credentials else (),
+    )
+    pokes = Pokes(settings.rabbitmq, epoch, reconciler.poke)
+    metrics = MetricsServer(settings.bind, settings.metrics_port)
+
+    log.info("starting", epoch=epoch, environment=settings.bybit.environment)
+    workers: list[Worker] = [metrics, status, queues, publisher, snapshots, fleet, listing, reconciler, pokes]
+    try:
+        return crew.run_until_stopped(workers, GRACE_S)
+    finally:
+        lock.close()
+
+
+def open_stream(bybit: Bybit, around: Surroundings, endpoint: str, number: int) -> Stream:
+    credentials = bybit.credentials if endpoint == "private" else None
+    session = Session(endpoint, Timing(), time.monotonic(), credentials)
+    return Stream(number, url_of(bybit, endpoint), session, around)
+
+
+def open_outbox(folder: Path) -> Outbox:
+    """The two lanes, each with what an earlier life left in its spool."""
+    try:
+        private = Spool(folder / "private.db", _PRIVATE_SPOOL_BYTES, durable=True)
+        market = Spool(folder / "market.db", _MARKET_SPOOL_BYTES, durable=False)
+    except SpoolFailure as failure:
+        raise ConfigError(
+            f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: allowed is a writable folder ({failure})"
+        ) from failure
+    return Outbox(
+        Lane(private, durable=True, most_events=_PRIVATE_EVENTS, most_bytes=_LANE_BYTES),
+        Lane(market, durable=False, most_events=_MARKET_EVENTS, most_bytes=_LANE_BYTES, dropped=tell_dropped),
+    )
+
+
+def tell_dropped(dropped: Mapping[str, int]) -> None:
+    log.error("events dropped: the spool is full or too old", events=sum(dropped.values()), by_key=dict(dropped))
+
+
+def locked(folder: Path) -> IO[str]:
+    """The spool folder is ours alone, for as long as the file is open."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("w")
+    except OSError as error:
+        raise ConfigError(f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: allowed is a writable folder ({error})") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise ConfigError(f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: another ingestor uses this folder") from error
+    return file
+
+
+if __name__ == "__main__":
+    try:
+        status = main(process_environment())
+    except ConfigError as error:
+        sys.exit(f"ingestor: {error}")
+    sys.exit(status)

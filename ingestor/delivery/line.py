@@ -1,0 +1,91 @@
+"""One topic's stream of events: what turns a frame into a message, and counts."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import orjson
+
+from common import envelope
+from common.channels import Channel
+from common.envelope import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What all events of one life of the gateway have in common."""
+
+    environment: str
+    epoch: str
+
+
+class Line:
+    """Counts from 1 within an epoch. One thread at a time speaks for a topic."""
+
+    def __init__(self, channel: Channel, origin: Origin) -> None:
+        self.channel = channel
+        self.sequence = 0
+        self.last_id: str | None = None
+        self._origin = origin
+        self._source = envelope.escaped(f"/bybit/{origin.environment}/{channel.endpoint}")
+        self._subject = envelope.escaped(channel.topic)
+        self._seed = blake2b(digest_size=16)
+        for part in (channel.endpoint.encode(), channel.topic.encode()):
+            self._seed.update(len(part).to_bytes(8, "big") + part)
+
+    def live(self, frame: bytes, time_ms: int | None, received_ns: int) -> Event:
+        """Bybit's frame as it is; the same bytes have the same id in every life."""
+        event = self._event("live", "", self.id_of(frame), frame, time_ms, received_ns)
+        self.last_id = event.id
+        return event
+
+    def id_of(self, frame: bytes) -> str:
+        digest = self._seed.copy()
+        digest.update(frame)
+        return digest.hexdigest()
+
+    def snapshot(self, result: bytes, version_ms: int, received_ns: int) -> Event:
+        """A REST result; its version is when it was asked for, by the exchange's clock."""
+        event_id = envelope.digest(*self._identity(), b"snapshot", str(version_ms).encode(), result)
+        return self._event("snapshot", ".snapshot", event_id, result, version_ms, received_ns)
+
+    def gap(self, told: dict[str, object], received_ns: int) -> Event:
+        """The topic may have missed something: `told` is the gap as DESIGN shows it."""
+        event_id = envelope.digest(*self._identity(), str(told["state"]).encode(), str(told["from"]).encode())
+        body = self._body("bybit.gap", event_id, orjson.dumps(told), None, received_ns, "gateway")
+        return Event(event_id, "gap", self.channel.gap_key, body, received_ns // 1_000_000_000)
+
+    def _identity(self) -> tuple[bytes, bytes]:
+        return self.channel.endpoint.encode(), self.channel.topic.encode()
+
+    def _event(self, origin: str, suffix: str, id: str, data: bytes, time_ms: int | None, received_ns: int) -> Event:
+        kind = self.channel.channel_type
+        body = self._body(f"bybit.{kind}{suffix}", id, data, time_ms, received_ns, origin)
+        return Event(id, kind, self.channel.routing_key, body, received_ns // 1_000_000_000)
+
+    def _body(self, kind: str, id: str, data: bytes, time_ms: int | None, received_ns: int, origin: str) -> bytes:
+        self.sequence += 1
+        return envelope.render(
+            id=id,
+            source=self._source,
+            type=kind,
+            subject=self._subject,
+            time_ms=time_ms,
+            received_ns=received_ns,
+            epoch=self._origin.epoch,
+            sequence=self.sequence,
+            origin=origin,
+            data=data,
+        )
+
+
+class Lines:
+    """Every topic's line, for all sockets that ever carry it."""
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self._by_topic: dict[tuple[str, str], Line] = {}
+
+    def of(self, channel: Channel) -> Line:
+        key = (channel.endpoint, channel.topic)
+        line = self._by_topic.get(key)
+        return line if line is not None else self._by_topic.setdefault(key, Line(channel, self._origin))

@@ -1,0 +1,258 @@
+"""What happens to an event between the socket and the broker's confirm."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from common.envelope import Event
+from ingestor.delivery.spool import Spool, SpoolFailure, Stored
+
+log = structlog.get_logger(__name__)
+
+_REFILL = 1000
+
+
+@dataclass(slots=True)
+class Entry:
+    """An event on its way; `stored` while the spool holds it too."""
+
+    position: int
+    event: Event
+    stored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """At any moment: accepted = confirmed + dropped + spooled + in_flight."""
+
+    accepted: int
+    confirmed: int
+    dropped: int
+    spooled: int
+    in_flight: int
+
+
+class Lane:
+    """A queue whose head is in memory and whose tail is on disk, in one order.
+
+    A durable lane writes each event to disk before it accepts it and never drops one: when the disk takes no more,
+    it does not accept, and its producer has to wait. The other kind drops its oldest events and says which.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        durable: bool,
+        most_events: int,
+        most_bytes: int,
+        dropped: Callable[[dict[str, int]], None] = lambda _: None,
+    ) -> None:
+        self._spool = spool
+        self._durable = durable
+        self._most_events = most_events
+        self._most_bytes = most_bytes
+        self._tell_dropped = dropped
+        self._lock = threading.Lock()
+        self._waiting: deque[Entry] = deque()
+        self._taken = 0  # in the publisher's hands
+        self._taken_bytes = 0
+        self._bytes = 0  # of _waiting
+        self._position = spool.last_position
+        self._tail_from: int | None = 1 if spool.count else None  # the first position that is on disk only
+        self._confirmed_rows: list[Stored] = []
+        self._accepted = spool.count
+        self._confirmed = 0
+        self._dropped = 0
+        self._spooled = spool.count
+        self._failing = False
+
+    def accept(self, events: Sequence[Event]) -> bool:
+        """Take these on, in order; False when a durable lane cannot, for now."""
+        with self._lock:
+            entries = [Entry(self._position + n, event, stored=False) for n, event in enumerate(events, 1)]
+            size = sum(len(event.body) for event in events)
+            in_memory = self._tail_from is None and self._fits(len(events), size)
+            if (self._durable or not in_memory) and not self._store(entries, size):
+                if self._durable:
+                    return False
+                self._lose(entries)
+                return True
+            self._position += len(entries)
+            self._accepted += len(entries)
+            if in_memory:
+                self._waiting.extend(entries)
+                self._bytes += size
+            else:
+                self._tail_from = self._tail_from or entries[0].position
+                self._spooled += len(entries)
+            return True
+
+    def take(self, most: int) -> list[Entry]:
+        """The next ones to publish, oldest first."""
+        with self._lock:
+            if len(self._waiting) < most and self._tail_from is not None:
+                self._refill()
+            taken = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+            size = sum(len(entry.event.body) for entry in taken)
+            self._taken += len(taken)
+            self._taken_bytes += size
+            self._bytes -= size
+            return taken
+
+    def confirmed(self, entries: Iterable[Entry]) -> None:
+        with self._lock:
+            for entry in entries:
+                self._taken -= 1
+                self._taken_bytes -= len(entry.event.body)
+                self._confirmed += 1
+                if entry.stored:
+                    self._confirmed_rows.append(Stored(entry.position, entry.event))
+            if len(self._confirmed_rows) >= _REFILL:
+                self._forget()
+
+    def returned(self, entries: Sequence[Entry]) -> None:
+        """Not confirmed, in order: they go out first next time."""
+        with self._lock:
+            self._waiting.extendleft(reversed(entries))
+            size = sum(len(entry.event.body) for entry in entries)
+            self._taken -= len(entries)
+            self._taken_bytes -= size
+            self._bytes += size
+
+    def spill(self) -> None:
+        """The broker is away: put on disk what is in memory only."""
+        with self._lock:
+            entries = [entry for entry in self._waiting if not entry.stored]
+            if entries:
+                self._store(entries, sum(len(entry.event.body) for entry in entries))
+
+    def sweep(self, oldest_s: float | None = None) -> None:
+        """Forget on disk what is confirmed, and what is older than `oldest_s`, a Unix time."""
+        with self._lock:
+            self._forget()
+            if oldest_s is not None and self._tail_from is not None:
+                self._drop(lambda: self._spool.drop_older(oldest_s, self._behind_memory()))
+
+    def counts(self) -> Counts:
+        with self._lock:
+            in_flight = len(self._waiting) + self._taken
+            return Counts(self._accepted, self._confirmed, self._dropped, self._spooled, in_flight)
+
+    @property
+    def empty(self) -> bool:
+        counts = self.counts()
+        return counts.spooled + counts.in_flight == 0
+
+    def close(self) -> None:
+        self.spill()
+        self.sweep()
+        self._spool.close()
+
+    # -- under the lock -------------------------------------------------------------------------------------
+
+    def _fits(self, count: int, size: int) -> bool:
+        held = len(self._waiting) + self._taken
+        return held + count <= self._most_events and self._bytes + self._taken_bytes + size <= self._most_bytes
+
+    def _store(self, entries: list[Entry], size: int) -> bool:
+        if not self._spool.has_room(size):
+            if self._durable:
+                self._fail("the spool is full")
+                return False
+            self._drop(lambda: self._spool.drop_oldest(size, self._behind_memory()))
+        try:
+            self._spool.append([Stored(entry.position, entry.event) for entry in entries])
+        except SpoolFailure as failure:
+            self._fail(str(failure))
+            return False
+        for entry in entries:
+            entry.stored = True
+        self._failing = False
+        return True
+
+    def _refill(self) -> None:
+        """Read on from disk where memory ends."""
+        try:
+            rows = self._spool.read(self._tail_from or 1, _REFILL)
+        except SpoolFailure as failure:
+            self._fail(str(failure))
+            return
+        self._waiting.extend(Entry(row.position, row.event, stored=True) for row in rows)
+        self._bytes += sum(len(row.event.body) for row in rows)
+        self._spooled -= len(rows)
+        self._tail_from = rows[-1].position + 1 if len(rows) == _REFILL else None
+        if self._tail_from is None and self._spooled:
+            log.error("spool holds fewer events than were counted", missing=self._spooled)
+            self._dropped += self._spooled
+            self._spooled = 0
+
+    def _forget(self) -> None:
+        rows, self._confirmed_rows = self._confirmed_rows, []
+        if not rows:
+            return
+        try:
+            self._spool.remove(rows)
+        except SpoolFailure as failure:
+            self._fail(str(failure))
+
+    def _behind_memory(self) -> int:
+        """The last position that memory holds: what is on disk behind it may be dropped."""
+        return (self._tail_from or self._position + 1) - 1
+
+    def _drop(self, choose: Callable[[], dict[str, int]]) -> None:
+        try:
+            dropped = choose()
+        except SpoolFailure as failure:
+            self._fail(str(failure))
+            return
+        count = sum(dropped.values())
+        self._dropped += count
+        self._spooled -= count
+        if dropped:
+            self._tell_dropped(dropped)
+
+    def _lose(self, entries: list[Entry]) -> None:
+        self._accepted += len(entries)
+        self._dropped += len(entries)
+        lost: dict[str, int] = {}
+        for entry in entries:
+            lost[entry.event.routing_key] = lost.get(entry.event.routing_key, 0) + 1
+        self._tell_dropped(lost)
+
+    def _fail(self, reason: str) -> None:
+        if not self._failing:
+            log.error("spool takes nothing", reason=reason, durable=self._durable)
+        self._failing = True
+
+
+class Outbox:
+    """The two lanes from the sockets to the publisher, and one bell."""
+
+    def __init__(self, private: Lane, market: Lane) -> None:
+        self.private = private
+        self.market = market
+        self._ring: Callable[[], None] = lambda: None
+        self._rung = False
+
+    def on_arrival(self, ring: Callable[[], None]) -> None:
+        """`ring` is called from the producer's thread, once per burst that finds the publisher idle."""
+        self._ring = ring
+
+    def put(self, events: Sequence[Event], private: bool) -> bool:
+        """Hand a burst over; False when it has to be offered again later."""
+        accepted = (self.private if private else self.market).accept(events)
+        if not self._rung:
+            self._rung = True
+            self._ring()
+        return accepted
+
+    def heard(self) -> None:
+        """The publisher is about to look: whatever comes from now on rings again."""
+        self._rung = False
+
+    @property
+    def lanes(self) -> tuple[Lane, Lane]:
+        return self.private, self.market

@@ -1,0 +1,309 @@
+"""The thread that gives events to the broker and learns which ones it has."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import pika
+import structlog
+from pika.adapters.select_connection import IOLoop
+from pika.spec import Basic
+
+from common import amqp, envelope, settings, topology
+from common.retrying import Backoff
+from ingestor.delivery.joined import JoinedConnection
+from ingestor.delivery.ledger import Ledger
+from ingestor.delivery.outbox import Entry, Lane, Outbox
+from ingestor.metrics import PUBLISHER
+
+log = structlog.get_logger(__name__)
+
+CONFIRMED_WITHIN_S = 10.0  # the oldest unconfirmed message; a paused broker shows nothing else
+_TICK_S = 0.25
+_SWEEP_S = 1.0
+_SPILL_AFTER_S = 1.0
+_DRAIN_S = 5.0
+_BURST = 500
+_AGAIN_S = 0.02
+
+
+class Topology(Protocol):
+    """Makes the queues and bindings before anything is published."""
+
+    def remake(self, done: Callable[[], None]) -> None:
+        """Make what is wanted, then call `done` from another thread."""
+
+    def wants(self, routing_key: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How the publisher stands with the broker."""
+
+    connected: bool
+    since: datetime
+    reason: str
+
+
+@dataclass(slots=True)
+class Sent:
+    lane: Lane
+    entry: Entry
+
+
+class Publisher:
+    """Owns one connection at a time; what it has not seen confirmed it sends again, in order, with the same ids."""
+
+    name = "publisher"
+
+    def __init__(
+        self, outbox: Outbox, rabbitmq: settings.RabbitMQ, made: Topology, window: int, retention_s: float
+    ) -> None:
+        self._outbox = outbox
+        self._rabbitmq = rabbitmq
+        self._topology = made
+        self._window = window
+        self._retention_s = retention_s
+        self._ledger: Ledger[Sent] = Ledger()
+        self._returned: set[str] = set()  # ids that came back and are still wanted; their confirm follows
+        self._unroutable: list[Sent] = []
+        self._backoff = Backoff(first_s=0.2, most_s=5.0)
+        self.link = Link(False, datetime.now(UTC), "not connected yet")
+        self._connection: JoinedConnection | None = None
+        self._channel: Any = None
+        self._ready = False
+        self._away_since: float | None = time.monotonic()
+        self._progress_at = 0.0
+        self._swept_at = 0.0
+        self._drain_until = 0.0
+        self._closing = False
+        outbox.on_arrival(self._ring)
+
+    def run(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            for parameters in amqp.parameters(self._rabbitmq, "ws-gateway ingestor publisher"):
+                self._converse(parameters, stop)
+                if stop.is_set():
+                    break
+            self._wait(stop)
+        for lane in self._outbox.lanes:
+            lane.close()
+
+    # -- one connection -------------------------------------------------------------------------------------
+
+    def _converse(self, parameters: pika.ConnectionParameters, stop: threading.Event) -> None:
+        loop = IOLoop()
+        self._connection = JoinedConnection(
+            parameters,
+            on_open_callback=self._opened,
+            on_open_error_callback=lambda _, error: self._ended(error),
+            on_close_callback=lambda _, error: self._ended(error),
+            custom_ioloop=loop,
+            internal_connection_workflow=True,
+        )
+        self._connection.add_on_connection_blocked_callback(lambda *_: self._away("blocked by the broker"))
+        self._connection.add_on_connection_unblocked_callback(lambda *_: self._begin())
+        self._tick(stop)
+        loop.start()
+        self._connection = None
+        loop.close()
+
+    def _opened(self, connection: JoinedConnection) -> None:
+        connection.channel(on_open_callback=self._channel_opened)
+
+    def _channel_opened(self, channel: Any) -> None:
+        self._channel = channel
+        channel.add_on_close_callback(lambda _, error: self._abort(f"channel closed: {error}"))
+        channel.add_on_return_callback(self._came_back)
+        channel.confirm_delivery(self._settled, callback=lambda _: self._make_topology())
+
+    def _make_topology(self) -> None:
+        self._topology.remake(lambda: self._soon(self._begin))
+
+    def _begin(self) -> None:
+        """The queues are there: publish, the oldest first."""
+        if self._channel is None or not self._channel.is_open:
+            return
+        if self._unroutable and len(self._ledger):  # first hear about all that is under way, to keep the order
+            self._later(self._begin)
+            return
+        self._give_up()
+        self._ready = True
+        self._away_since = None
+        if not self.link.connected:
+            self.link = Link(True, datetime.now(UTC), "connected")
+            log.info("broker connected", waiting=self._waiting())
+        self._pump()
+
+    def _ended(self, error: object) -> None:
+        reason = f"{type(error).__name__}: {error}" if error else "closed"
+        if self._closing:
+            reason = "stopping"
+        self._away(reason)
+        self._channel = None
+        self._give_up()
+        if self._connection is not None:
+            self._connection.ioloop.stop()
+
+    def _abort(self, reason: str) -> None:
+        self._away(reason)
+        if self._connection is not None and not self._connection.is_closed:
+            self._connection.abort()
+
+    def _away(self, reason: str) -> None:
+        self._ready = False
+        self._away_since = self._away_since or time.monotonic()
+        if self.link.connected:
+            self.link = Link(False, datetime.now(UTC), reason)
+            log.log(20 if self._closing else 30, "broker is away", reason=reason, unconfirmed=len(self._ledger))
+        elif self.link.reason == "not connected yet":
+            self.link = Link(False, self.link.since, reason)
+            log.warning("broker is away", reason=reason)
+
+    def _give_up(self) -> None:
+        """Back to the head of their lanes, in order."""
+        unconfirmed = sorted(self._unroutable + self._ledger.given_up(), key=lambda sent: sent.entry.position)
+        for lane in self._outbox.lanes:
+            lane.returned([sent.entry for sent in unconfirmed if sent.lane is lane])
+        self._unroutable.clear()
+        self._returned.clear()
+
+    # -- publishing -----------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        self._outbox.heard()
+        while self._ready and (room := self._window - len(self._ledger)) > 0:
+            batch = self._next(min(room, _BURST))
+            if not batch:
+                return
+            if not len(self._ledger):
+                self._progress_at = time.monotonic()
+            self._publish(batch)
+
+    def _next(self, most: int) -> list[Sent]:
+        batch: list[Sent] = []
+        for lane in self._outbox.lanes:
+            batch += [Sent(lane, entry) for entry in lane.take(most - len(batch))]
+        return batch
+
+    def _publish(self, batch: list[Sent]) -> None:
+        connection, publish = self._connection, self._channel.basic_publish
+        if connection is None:
+            return
+        for sent in batch:  # first into the ledger: whatever happens below, none of them is forgotten
+            self._ledger.published(sent)
+        connection.gather()
+        try:
+            for sent in batch:
+                event = sent.entry.event
+                publish(topology.EVENTS, event.routing_key, event.body, _properties(event), mandatory=True)
+        finally:
+            connection.flush()
+        PUBLISHER.published.inc(len(batch))
+
+    def _settled(self, frame: Any) -> None:
+        method = frame.method
+        if isinstance(method, Basic.Nack):
+            PUBLISHER.nacked.inc()
+            self._abort("the broker refused a message")
+            return
+        settled = list(self._ledger.settled(method.delivery_tag, method.multiple))
+        self._progress_at = time.monotonic()
+        self._backoff.reset()
+        if self._returned:
+            settled = self._without_returned(settled)
+        for lane in self._outbox.lanes:
+            lane.confirmed(sent.entry for sent in settled if sent.lane is lane)
+        PUBLISHER.confirmed.inc(len(settled))
+        self._pump()
+
+    def _came_back(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
+        PUBLISHER.returned.inc()
+        if self._topology.wants(method.routing_key):
+            self._returned.add(properties.message_id)
+
+    def _without_returned(self, settled: Iterable[Sent]) -> list[Sent]:
+        """Unroutable and yet wanted: the queue is gone. It is made again, and they are sent once more."""
+        confirmed: list[Sent] = []
+        for sent in settled:
+            returned = sent.entry.event.id in self._returned
+            (self._unroutable if returned else confirmed).append(sent)
+        if self._unroutable and self._ready:
+            self._ready = False
+            log.warning("events had no queue; making it again", routing_key=self._unroutable[0].entry.event.routing_key)
+            self._make_topology()
+        return confirmed
+
+    # -- time -----------------------------------------------------------------------------------------------
+
+    def _tick(self, stop: threading.Event) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        connection.ioloop.call_later(_TICK_S, lambda: self._tick(stop))
+        now = time.monotonic()
+        if len(self._ledger) and self._ready and now - self._progress_at > CONFIRMED_WITHIN_S:
+            self._abort(f"no confirm for {CONFIRMED_WITHIN_S:g} s")
+        self._keep(now)
+        if stop.is_set():
+            self._leave(connection, now)
+
+    def _keep(self, now: float) -> None:
+        """Housekeeping of the lanes: spill while the broker is away, forget what is confirmed."""
+        if now - self._swept_at < _SWEEP_S:
+            return
+        self._swept_at = now
+        away = self._away_since is not None and now - self._away_since > _SPILL_AFTER_S
+        for lane in self._outbox.lanes:
+            if away:
+                lane.spill()
+            lane.sweep()
+        self._outbox.market.sweep(time.time() - self._retention_s)
+
+    def _leave(self, connection: JoinedConnection, now: float) -> None:
+        """Stop when everything is confirmed, or when it takes too long: the rest waits on disk."""
+        self._drain_until = self._drain_until or now + _DRAIN_S
+        drained = all(lane.empty for lane in self._outbox.lanes)
+        if (drained or now > self._drain_until or not self._ready) and not self._closing:
+            self._closing = True
+            self._abort("stopping") if not self._ready else connection.close()
+        elif self._closing and now > self._drain_until + 1:
+            self._abort("stopping")
+
+    def _wait(self, stop: threading.Event) -> None:
+        """Between two connections the lanes still need looking after."""
+        until = time.monotonic() + self._backoff.next_s()
+        while not stop.is_set() and time.monotonic() < until:
+            self._keep(time.monotonic())
+            stop.wait(min(_TICK_S, max(0.0, until - time.monotonic())))
+
+    # -- from other threads ---------------------------------------------------------------------------------
+
+    def _ring(self) -> None:
+        self._soon(self._pump)
+
+    def _soon(self, act: Callable[[], None]) -> None:
+        connection = self._connection
+        if connection is not None:
+            connection.ioloop.add_callback_threadsafe(act)
+
+    def _later(self, act: Callable[[], None]) -> None:
+        if self._connection is not None:
+            self._connection.ioloop.call_later(_AGAIN_S, act)
+
+    def _waiting(self) -> int:
+        return sum(lane.counts().in_flight + lane.counts().spooled for lane in self._outbox.lanes)
+
+
+def _properties(event: envelope.Event) -> pika.BasicProperties:
+    return pika.BasicProperties(
+        content_type=envelope.CONTENT_TYPE,
+        delivery_mode=2,
+        timestamp=event.timestamp_s,
+        message_id=event.id,
+        type=event.event_class,
+        app_id=envelope.APP_ID,
+    )

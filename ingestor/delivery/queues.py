@@ -1,0 +1,234 @@
+"""The exchanges, queues and bindings on the broker: made, and looked after."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import structlog
+from pika.exceptions import ChannelClosedByBroker
+
+from common import amqp, settings, topology
+from common.errors import Unavailable, reported_as
+from common.retrying import Backoff, keep_trying
+from common.topology import Binding, Queue
+
+log = structlog.get_logger(__name__)
+
+LOOKED_AFTER_EVERY_S = 5.0
+_NOT_FOUND = 404
+_OTHER_ARGUMENTS = 406
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What should be there. `unbound` is what should not: bindings of subscriptions that ended."""
+
+    queues: tuple[Queue, ...] = ()
+    bindings: frozenset[Binding] = frozenset()
+    unbound: frozenset[Binding] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """A queue as the broker sees it."""
+
+    name: str
+    ready: int
+    consumers: int
+    net_rate: float | None
+    observed_at: float
+
+
+@dataclass(slots=True)
+class Order:
+    """One thing to do for somebody who may be waiting."""
+
+    done: Callable[[], None]
+    plan: Plan | None = None
+    made: threading.Event = field(default_factory=threading.Event)
+
+
+class Queues:
+    """Owns one connection to the broker; everything on it happens in this thread."""
+
+    name = "queues"
+
+    def __init__(self, rabbitmq: settings.RabbitMQ, common: Plan) -> None:
+        self._rabbitmq = rabbitmq
+        self._common = common
+        self._plan = Plan()
+        self._orders: SimpleQueue[Order] = SimpleQueue()
+        self._channel: Any = None
+        self._bound: set[Binding] = set()
+        self._unbound: set[Binding] = set()
+        self._as_they_are: set[str] = set()  # queues that exist with other arguments
+        self._unmet: Order | None = None
+        self.depths: dict[str, Depth] = {}
+
+    # -- from other threads ---------------------------------------------------------------------------------
+
+    def make(self, plan: Plan, within_s: float) -> bool:
+        """Make it so; whether it was done in time."""
+        order = Order(lambda: None, plan)
+        self._orders.put(order)
+        return order.made.wait(within_s)
+
+    def remake(self, done: Callable[[], None]) -> None:
+        """Make all of it anew, and call `done` from this room's thread once it is there."""
+        self._orders.put(Order(done))
+
+    def wants(self, routing_key: str) -> bool:
+        """Whether one of the services' queues should have had this."""
+        return any(binding.routing_key == routing_key for binding in self._plan.bindings)
+
+    @property
+    def mismatched(self) -> tuple[str, ...]:
+        return tuple(sorted(self._as_they_are))
+
+    # -- the thread -----------------------------------------------------------------------------------------
+
+    def run(self, stop: threading.Event) -> None:
+        keep_trying(lambda backoff: self._serve(stop, backoff), stop, "rabbitmq", Backoff(0.2, 5.0))
+
+    def _serve(self, stop: threading.Event, backoff: Backoff) -> None:
+        connection = amqp.connect(self._rabbitmq, "ws-gateway ingestor queues")
+        try:
+            with reported_as(Unavailable, *amqp.AWAY):
+                self._bound.clear()
+                self._unbound.clear()
+                self._open_channel(connection)
+                self._make_all(connection)
+                backoff.reset()
+                while not stop.is_set():
+                    self._next_order(connection)
+        finally:
+            self._close(connection)
+
+    def _next_order(self, connection: Any) -> None:
+        order = self._unmet or self._taken()
+        self._unmet = order
+        if order is None:
+            self._look_after(connection)
+            connection.process_data_events(0)
+            return
+        if order.plan is not None:
+            self._plan = order.plan
+        else:
+            self._bound.clear()
+        self._make_all(connection)
+        self._unmet = None
+        order.made.set()
+        order.done()
+
+    def _taken(self) -> Order | None:
+        try:
+            return self._orders.get(timeout=LOOKED_AFTER_EVERY_S)
+        except Empty:
+            return None
+
+    def _make_all(self, connection: Any) -> None:
+        self._make_exchanges()
+        for queue in (*self._common.queues, *self._plan.queues):
+            self._declare(connection, queue)
+        for binding in sorted((self._common.bindings | self._plan.bindings) - self._bound, key=_order):
+            self._channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+            self._bound.add(binding)
+            self._unbound.discard(binding)
+        for binding in sorted(self._plan.unbound - self._unbound, key=_order):
+            self._unbind(connection, binding)
+
+    def _make_exchanges(self) -> None:
+        self._channel.exchange_declare(topology.EVENTS, "topic", durable=True)
+        self._channel.exchange_declare(topology.CONTROL, "direct", durable=True)
+        self._channel.exchange_declare(topology.DEAD, "fanout", durable=True)
+
+    def _declare(self, connection: Any, queue: Queue) -> None:
+        """Make the queue if it is missing; one that exists with other arguments is used as it is."""
+        if queue.name in self._as_they_are:
+            if self._look_at(connection, queue.name):
+                return
+            self._as_they_are.discard(queue.name)
+        try:
+            self._channel.queue_declare(queue.name, durable=True, arguments=queue.arguments)
+        except ChannelClosedByBroker as closed:
+            self._open_channel(connection)
+            if closed.reply_code != _OTHER_ARGUMENTS:
+                raise
+            self._as_they_are.add(queue.name)
+            log.warning(
+                "queue exists with other arguments and is used as it is",
+                queue=queue.name,
+                broker_says=closed.reply_text,
+                to_change_it=f"read it empty, then delete it: it is made again. rabbitmqctl delete_queue {queue.name}",
+            )
+
+    def _unbind(self, connection: Any, binding: Binding) -> None:
+        try:
+            self._channel.queue_unbind(binding.queue, binding.exchange, binding.routing_key)
+        except ChannelClosedByBroker as closed:
+            self._open_channel(connection)
+            if closed.reply_code != _NOT_FOUND:
+                raise
+        self._bound.discard(binding)
+        self._unbound.add(binding)
+
+    def _look_after(self, connection: Any) -> None:
+        """How deep each queue is; one that somebody deleted comes back."""
+        seen: dict[str, Depth] = {}
+        for queue in (*self._common.queues, *self._plan.queues):
+            depth = self._look_at(connection, queue.name)
+            if depth is None:
+                log.warning("queue was deleted; making it again", queue=queue.name)
+                self._bound -= {binding for binding in self._bound if binding.queue == queue.name}
+            else:
+                seen[queue.name] = depth
+        self.depths = seen
+        if len(seen) < len(self._common.queues) + len(self._plan.queues):
+            self._make_all(connection)
+
+    def _look_at(self, connection: Any, name: str) -> Depth | None:
+        try:
+            found = self._channel.queue_declare(name, passive=True).method
+        except ChannelClosedByBroker as closed:
+            self._open_channel(connection)
+            if closed.reply_code != _NOT_FOUND:
+                raise
+            return None
+        now, before = time.monotonic(), self.depths.get(name)
+        grown = found.message_count - before.ready if before else 0
+        rate = grown / (now - before.observed_at) if before and now > before.observed_at else None
+        return Depth(name, found.message_count, found.consumer_count, rate, now)
+
+    def _open_channel(self, connection: Any) -> None:
+        self._channel = connection.channel()
+
+    def _close(self, connection: Any) -> None:
+        try:
+            connection.close()
+        except amqp.AWAY:
+            log.debug("connection was closed already")
+
+
+def common_plan(classes: tuple[str, ...], retention: settings.Retention, market_type: str) -> Plan:
+    """What is there whoever subscribes: the class queues, the persister's, the dead letters'."""
+    return Plan(
+        queues=(
+            *topology.class_queues(classes, retention, market_type),
+            topology.balance_queue(),
+            topology.dead_queue(),
+        ),
+        bindings=frozenset(
+            {
+                *topology.class_bindings(classes),
+                topology.balance_binding(),
+                Binding(topology.DEAD, topology.DEAD, ""),
+            }
+        ),
+    )
+
+
+def _order(binding: Binding) -> tuple[str, str]:
+    return binding.queue, binding.routing_key

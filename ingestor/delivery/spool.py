@@ -1,0 +1,222 @@
+"""Events on disk, in order, for as long as the broker cannot have them."""
+
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from common.envelope import Event
+
+log = structlog.get_logger(__name__)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    position INTEGER PRIMARY KEY, id TEXT NOT NULL, event_class TEXT NOT NULL, routing_key TEXT NOT NULL,
+    timestamp_s INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS events_by_class ON events (event_class, position);
+"""
+_PAGE_BYTES = 4096
+DROPPED_FIRST = (
+    "orderbook",
+    "ticker",
+    "raw",
+    "price_limit",
+    "adl_alert",
+    "insurance",
+    "system_status",
+    "kline",
+    "liquidation",
+    "trades",
+)
+"""When the spool is full, market data goes in this order, the oldest first."""
+
+
+class SpoolFailure(Exception):
+    """The disk took nothing: it is full, gone or read-only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A row: the event and its place in the order of all events of the lane."""
+
+    position: int
+    event: Event
+
+
+class Spool:
+    """One SQLite file, in WAL mode; the caller serialises the calls."""
+
+    def __init__(self, path: Path, most_bytes: int, durable: bool) -> None:
+        self._path = path
+        self._most_bytes = most_bytes
+        self._durable = durable
+        self._db = self._opened()
+        self.count, self.bytes = self._measured()
+
+    @property
+    def last_position(self) -> int:
+        return int(self._db.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0])
+
+    def has_room(self, size: int) -> bool:
+        return self.bytes + size <= self._most_bytes
+
+    def append(self, rows: Sequence[Stored]) -> None:
+        """All of them or none; raises SpoolFailure."""
+        with self._written():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)",
+                [(row.position, *_columns(row.event)) for row in rows],
+            )
+        self.count += len(rows)
+        self.bytes += sum(len(row.event.body) for row in rows)
+
+    def read(self, from_position: int, most: int) -> list[Stored]:
+        """The next rows in order."""
+        with self._read():
+            rows = self._db.execute(
+                "SELECT position, id, event_class, routing_key, timestamp_s, body FROM events"
+                " WHERE position >= ? ORDER BY position LIMIT ?",
+                (from_position, most),
+            ).fetchall()
+        return [
+            Stored(position, Event(name, kind, key, body, stamp)) for position, name, kind, key, stamp, body in rows
+        ]
+
+    def remove(self, rows: Iterable[Stored]) -> None:
+        """They are confirmed. Should the disk not take it, they are sent once more after a restart."""
+        rows = list(rows)
+        with self._written():
+            self._db.executemany("DELETE FROM events WHERE position = ?", [(row.position,) for row in rows])
+        self.count -= len(rows)
+        self.bytes -= sum(len(row.event.body) for row in rows)
+
+    def drop_oldest(self, size: int, above: int) -> dict[str, int]:
+        """Make room for `size` bytes behind position `above`: what went, by routing key.
+
+        Half a chain of book deltas is worse than none, so a book goes with all of its rows.
+        """
+        dropped: dict[str, int] = {}
+        for kind in DROPPED_FIRST:
+            while not self.has_room(size) and (oldest := self._oldest(kind, above)):
+                key, position = oldest
+                last = 2**62 if kind == "orderbook" else position
+                dropped[key] = dropped.get(key, 0) + self._drop(kind, key, above, last)
+        return dropped
+
+    def drop_older(self, than_s: float, above: int) -> dict[str, int]:
+        """What is too old to be of use: what went, by routing key."""
+        condition = "position > ? AND timestamp_s < ? AND event_class != 'gap'"
+        with self._written():
+            found = self._db.execute(
+                f"SELECT routing_key, count(*), sum(length(body)) FROM events WHERE {condition} GROUP BY 1",  # noqa: S608
+                (above, than_s),
+            ).fetchall()
+            self._db.execute(f"DELETE FROM events WHERE {condition}", (above, than_s))  # noqa: S608
+        self.count -= sum(count for _, count, _ in found)
+        self.bytes -= sum(size for _, _, size in found)
+        return {key: count for key, count, _ in found}
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _oldest(self, kind: str, above: int) -> tuple[str, int] | None:
+        """The key of the class's oldest row, and up to where a bite of a thousand of that class reaches."""
+        with self._read():
+            rows = self._db.execute(
+                "SELECT routing_key, position FROM events WHERE event_class = ? AND position > ?"
+                " ORDER BY position LIMIT 1000",
+                (kind, above),
+            ).fetchall()
+        return (rows[0][0], rows[-1][1]) if rows else None
+
+    def _drop(self, kind: str, key: str, above: int, last: int) -> int:
+        which = "event_class = ? AND routing_key = ? AND position > ? AND position <= ?"
+        values = (kind, key, above, last)
+        with self._written():
+            [(count, size)] = self._db.execute(
+                f"SELECT count(*), coalesce(sum(length(body)), 0) FROM events WHERE {which}",  # noqa: S608
+                values,
+            ).fetchall()
+            self._db.execute(f"DELETE FROM events WHERE {which}", values)  # noqa: S608
+        self.count -= count
+        self.bytes -= size
+        return int(count)
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        with self._read():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except sqlite3.Error:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _read(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise SpoolFailure(f"{self._path.name}: {error}") from error
+
+    def _measured(self) -> tuple[int, int]:
+        return tuple(self._db.execute("SELECT count(*), coalesce(sum(length(body)), 0) FROM events").fetchone())
+
+    def _opened(self) -> sqlite3.Connection:
+        """The file, or a new one beside it with every row of it that can still be read."""
+        try:
+            db = self._connected()
+            if db.execute("PRAGMA quick_check").fetchone()[0] == "ok":
+                return db
+            db.close()
+        except sqlite3.DatabaseError:
+            pass
+        except sqlite3.Error as error:
+            raise SpoolFailure(f"{self._path}: {error}") from error
+        return self._salvaged()
+
+    def _connected(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=5.0)
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={'FULL' if self._durable else 'NORMAL'}",
+            "journal_size_limit=4194304",
+            f"max_page_count={2 * self._most_bytes // _PAGE_BYTES}",
+        ):
+            db.execute(f"PRAGMA {pragma}")
+        db.executescript(_SCHEMA)
+        return db
+
+    def _salvaged(self) -> sqlite3.Connection:
+        broken = self._path.with_name(f"{self._path.name}.corrupt-{int(time.time())}")
+        for suffix in ("", "-wal", "-shm"):
+            part = self._path.with_name(self._path.name + suffix)
+            if part.exists():
+                part.rename(broken.with_name(broken.name + suffix))
+        db = self._connected()
+        saved = _copied(broken, db)
+        log.error("spool was corrupt; what could be read goes on", file=str(broken), saved=saved)
+        return db
+
+
+def _columns(event: Event) -> tuple[str, str, str, int, bytes]:
+    return event.id, event.event_class, event.routing_key, event.timestamp_s, event.body
+
+
+def _copied(broken: Path, db: sqlite3.Connection) -> int:
+    """Row by row from both ends inwards is not worth it: a corrupt page ends the reading."""
+    saved = 0
+    try:
+        old = sqlite3.connect(broken, isolation_level=None)
+        for row in old.execute("SELECT position, id, event_class, routing_key, timestamp_s, body FROM events"):
+            db.execute("INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
+            saved += 1
+    except sqlite3.Error:
+        pass
+    return saved

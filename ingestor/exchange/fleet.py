@@ -1,0 +1,123 @@
+"""Which sockets there are, and which topics each of them carries."""
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from common import settings
+from common.channels import PATHS, Channel
+from common.lifecycle import Running
+from common.settings import Credentials
+from ingestor.exchange.stream import SocketSeen, Stream
+
+MOST_TOPIC_CHARACTERS = 20_000  # of a connection; Bybit says 21,000 (websocket/connect)
+MOST_OPTION_TOPICS = 2_000
+STOPPED_WITHIN_S = 12.0  # a connect that is under way ends within ten
+_QUOTES_AND_COMMA = 3
+
+HOSTS = {
+    "mainnet": ("wss://stream.bybit.com", "wss://stream.bybit.com"),
+    "testnet": ("wss://stream-testnet.bybit.com", "wss://stream-testnet.bybit.com"),
+    "demo": ("wss://stream.bybit.com", "wss://stream-demo.bybit.com"),
+    "simulator": ("ws://127.0.0.1:4480", "ws://127.0.0.1:4480"),
+}
+"""Environment to (public, private) origin; demo has no public data of its own."""
+
+
+def url_of(bybit: settings.Bybit, endpoint: str) -> str:
+    public, private = (bybit.ws_url, bybit.ws_url) if bybit.ws_url else HOSTS[bybit.environment]
+    return (private if endpoint == "private" else public) + PATHS[endpoint]
+
+
+@dataclass(slots=True)
+class Berth:
+    """A stream and the topics that it carries."""
+
+    stream: Stream
+    running: Running
+    channels: dict[str, Channel] = field(default_factory=dict)
+    characters: int = 0
+
+    def has_room_for(self, topic: str) -> bool:
+        if self.stream.endpoint == "option" and len(self.channels) >= MOST_OPTION_TOPICS:
+            return False
+        return self.characters + _weight(topic) <= MOST_TOPIC_CHARACTERS
+
+    def keep(self, wanted: dict[str, Channel]) -> None:
+        self.channels = {topic: wanted[topic] for topic in self.channels if topic in wanted}
+        self.characters = sum(map(_weight, self.channels))
+
+    def add(self, channel: Channel) -> None:
+        self.channels[channel.topic] = channel
+        self.characters += _weight(channel.topic)
+
+
+class Fleet:
+    """Keeps one stream per endpoint, and further ones where one socket cannot carry all topics."""
+
+    name = "fleet"
+
+    def __init__(self, open_stream: Callable[[str, int], Stream], start: Callable[[Stream], Running]) -> None:
+        self._open_stream = open_stream
+        self._start = start
+        self._berths: dict[str, list[Berth]] = {}
+        self._lock = threading.Lock()
+
+    def run(self, stop: threading.Event) -> None:
+        stop.wait()
+        with self._lock:
+            berths = [berth for berths in self._berths.values() for berth in berths]
+        for berth in berths:
+            berth.running.stop()
+            berth.stream.want([])  # wakes it
+        for berth in berths:
+            berth.running.ended(within_s=STOPPED_WITHIN_S)
+
+    def want(self, channels: Iterable[Channel]) -> None:
+        """From now on exactly these are to be subscribed; a topic stays on the socket that carries it."""
+        wanted: dict[str, dict[str, Channel]] = {}
+        for channel in channels:
+            wanted.setdefault(channel.endpoint, {})[channel.topic] = channel
+        with self._lock:
+            for endpoint in wanted.keys() | self._berths.keys():
+                self._share_out(endpoint, wanted.get(endpoint, {}))
+
+    def retry_rejected(self, endpoint: str) -> None:
+        for stream in self._of(endpoint):
+            stream.ask(lambda session, now: session.retry_rejected(now))
+
+    def renew(self, credentials: Credentials | None) -> None:
+        for stream in self._of("private"):
+            stream.ask(lambda session, _now: session.renew(credentials))
+
+    def seen(self) -> list[SocketSeen]:
+        with self._lock:
+            return [berth.stream.seen for berths in self._berths.values() for berth in berths]
+
+    def _of(self, endpoint: str) -> list[Stream]:
+        with self._lock:
+            return [berth.stream for berth in self._berths.get(endpoint, [])]
+
+    def _share_out(self, endpoint: str, wanted: dict[str, Channel]) -> None:
+        berths = self._berths.setdefault(endpoint, [])
+        for berth in berths:
+            berth.keep(wanted)
+        placed = {topic for berth in berths for topic in berth.channels}
+        for topic, channel in wanted.items():
+            if topic not in placed:
+                self._with_room(endpoint, topic).add(channel)
+        for berth in berths:
+            berth.stream.want(list(berth.channels.values()))
+
+    def _with_room(self, endpoint: str, topic: str) -> Berth:
+        berths = self._berths[endpoint]
+        for berth in berths:
+            if berth.has_room_for(topic):
+                return berth
+        stream = self._open_stream(endpoint, len(berths))
+        berths.append(Berth(stream, self._start(stream)))
+        return berths[-1]
+
+
+def _weight(topic: str) -> int:
+    return len(topic) + _QUOTES_AND_COMMA

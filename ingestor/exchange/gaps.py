@@ -1,0 +1,101 @@
+"""Windows in which a topic may have missed something: told in its stream, and kept for the table."""
+
+import threading
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import structlog
+
+from common.envelope import Event, rfc3339_us
+from ingestor.delivery.line import Line
+from ingestor.metrics import GAPS
+
+log = structlog.get_logger(__name__)
+
+_NS = 1_000_000_000
+
+
+@dataclass(slots=True)
+class Gap:
+    """One window; `closed_ns` is None while it is open."""
+
+    endpoint: str
+    topic: str
+    cause: str
+    opened_ns: int
+    last_id: str | None
+    first_id: str | None = None
+    closed_ns: int | None = None
+    healed: str | None = None
+
+    @property
+    def opened(self) -> datetime:
+        return datetime.fromtimestamp(self.opened_ns / _NS, UTC)
+
+    @property
+    def closed(self) -> datetime | None:
+        return datetime.fromtimestamp(self.closed_ns / _NS, UTC) if self.closed_ns is not None else None
+
+
+class Gaps:
+    """One open window per topic at most. A topic's calls come from its socket's thread; `unwritten` from another."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str], Gap] = {}
+        self._unwritten: dict[tuple[str, str, int], Gap] = {}
+        self._lock = threading.Lock()
+
+    def opened(self, line: Line, cause: str, since_ns: int, now_ns: int) -> Event | None:
+        """The event to publish, None when the topic's window is open already."""
+        key = (line.channel.endpoint, line.channel.topic)
+        if key in self._open:
+            return None
+        gap = Gap(*key, cause, since_ns, line.last_id)
+        with self._lock:
+            self._open[key] = gap
+            self._unwritten[*key, gap.opened_ns] = gap
+        GAPS.labels(gap.endpoint, cause.split(":")[0]).inc()
+        return line.gap(_told(gap), now_ns)
+
+    def closed(self, line: Line, first_id: str | None, now_ns: int) -> Event | None:
+        """The event to publish before the first live event after the window, whose id is `first_id` if it is here."""
+        key = (line.channel.endpoint, line.channel.topic)
+        gap = self._open.get(key)
+        if gap is None:
+            return None
+        gap.closed_ns, gap.first_id, gap.healed = now_ns, first_id, "no"
+        with self._lock:
+            del self._open[key]
+            self._unwritten[*key, gap.opened_ns] = gap
+        log.info("gap closed", endpoint=gap.endpoint, topic=gap.topic, cause=gap.cause, lasted_s=_lasted_s(gap))
+        return line.gap(_told(gap), now_ns)
+
+    def unwritten(self) -> list[Gap]:
+        with self._lock:
+            return [replace(gap) for gap in self._unwritten.values()]
+
+    def written(self, gaps: list[Gap]) -> None:
+        """They are in the table as `unwritten` gave them; what has changed since stays to be written."""
+        with self._lock:
+            for gap in gaps:
+                key = (gap.endpoint, gap.topic, gap.opened_ns)
+                if self._unwritten.get(key) == gap:
+                    del self._unwritten[key]
+
+
+def _told(gap: Gap) -> dict[str, object]:
+    return {
+        "endpoint": gap.endpoint,
+        "topic": gap.topic,
+        "state": "open" if gap.closed_ns is None else "closed",
+        "from": rfc3339_us(gap.opened_ns),
+        "to": None if gap.closed_ns is None else rfc3339_us(gap.closed_ns),
+        "cause": gap.cause,
+        "last_id": gap.last_id,
+        "first_id": gap.first_id,
+        "healed": gap.healed,
+    }
+
+
+def _lasted_s(gap: Gap) -> float:
+    return round(((gap.closed_ns or gap.opened_ns) - gap.opened_ns) / _NS, 3)

@@ -1,0 +1,45 @@
+"""The last known wishes on disk, for a start without Postgres."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import structlog
+
+from common.tables.subscriptions import Wish
+
+log = structlog.get_logger(__name__)
+
+
+class Cache:
+    """One file, replaced as a whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept: tuple[Wish, ...] | None = None
+
+    def keep(self, wishes: Iterable[Wish]) -> None:
+        """Write them down if they changed; a disk that takes nothing only costs us the cache."""
+        wishes = tuple(wishes)
+        if wishes == self._kept:
+            return
+        beside = self._path.with_suffix(".new")
+        try:
+            with beside.open("w") as file:
+                json.dump([[w.service, w.endpoint, w.topic, w.generation, w.trace_id] for w in wishes], file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self._path)
+            self._kept = wishes
+        except OSError as error:
+            log.warning("wishes could not be cached", error=str(error))
+
+    def last(self) -> tuple[Wish, ...]:
+        try:
+            return tuple(Wish(*row) for row in json.loads(self._path.read_text()))
+        except FileNotFoundError:
+            return ()
+        except (OSError, ValueError, TypeError) as error:
+            log.warning("cached wishes cannot be read", error=str(error))
+            return ()

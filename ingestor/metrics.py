@@ -1,0 +1,33 @@
+"""The ingestor's figures."""
+
+from dataclasses import dataclass
+
+from prometheus_client import Counter, Gauge, Histogram
+
+
+@dataclass(frozen=True)
+class PublisherFigures:
+    published: Counter
+    confirmed: Counter
+    returned: Counter
+    nacked: Counter
+
+
+PUBLISHER = PublisherFigures(
+    published=Counter("wsgw_events_published", "Messages given to the broker, repeats included"),
+    confirmed=Counter("wsgw_events_confirmed", "Messages the broker confirmed"),
+    returned=Counter("wsgw_events_returned", "Messages that had no queue"),
+    nacked=Counter("wsgw_events_nacked", "Messages the broker refused"),
+)
+
+FRAMES = Counter("wsgw_frames_received", "Data frames read from the exchange", ["endpoint"])
+SET_ASIDE = Counter("wsgw_frames_set_aside", "Frames that made no sense", ["endpoint"])
+CONNECTS = Counter("wsgw_connects", "Attempts to connect to the exchange", ["endpoint"])
+SOCKET_LIVE = Gauge("wsgw_socket_live", "1 while the socket is live", ["endpoint", "socket_no"])
+RTT_SECONDS = Histogram("wsgw_exchange_rtt_seconds", "From our ping to Bybit's pong", ["endpoint"])
+TOPICS = Gauge("wsgw_topics", "Topics by state", ["endpoint", "state"])
+LANE = Gauge("wsgw_outbox_events", "Events since the start: accepted = confirmed + dropped + spooled + in_flight",
+             ["lane", "what"])  # fmt: skip
+GAPS = Counter("wsgw_gaps", "Windows in which a topic may have missed something", ["endpoint", "cause"])
+BROKER_CONNECTED = Gauge("wsgw_broker_connected", "1 while the publisher is connected")
+RECONCILED = Gauge("wsgw_reconciled_generation", "The newest change of subscriptions that is carried out")
