@@ -1,0 +1,211 @@
+"""REST answers from the same market and account that the sockets show."""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from simulator.account import Account
+from simulator.answers import Desk, Refused
+from simulator.instruments import Catalogue
+from simulator.market import Market
+
+NOW_MS = 1_795_165_000_000
+PRICES = {"BTCUSDT": Decimal("65114.30"), "ETHUSDT": Decimal("1922.48")}
+
+
+@pytest.fixture(scope="module")
+def desk(listed: Catalogue) -> Desk:
+    account = Account(PRICES.__getitem__, 2000, NOW_MS - 60_000)
+    account.passed(NOW_MS)
+    markets = {category: Market(category, listed, 1) for category in ("linear", "spot", "inverse", "option")}
+    return Desk(listed, markets, account, "key")
+
+
+def ask(desk: Desk, path: str, **query: str) -> Any:
+    return (desk.public() | desk.private())[path](query, NOW_MS)
+
+
+def instruments(desk: Desk, **query: str) -> Any:
+    return ask(desk, "/v5/market/instruments-info", **query)
+
+
+def test_linear_instruments_come_in_pages(desk: Desk):
+    first = instruments(desk, category="linear")
+    assert len(first["list"]) == 500
+    assert first["nextPageCursor"].startswith("first%3D0GUSDT%26last%3D")
+    second = instruments(desk, category="linear", cursor=unquote(first["nextPageCursor"]))
+    assert len(second["list"]) == 300
+    assert second["nextPageCursor"] == ""
+    assert len({*first["list"], *second["list"]}) == 800
+    assert len(instruments(desk, category="linear", limit="1000")["list"]) == 800
+
+
+def test_spot_instruments_come_at_once_and_without_a_cursor(desk: Desk):
+    answer = instruments(desk, category="spot")
+    assert list(answer) == ["category", "list"]
+    symbols = {json.loads(row)["symbol"] for row in answer["list"]}
+    assert len(symbols) > 500
+    assert {"BTCUSDT", "ETHUSDT", "SOLUSDT", "DOGEUSDT", "XRPUSDT", "BTCUSDC"} <= symbols
+
+
+def test_options_of_bitcoin_unless_asked_otherwise(desk: Desk):
+    rows = [json.loads(row) for row in instruments(desk, category="option")["list"]]
+    assert {row["baseCoin"] for row in rows} == {"BTC"}
+    assert "BTC-25JUN27-106000-P-USDT" in {row["symbol"] for row in rows}
+    assert len({row["deliveryTime"] for row in rows}) > 3
+    assert instruments(desk, category="option", baseCoin="SOL")["list"]
+
+
+@pytest.mark.parametrize(
+    ("category", "sample"),
+    [
+        ("linear", None),
+        ("inverse", "docs/rest.market.instrument.01.body.json"),
+        ("option", "docs/rest.market.instrument.03.body.json"),
+        ("spot", "docs/rest.market.instrument.04.body.json"),
+    ],
+)
+def test_instrument_rows_have_the_shape_of_their_category(desk: Desk, real, category: str, sample: str | None):
+    rows = [json.loads(row) for row in instruments(desk, category=category)["list"]]
+    assert len({tuple(row) for row in rows}) == 1
+    if sample is not None:
+        answer = real(sample)["result"]
+        assert list(rows[0]) == list(answer["list"][0])
+        assert list(instruments(desk, category=category)) == list(answer)
+
+
+def test_status_and_base_coin_narrow_the_list(desk: Desk):
+    assert instruments(desk, category="linear", status="PreLaunch")["list"] == []
+    bases = [json.loads(row)["baseCoin"] for row in instruments(desk, category="inverse", baseCoin="BTC")["list"]]
+    assert bases == ["BTC"] * 3
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"category": "futures"},
+        {},
+        {"category": "linear", "limit": "1001"},
+        {"category": "linear", "limit": "-1"},
+        {"category": "linear", "symbol": "NOPEUSDT"},
+        {"category": "linear", "cursor": "first%3D0GUSDT%26last%3D0GUSDT"},
+    ],
+)
+def test_bad_questions_about_instruments(desk: Desk, query: dict[str, str]):
+    with pytest.raises(Refused) as refused:
+        instruments(desk, **query)
+    assert refused.value.code == 10001
+
+
+def test_trades_asked_for_are_the_trades_told(desk: Desk):
+    market = desk.markets["spot"]
+    market.open("publicTrade.SOLUSDT", NOW_MS)
+    told = [json.loads(text) for at in range(20) for _, text in market.advance(NOW_MS + at * 1000)]
+    rows = ask(desk, "/v5/market/recent-trade", category="spot", symbol="SOLUSDT")["list"]
+    market.close("publicTrade.SOLUSDT")
+    ids = [row["i"] for frame in told for row in frame["data"]]
+    assert [row["execId"] for row in rows] == ids[::-1][:60]
+    assert (rows[-1]["price"], rows[-1]["size"]) == (told[0]["data"][0]["p"], told[0]["data"][0]["v"])
+
+
+def test_candles_asked_for_are_the_candles_told(desk: Desk):
+    market = desk.markets["linear"]
+    told = [json.loads(text) for text in market.open("kline.1.XRPUSDT", NOW_MS)]
+    told += [json.loads(text) for at in range(150) for _, text in market.advance(NOW_MS + at * 1000)]
+    closed = [entry for frame in told for entry in frame["data"] if entry["confirm"]]
+    query = {"category": "linear", "symbol": "XRPUSDT", "interval": "1", "limit": "5"}
+    rows = desk.kline(query, NOW_MS + 150_000)["list"]
+    market.close("kline.1.XRPUSDT")
+    by_start = {row[0]: row for row in rows}
+    names = ("open", "high", "low", "close", "volume", "turnover")
+    assert len(closed) == 3
+    assert all(by_start[str(e["start"])][1:] == [e[name] for name in names] for e in closed)
+    assert [int(row[0]) for row in rows] == sorted((int(row[0]) for row in rows), reverse=True)
+
+
+def test_old_candles_are_always_the_same(desk: Desk):
+    query = {"category": "inverse", "symbol": "BTCUSD", "interval": "W", "limit": "10"}
+    first, again = (ask(desk, "/v5/market/kline", **query)["list"] for _ in range(2))
+    assert first == again
+    assert len(first) == 10
+
+
+@pytest.mark.parametrize("category", ["linear", "spot"])
+def test_the_book_asked_for_is_the_book_told(desk: Desk, category: str):
+    market = desk.markets[category]
+    told = json.loads(market.open("orderbook.50.ETHUSDT", NOW_MS)[0])
+    answer = ask(desk, "/v5/market/orderbook", category=category, symbol="ETHUSDT", limit="50")
+    market.close("orderbook.50.ETHUSDT")
+    assert (answer["b"], answer["a"]) == (told["data"]["b"], told["data"]["a"])
+    assert (answer["u"], answer["seq"]) == (told["data"]["u"], told["data"]["seq"])
+
+
+def test_wallet_leaves_out_empty_coins_unless_named(desk: Desk):
+    rows = ask(desk, "/v5/account/wallet-balance", accountType="UNIFIED")["list"][0]["coin"]
+    assert [row["coin"] for row in rows] == ["USDT", "USDC", "BTC", "ETH"]
+    named = ask(desk, "/v5/account/wallet-balance", accountType="UNIFIED", coin="MNT,XYZ")["list"][0]["coin"]
+    assert [(row["coin"], row["walletBalance"]) for row in named] == [("MNT", "0"), ("XYZ", "0")]
+
+
+def test_wallet_knows_unified_accounts_only(desk: Desk):
+    with pytest.raises(Refused):
+        ask(desk, "/v5/account/wallet-balance", accountType="FUND")
+
+
+def test_executions_come_newest_first_in_pages(desk: Desk):
+    seen: list[Any] = []
+    cursor = ""
+    while cursor or not seen:
+        page = ask(desk, "/v5/execution/list", category="linear", limit="10", cursor=unquote(cursor))
+        seen += page["list"]
+        cursor = page["nextPageCursor"]
+    expected = [fill.exec_id for fill in desk.account.fills if fill.category == "linear"]
+    assert [row["execId"] for row in seen] == expected
+    assert [row["execTime"] for row in seen] == sorted((row["execTime"] for row in seen), reverse=True)
+
+
+def test_executions_in_a_span_of_time(desk: Desk):
+    begin, end = NOW_MS - 20_000, NOW_MS - 10_000
+    rows = ask(desk, "/v5/execution/list", category="linear", startTime=str(begin), endTime=str(end))["list"]
+    assert rows
+    assert all(begin <= int(row["execTime"]) <= end for row in rows)
+    with pytest.raises(Refused):
+        ask(desk, "/v5/execution/list", category="linear", startTime="0", endTime=str(NOW_MS))
+
+
+def test_orders_open_and_closed(desk: Desk):
+    closed = ask(desk, "/v5/order/realtime", category="linear", settleCoin="USDT", openOnly="1")["list"]
+    assert closed
+    assert {row["orderStatus"] for row in closed} == {"Filled"}
+    with pytest.raises(Refused):
+        ask(desk, "/v5/order/realtime", category="linear")
+
+
+def test_positions_by_symbol_or_all_that_are_open(desk: Desk):
+    (row,) = ask(desk, "/v5/position/list", category="linear", symbol="BTCUSDT")["list"]
+    assert row["symbol"] == "BTCUSDT"
+    opened = ask(desk, "/v5/position/list", category="linear", settleCoin="USDT")["list"]
+    assert all(row["size"] != "0" for row in opened)
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "sample"),
+    [
+        ("/v5/market/time", {}, "rest.market.time.01"),
+        ("/v5/account/wallet-balance", {"accountType": "UNIFIED"}, "rest.account.wallet-balance.01"),
+        ("/v5/market/orderbook", {"category": "linear", "symbol": "XRPUSDT"}, "rest.market.orderbook.01"),
+        ("/v5/market/kline", {"category": "linear", "symbol": "XRPUSDT", "interval": "1"}, "rest.market.kline.01"),
+        ("/v5/execution/list", {"category": "linear"}, "rest.order.execution.01"),
+        ("/v5/position/list", {"category": "linear", "symbol": "BTCUSDT"}, "rest.position.position.01"),
+        ("/v5/user/query-api", {}, "rest.user.apikey-info.01"),
+    ],
+)
+def test_shapes(desk: Desk, real, shape: Callable[[Any], Any], path: str, query: dict[str, str], sample: str):
+    like, answer = real(f"docs/{sample}.body.json")["result"], ask(desk, path, **query)
+    for body in (like, answer):
+        body.pop("ips", None)
+    assert shape(answer) == shape(like)
