@@ -215,8 +215,17 @@ def upgrade() -> None:
             nullable=False,
             comment="event ids of what was fetched",
         ),
+        sa.Column("coins", sa.Integer(), nullable=True),
+        sa.Column(
+            "changes",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default="[]",
+            nullable=False,
+            comment="what was corrected in the ledger",
+        ),
         sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("outcome", sa.Text(), nullable=True, comment="proven, drift, empty or failed, once it is done"),
+        sa.Column("reason", sa.Text(), nullable=True, comment="why it failed"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_balance_syncs")),
     )
     op.create_index(

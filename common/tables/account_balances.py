@@ -4,8 +4,33 @@ A trigger of the migration keeps `latest_account_balances`, whoever adds the row
 size, and still knows a coin whose last row has left with its month.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Identity, Index, Integer, PrimaryKeyConstraint, Table, Text, func
-from sqlalchemy.dialects.postgresql import ARRAY
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Identity,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Row,
+    Select,
+    Table,
+    Text,
+    desc,
+    func,
+    literal,
+    select,
+    true,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from common.tables.schema import Moment, WrittenJSON, amount, metadata
 
@@ -69,3 +94,99 @@ latest_account_balances = Table(
     PrimaryKeyConstraint("coin", "account_type"),
     postgresql_with={"fillfactor": 50},  # changes with each event: room for heap-only updates
 )
+
+_ledger, _latest = account_balances.c, latest_account_balances.c
+_shown = [column for column in account_balances.columns if column.name != "raw"]
+_MOST_COUNTED = 10_000  # beyond that a total costs more than the page that it decorates
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A row's place in event time; pages that begin at one stay put while rows are added."""
+
+    event_timestamp: datetime
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Rows of one coin, or of all; `begins` is inside, `ends` is not, `before` is the row that a page ended with."""
+
+    coin: str | None = None
+    begins: datetime | None = None
+    ends: datetime | None = None
+    before: Place | None = None
+
+
+def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Sequence[Row[Any]]:
+    """Store the rows, pass over any stored before, and answer with those that are new."""
+    if not rows:
+        return ()
+    statement = insert(account_balances).on_conflict_do_nothing()
+    told = statement.returning(_ledger.event_id, _ledger.coin, _ledger.account_type, _ledger.anomalies)
+    return connection.execute(told, rows).all()
+
+
+def standing(connection: Connection) -> Sequence[Row[Any]]:
+    """What each coin stands at."""
+    names = ("coin", "account_type", "event_timestamp", "wallet_balance", "locked", "equity", "usd_value")
+    return connection.execute(select(*(_latest[name] for name in names))).all()
+
+
+def latest(connection: Connection, coin: str | None, limit: int, offset: int) -> Sequence[Row[Any]]:
+    """The newest row of each coin."""
+    found = select(latest_account_balances).where(*_of(coin, _latest.coin))
+    return connection.execute(found.order_by(_latest.coin, _latest.account_type).limit(limit).offset(offset)).all()
+
+
+def latest_count(connection: Connection, coin: str | None) -> int:
+    found = select(func.count()).select_from(latest_account_balances).where(*_of(coin, _latest.coin))
+    return int(connection.execute(found).scalar_one())
+
+
+def known_at(connection: Connection, moment: datetime, coin: str | None) -> Sequence[Row[Any]]:
+    """The newest row of each coin that is not younger than the moment."""
+    found = _newest_of_each(coin, [_ledger.event_timestamp <= moment], 1)
+    return connection.execute(found.order_by("coin", "account_type")).all()
+
+
+def history(connection: Connection, span: Span, limit: int, offset: int) -> Sequence[Row[Any]]:
+    """The rows of the span, newest first."""
+    if span.coin is None:
+        found: Select[Any] = select(*_shown).where(*_inside(span))
+        newest_first = (_ledger.event_timestamp.desc(), _ledger.id.desc())
+    else:
+        found = _newest_of_each(span.coin, _inside(span), limit + offset)
+        newest_first = (desc("event_timestamp"), desc("id"))
+    return connection.execute(found.order_by(*newest_first).limit(limit).offset(offset)).all()
+
+
+def history_count(connection: Connection, span: Span) -> int:
+    """How many rows the span holds, counted no further than 10,000."""
+    some = select(literal(1)).select_from(account_balances).where(*_of(span.coin, _ledger.coin), *_inside(span))
+    return int(connection.execute(select(func.count()).select_from(some.limit(_MOST_COUNTED).subquery())).scalar_one())
+
+
+def _newest_of_each(coin: str | None, inside: Sequence[ColumnElement[bool]], most: int) -> Select[Any]:
+    """A few rows of each coin, by one look into the index for each coin and month."""
+    same = (_ledger.coin == _latest.coin, _ledger.account_type == _latest.account_type)
+    rows = select(*_shown).where(*same, *inside).order_by(_ledger.event_timestamp.desc(), _ledger.id.desc())
+    newest = rows.limit(most).lateral("newest")
+    return select(newest).select_from(latest_account_balances.join(newest, true())).where(*_of(coin, _latest.coin))
+
+
+def _of(coin: str | None, column: ColumnElement[str]) -> list[ColumnElement[bool]]:
+    return [] if coin is None else [column == coin]
+
+
+def _inside(span: Span) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if span.begins is not None:
+        found.append(_ledger.event_timestamp >= span.begins)
+    if span.ends is not None:
+        found.append(_ledger.event_timestamp < span.ends)
+    if span.before is not None:
+        place = tuple_(_ledger.event_timestamp, _ledger.id)
+        found.append(_ledger.event_timestamp <= span.before.event_timestamp)  # leaves out the younger months
+        found.append(place < tuple_(span.before.event_timestamp, span.before.id))
+    return found

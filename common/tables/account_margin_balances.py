@@ -3,8 +3,26 @@
 A trigger of the migration keeps `latest_account_margin_balances`, whoever adds the rows.
 """
 
-from sqlalchemy import BigInteger, Column, Identity, Index, Integer, PrimaryKeyConstraint, Table, Text, func
-from sqlalchemy.dialects.postgresql import ARRAY
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Identity,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Row,
+    Table,
+    Text,
+    func,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from common.tables.schema import Moment, WrittenJSON, amount, metadata
 
@@ -58,3 +76,28 @@ latest_account_margin_balances = Table(
     PrimaryKeyConstraint("account_type"),
     postgresql_with={"fillfactor": 50},  # changes with each event: room for heap-only updates
 )
+
+_ledger, _latest = account_margin_balances.c, latest_account_margin_balances.c
+
+
+def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Sequence[Row[Any]]:
+    """Store the rows, pass over any stored before, and answer with those that are new."""
+    if not rows:
+        return ()
+    statement = insert(account_margin_balances).on_conflict_do_nothing()
+    told = statement.returning(_ledger.event_id, _ledger.account_type, _ledger.anomalies)
+    return connection.execute(told, rows).all()
+
+
+def latest(connection: Connection) -> Sequence[Row[Any]]:
+    """The newest row of each account type."""
+    return connection.execute(select(latest_account_margin_balances).order_by(_latest.account_type)).all()
+
+
+def known_at(connection: Connection, moment: datetime) -> Sequence[Row[Any]]:
+    """The newest row of each account type that is not younger than the moment."""
+    shown = [column for column in account_margin_balances.columns if column.name != "raw"]
+    rows = select(*shown).where(_ledger.account_type == _latest.account_type, _ledger.event_timestamp <= moment)
+    newest = rows.order_by(_ledger.event_timestamp.desc(), _ledger.id.desc()).limit(1).lateral("newest")
+    each = select(newest).select_from(latest_account_margin_balances.join(newest, true()))
+    return connection.execute(each.order_by("account_type")).all()

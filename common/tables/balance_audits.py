@@ -1,7 +1,11 @@
 """When the ledger was last compared with the exchange, and what came of it."""
 
-from sqlalchemy import BigInteger, Column, Identity, Index, Integer, Table, Text, func
-from sqlalchemy.dialects.postgresql import JSONB
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Connection, Identity, Index, Integer, Table, Text, func
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from common.tables.schema import Moment, metadata
 
@@ -19,3 +23,18 @@ balance_audits = Table(
     Index("uq_balance_audits_event_id", "event_id", unique=True),  # delivered again: compared once
     Index("ix_balance_audits_recorded", "recorded_at"),  # when was the ledger last proven
 )
+
+
+def add(
+    connection: Connection, event_id: str, requested_at: datetime, outcome: str, coins: int, drifts: Sequence[Any]
+) -> None:
+    """Store one comparison, and pass over one stored before."""
+    row = insert(balance_audits).values(
+        event_id=event_id,
+        requested_at=requested_at,
+        outcome=outcome,
+        coins=coins,
+        drifts=list(drifts),
+        trace_id=event_id,
+    )
+    connection.execute(row.on_conflict_do_nothing(index_elements=["event_id"]))

@@ -1,7 +1,35 @@
-"""Snapshots of the wallet that somebody wants now."""
+"""Snapshots of the wallet that somebody wants now.
 
-from sqlalchemy import Column, Index, Table, Text, Uuid, func, text
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+A row waits until the ingestor has fetched what it asks for and the persister has compared that with the ledger; where
+the two differ, it waits for a second look.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    Integer,
+    Row,
+    Table,
+    Text,
+    Uuid,
+    case,
+    delete,
+    exists,
+    extract,
+    func,
+    literal,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, array, insert
 
 from common.tables.schema import Moment, metadata
 
@@ -14,7 +42,95 @@ balance_syncs = Table(
     Column("trace_id", Text),
     Column("due_at", Moment, nullable=False, server_default=func.now(), comment="not to be fetched earlier"),
     Column("snapshots", ARRAY(Text), nullable=False, server_default="{}", comment="event ids of what was fetched"),
+    Column("coins", Integer),
+    Column("changes", JSONB, nullable=False, server_default="[]", comment="what was corrected in the ledger"),
     Column("done_at", Moment),
-    Column("result", JSONB),
+    Column("outcome", Text, comment="proven, drift, empty or failed, once it is done"),
+    Column("reason", Text, comment="why it failed"),
     Index("ix_balance_syncs_waiting", "due_at", postgresql_where=text("done_at IS NULL")),  # what is to be fetched
 )
+
+_PERSISTER = "persister"
+_SECOND_LOOK = text("interval '5 seconds'")
+_WAITS_FOR = text("interval '60 seconds'")
+_KEPT_FOR = text("interval '7 days'")
+
+_it = balance_syncs.c
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """One that waits to be fetched; `due_in_s` is 0 when it is time."""
+
+    id: uuid.UUID
+    due_in_s: float
+    trace_id: str | None
+
+
+def ask(connection: Connection, trace_id: str | None) -> uuid.UUID:
+    sync = uuid.uuid4()
+    connection.execute(insert(balance_syncs).values(id=sync, requested_by="api", trace_id=trace_id))
+    return sync
+
+
+def one(connection: Connection, id: uuid.UUID) -> Row[Any] | None:
+    return connection.execute(select(balance_syncs).where(_it.id == id)).one_or_none()
+
+
+def waiting(connection: Connection) -> list[Sync]:
+    """What is to be fetched, now or soon, the most urgent first; whoever asked a minute ago has left."""
+    due_in_s = func.greatest(0, extract("epoch", _it.due_at - func.now()))
+    found = select(_it.id, due_in_s, _it.trace_id).where(_waits()).order_by(_it.due_at)
+    return [Sync(row[0], float(row[1]), row[2]) for row in connection.execute(found)]
+
+
+def fetched(connection: Connection, ids: Sequence[uuid.UUID], event_id: str) -> None:
+    """These will be answered by the snapshot with this event id: to be committed before it is published."""
+    later = {"snapshots": _it.snapshots.op("||")(array([event_id])), "due_at": func.now() + _WAITS_FOR}
+    connection.execute(update(balance_syncs).where(_it.id.in_(ids), _it.done_at.is_(None)).values(later))
+
+
+def failed(connection: Connection, ids: Sequence[uuid.UUID], reason: str) -> None:
+    """The exchange did not give these a snapshot."""
+    over = {"outcome": "failed", "reason": reason, "done_at": func.now()}
+    connection.execute(update(balance_syncs).where(_it.id.in_(ids), _it.done_at.is_(None)).values(over))
+
+
+def look_again(connection: Connection, event_id: str, changes: Sequence[Any]) -> None:
+    """The snapshot differs from the ledger in something not seen before: another one is due in 5 s."""
+    due_at = func.now() + _SECOND_LOOK
+    connection.execute(
+        update(balance_syncs).where(_answered_by(event_id)).values(due_at=due_at, changes=_with(changes))
+    )
+    mine = select(literal(uuid.uuid4(), Uuid), literal(_PERSISTER), literal(event_id), due_at)
+    unless = ~exists().where(_waits())
+    names = ["id", "requested_by", "trace_id", "due_at"]
+    connection.execute(insert(balance_syncs).from_select(names, mine.where(unless)))
+
+
+def settle(connection: Connection, event_id: str, outcome: str, coins: int, changes: Sequence[Any]) -> None:
+    """Whoever waits for this snapshot has the answer."""
+    all_changes = _with(changes)
+    over = {
+        "changes": all_changes,
+        "coins": coins,
+        "outcome": case((func.jsonb_array_length(all_changes) > 0, "drift"), else_=outcome),
+        "done_at": func.now(),
+    }
+    connection.execute(update(balance_syncs).where(_answered_by(event_id)).values(over))
+
+
+def prune(connection: Connection) -> None:
+    connection.execute(delete(balance_syncs).where(_it.requested_at < func.now() - _KEPT_FOR))
+
+
+def _waits() -> ColumnElement[bool]:
+    return _it.done_at.is_(None) & (_it.requested_at > func.now() - _WAITS_FOR)
+
+
+def _answered_by(event_id: str) -> ColumnElement[bool]:
+    return _it.done_at.is_(None) & (literal(event_id) == func.any(_it.snapshots))
+
+
+def _with(changes: Sequence[Any]) -> ColumnElement[Any]:
+    return _it.changes.op("||")(literal(list(changes), JSONB))

@@ -1,0 +1,39 @@
+"""The persister is put together here: `python -m persister`."""
+
+import sys
+from collections.abc import Mapping
+from functools import partial
+
+from common import amqp, database, logs
+from common.errors import ConfigError
+from common.lifecycle import Crew
+from common.metrics import MetricsServer
+from common.settings import process_environment
+from persister.consumer import Consumer
+from persister.ledger import Ledger
+from persister.settings import Settings
+
+_GRACE_S = 4.0  # a write under way ends well within it
+_CONFIG = 78  # EX_CONFIG of sysexits.h
+
+
+def main(env: Mapping[str, str]) -> int:
+    settings = Settings.from_env(env)
+    logs.configure("persister", settings.log_level)
+    name = f"{settings.name} persister"
+    engine = database.engine(settings.postgres, name)
+    metrics = MetricsServer(settings.bind, settings.metrics_port)
+    consumer = Consumer(partial(amqp.connect, settings.rabbitmq, name), Ledger(engine))
+    return Crew().run_until_stopped([metrics, consumer], _GRACE_S)
+
+
+def run() -> int:
+    try:
+        return main(process_environment())
+    except ConfigError as error:
+        print(f"persister: {error}", file=sys.stderr)  # noqa: T201  (before there is a log)
+        return _CONFIG
+
+
+if __name__ == "__main__":
+    sys.exit(run())

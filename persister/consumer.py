@@ -1,0 +1,162 @@
+"""The thread that reads the balance queue and sees each message written."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Protocol
+
+import pika
+import structlog
+from pika.adapters.blocking_connection import BlockingChannel
+
+from common import amqp
+from common.errors import BadMessage, Unavailable, reported_as
+from common.retrying import Backoff, keep_trying
+from common.topology import BALANCE_QUEUE, DEAD, PERSISTER
+from persister import figures, wallet
+from persister.batch import Batch
+from persister.wallet import Balances
+
+log = structlog.get_logger(__name__)
+
+_MOST_MESSAGES = 100
+_HEAVIEST_BYTES = 4 * 2**20
+_UNACKED = 2 * _MOST_MESSAGES  # one batch is written while the next one travels
+_TICK_S = 0.5  # how long a stop may go unnoticed
+_LONGEST_WAIT_S = 5.0  # shorter than elsewhere: while we wait, balances are late
+
+
+class Ledger(Protocol):
+    def open(self) -> None: ...
+
+    def write(self, events: Sequence[Balances]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    tag: int
+    routing_key: str
+    properties: pika.BasicProperties
+    body: bytes
+
+    @property
+    def weight(self) -> int:
+        return len(self.body)
+
+
+class Consumer:
+    """Postgres first, then the queue: nobody holds deliveries that cannot be written."""
+
+    name = "consumer"
+
+    def __init__(self, connect: Callable[[], pika.BlockingConnection], ledger: Ledger) -> None:
+        self._connect = connect
+        self._ledger = ledger
+
+    def run(self, stop: threading.Event) -> None:
+        patience = Backoff(most_s=_LONGEST_WAIT_S)
+        keep_trying(partial(self._consume, stop), stop, neighbour="rabbitmq or postgres", backoff=patience)
+
+    def _consume(self, stop: threading.Event, backoff: Backoff) -> None:
+        self._ledger.open()
+        with reported_as(Unavailable, *amqp.AWAY), hanging_up(self._connect()) as connection:
+            conversation = Conversation(connection, self._ledger)
+            conversation.begin()
+            log.info("reading balances", queue=BALANCE_QUEUE)
+            with figures.consuming.track_inprogress():
+                while not stop.is_set():
+                    conversation.go_on(backoff)
+
+
+class Conversation:
+    """One connection's life with the queue; leaving it returns what is not acknowledged, in order."""
+
+    def __init__(self, connection: pika.BlockingConnection, ledger: Ledger) -> None:
+        self._connection = connection
+        self._ledger = ledger
+        self._waiting: Batch[Delivery] = Batch(_MOST_MESSAGES, _HEAVIEST_BYTES)
+        self._channel: BlockingChannel = connection.channel()
+        self._graveyard: BlockingChannel = connection.channel()  # its own: confirms would slow nothing else down
+
+    def begin(self) -> None:
+        self._graveyard.confirm_delivery()
+        self._channel.basic_qos(prefetch_count=_UNACKED)
+        self._channel.basic_consume(BALANCE_QUEUE, self._received)
+
+    def go_on(self, backoff: Backoff) -> None:
+        self._connection.process_data_events(_TICK_S)
+        while deliveries := self._waiting.take():
+            self._settle(deliveries)
+            backoff.reset()
+        if not self._channel.consumer_tags:
+            raise Unavailable(f"the queue {BALANCE_QUEUE} was deleted")
+
+    def _received(
+        self, _channel: BlockingChannel, method: pika.spec.Basic.Deliver, properties: pika.BasicProperties, body: bytes
+    ) -> None:
+        self._waiting.add(Delivery(method.delivery_tag, method.routing_key, properties, body))
+
+    def _settle(self, deliveries: Sequence[Delivery]) -> None:
+        """Write, then ack: whatever happens in between, nothing is lost, and the ledger takes nothing twice."""
+        figures.batch.observe(len(deliveries))
+        self._store(list(self._understood(deliveries)))
+        self._channel.basic_ack(deliveries[-1].tag, multiple=True)
+
+    def _understood(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, Balances]]:
+        for delivery in deliveries:
+            try:
+                event = wallet.read(delivery.body)
+            except BadMessage as error:
+                self._bury(delivery, str(error))
+                continue
+            if event is None:
+                figures.messages.labels("ignored").inc()
+                continue
+            yield delivery, event
+
+    def _store(self, entries: Sequence[tuple[Delivery, Balances]]) -> None:
+        """All at once; where Postgres refuses something, one by one, so that it alone is set aside."""
+        if not entries:
+            return
+        try:
+            self._ledger.write([event for _, event in entries])
+        except BadMessage as error:
+            if len(entries) == 1:
+                self._bury(entries[0][0], str(error))
+                return
+            for entry in entries:
+                self._store([entry])
+
+    def _bury(self, delivery: Delivery, reason: str) -> None:
+        """Publish it to where dead messages are kept, with the reason; confirmed before it is acknowledged."""
+        told: dict[str, Any] = {
+            "reason": reason,
+            "refused-by": PERSISTER,
+            "refused-at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "queue": BALANCE_QUEUE,
+        }
+        properties = pika.BasicProperties(
+            content_type=delivery.properties.content_type,
+            type=delivery.properties.type,
+            message_id=delivery.properties.message_id,
+            timestamp=delivery.properties.timestamp,
+            app_id=delivery.properties.app_id,
+            delivery_mode=2,
+            headers={**(delivery.properties.headers or {}), **told},
+        )
+        self._graveyard.basic_publish(DEAD, delivery.routing_key, delivery.body, properties, mandatory=True)
+        figures.messages.labels("dead").inc()
+        log.error("balance event refused", reason=reason, trace_id=delivery.properties.message_id)
+
+
+@contextmanager
+def hanging_up(connection: pika.BlockingConnection) -> Iterator[pika.BlockingConnection]:
+    """Close the connection afterwards, however it ended."""
+    try:
+        yield connection
+    finally:
+        if connection.is_open:
+            connection.close()

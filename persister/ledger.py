@@ -1,0 +1,196 @@
+"""The balances in Postgres, written one batch at a time."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Engine, Row
+from sqlalchemy.exc import DBAPIError
+
+from common import database, logs
+from common.errors import BadMessage, Unavailable
+from common.tables import account_balances, account_margin_balances, balance_audits, balance_syncs
+from persister import figures, rows
+from persister.audit import Audit, Comparison, Difference, Held, Key
+from persister.checks import Standing
+from persister.wallet import SNAPSHOT, Balances
+
+log = structlog.get_logger(__name__)
+
+_REFUSED = ("22", "23", "54")  # SQLSTATE classes: the values are at fault, and no waiting heals that
+_NOT_MIGRATED = ("42P01", "42703")  # a table or a column is missing
+_MOST_FIELDS_NAMED = 1000
+
+
+@dataclass(slots=True)
+class Knowledge:
+    """What the next batch is judged by: kept when a write succeeds, thrown away when it does not."""
+
+    standing: dict[Key, Standing] = field(default_factory=dict)
+    audit: Audit = field(default_factory=Audit)
+
+    def copy(self) -> "Knowledge":
+        return Knowledge(dict(self.standing), self.audit.copy())
+
+
+@dataclass(slots=True)
+class Written:
+    """What one transaction is to add."""
+
+    coins: list[rows.Row] = field(default_factory=list)
+    accounts: list[rows.Row] = field(default_factory=list)
+    comparisons: list[tuple[Balances, Comparison]] = field(default_factory=list)
+
+
+class Ledger:
+    """Belongs to the one thread that writes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._knowledge = Knowledge()
+        self._flagged: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._unknown: set[str] = set()
+
+    def open(self) -> None:
+        """Learn what each coin stands at; raises Unavailable while Postgres is away or not migrated yet."""
+        with _reached(), self._engine.connect() as connection:
+            found = account_balances.standing(connection)
+        self._knowledge = Knowledge({(row.coin, row.account_type): _standing(row) for row in found})
+
+    def write(self, events: Sequence[Balances]) -> None:
+        """Commit the events, in their order; raises Unavailable, or BadMessage when Postgres refuses their values."""
+        knowledge = self._knowledge.copy()
+        written = _to_be_written(events, knowledge)
+        began = time.perf_counter()
+        with _reached(), self._engine.begin() as connection:
+            coins = account_balances.add(connection, written.coins)
+            accounts = account_margin_balances.add(connection, written.accounts)
+            for snapshot, comparison in written.comparisons:
+                _record(connection, snapshot, comparison)
+        self._knowledge = knowledge
+        figures.write.observe(time.perf_counter() - began)
+        self._tell(events, written, coins, accounts)
+
+    def _tell(
+        self, events: Sequence[Balances], written: Written, coins: Sequence[Row[Any]], accounts: Sequence[Row[Any]]
+    ) -> None:
+        now = datetime.now(UTC)
+        figures.committed_at.set(now.timestamp())
+        figures.rows.labels("account_balances").inc(len(coins))
+        figures.rows.labels("account_margin_balances").inc(len(accounts))
+        new = {row.event_id for row in (*coins, *accounts)}
+        for event in events:
+            figures.lag.observe(max(0.0, (now - event.received_at).total_seconds()))
+            figures.messages.labels(_became(event, new)).inc()
+            log.debug("balances written", trace_id=event.id, origin=event.origin, coins=event.coins)
+        for snapshot, comparison in written.comparisons:
+            _tell_comparison(snapshot, comparison)
+        self._tell_unknown(events)
+        for row in (*coins, *accounts):
+            self._tell_anomalies(row)
+
+    def _tell_unknown(self, events: Iterable[Balances]) -> None:
+        for event in events:
+            for name in sorted(event.unknown - self._unknown) if len(self._unknown) < _MOST_FIELDS_NAMED else ():
+                log.warning("a field that no column exists for", field=name, trace_id=event.id)
+                self._unknown.add(name)
+        figures.unknown_fields.set(len(self._unknown))
+
+    def _tell_anomalies(self, row: Row[Any]) -> None:
+        """Each row is flagged and counted; a line is written when what is wrong with a coin changes."""
+        for check in row.anomalies:
+            figures.anomalies.labels(check).inc()
+        about, found = (row.account_type, getattr(row, "coin", "")), tuple(row.anomalies)
+        if found == self._flagged.get(about, ()):
+            return
+        self._flagged[about] = found
+        if found:
+            log.warning(
+                "a balance looks inconsistent",
+                account_type=about[0],
+                coin=about[1],
+                checks=found,
+                trace_id=row.event_id,
+            )
+
+
+def _to_be_written(events: Iterable[Balances], knowledge: Knowledge) -> Written:
+    written = Written()
+    for event in events:
+        if event.origin == SNAPSHOT:
+            _compare(event, knowledge, written)
+            continue
+        knowledge.audit.heard_of((coin.name, account.type) for account in event.accounts for coin in account.coins)
+        written.coins += rows.of_coins(event, knowledge.standing)
+        written.accounts += rows.of_accounts(event)
+    return written
+
+
+def _compare(snapshot: Balances, knowledge: Knowledge, written: Written) -> None:
+    comparison = knowledge.audit.compare(snapshot, knowledge.standing)
+    written.comparisons.append((snapshot, comparison))
+    written.coins += [rows.of_drift(snapshot, drift, knowledge.standing) for drift in comparison.drifts]
+    if comparison.drifts:
+        written.accounts += rows.of_accounts(snapshot)
+
+
+def _record(connection: Connection, snapshot: Balances, comparison: Comparison) -> None:
+    drifts = [_shown(drift) for drift in comparison.drifts]
+    balance_audits.add(connection, snapshot.id, snapshot.at, comparison.outcome, comparison.coins, drifts)
+    if comparison.unconfirmed:
+        balance_syncs.look_again(connection, snapshot.id, drifts)
+    else:
+        balance_syncs.settle(connection, snapshot.id, comparison.outcome, comparison.coins, drifts)
+
+
+def _shown(drift: Difference) -> dict[str, Any]:
+    return {
+        "coin": drift.coin,
+        "account_type": drift.account_type,
+        "kind": drift.kind,
+        "ledger": None if drift.ledger is None else _amounts(drift.ledger),
+        "exchange": _amounts(drift.exchange),
+    }
+
+
+def _amounts(held: Held) -> dict[str, str | None]:
+    amounts = {"wallet_balance": held.wallet_balance, "locked": held.locked}
+    return {name: None if amount is None else f"{amount:f}" for name, amount in amounts.items()}
+
+
+def _tell_comparison(snapshot: Balances, comparison: Comparison) -> None:
+    figures.comparisons.labels(comparison.outcome).inc()
+    with logs.traced(snapshot.id):
+        log.debug("ledger compared", outcome=comparison.outcome, coins=comparison.coins)
+        for drift in comparison.drifts:
+            figures.drifts.labels(drift.kind).inc()
+            log.warning("balance corrected by two snapshots", coin=drift.coin, kind=drift.kind)
+
+
+def _became(event: Balances, new: Set[str]) -> str:
+    if event.origin == SNAPSHOT:
+        return "compared"
+    return "stored" if event.id in new else "repeated"
+
+
+def _standing(row: Row[Any]) -> Standing:
+    return Standing(row.event_timestamp, row.wallet_balance, row.locked, row.equity, row.usd_value)
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    """`database.available`; values that Postgres refuses are a BadMessage, tables not made yet are a wait."""
+    with database.available():
+        try:
+            yield
+        except DBAPIError as error:
+            state = str(getattr(error.orig, "pgcode", None))
+            if state.startswith(_REFUSED):
+                raise BadMessage(f"the database refuses its values (SQLSTATE {state})") from error
+            if state in _NOT_MIGRATED:
+                raise Unavailable("the database is not migrated yet (alembic upgrade head)") from error
+            raise

@@ -1,0 +1,277 @@
+"""What a balance event says about each account and coin."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Context, Decimal
+from typing import Any
+
+from common.errors import BadMessage
+from persister import written
+from persister.written import Part
+
+LIVE = "live"
+SNAPSHOT = "snapshot"
+_LISTED_UNDER = {("bybit.balance", LIVE): "data", ("bybit.balance.snapshot", SNAPSHOT): "list"}
+_DEPTH = 5  # event, data, its list, account, its coins: down to the coin each part's own text is kept
+
+COIN_AMOUNTS = {
+    "walletBalance": "wallet_balance",
+    "equity": "equity",
+    "usdValue": "usd_value",
+    "locked": "locked",
+    "spotHedgingQty": "spot_hedging_qty",
+    "bonus": "bonus",
+    "borrowAmount": "borrow_amount",
+    "spotBorrow": "spot_borrow",
+    "accruedInterest": "accrued_interest",
+    "totalOrderIM": "total_order_im",
+    "totalPositionIM": "total_position_im",
+    "totalPositionMM": "total_position_mm",
+    "unrealisedPnl": "unrealised_pnl",
+    "cumRealisedPnl": "cum_realised_pnl",
+    "availableToWithdraw": "available_to_withdraw",
+    "availableToBorrow": "available_to_borrow",
+    "free": "free",
+}
+COIN_FLAGS = {"collateralSwitch": "collateral_switch", "marginCollateral": "margin_collateral"}
+COIN_TEXTS = {"colRes": "col_res"}
+ACCOUNT_AMOUNTS = {
+    "totalEquity": "total_equity",
+    "totalWalletBalance": "total_wallet_balance",
+    "totalMarginBalance": "total_margin_balance",
+    "totalAvailableBalance": "total_available_balance",
+    "totalPerpUPL": "total_perp_upl",
+    "totalInitialMargin": "total_initial_margin",
+    "totalMaintenanceMargin": "total_maintenance_margin",
+    "totalInitialMarginByMp": "total_initial_margin_by_mp",
+    "totalMaintenanceMarginByMp": "total_maintenance_margin_by_mp",
+    "accountIMRate": "account_im_rate",
+    "accountMMRate": "account_mm_rate",
+    "accountIMRateByMp": "account_im_rate_by_mp",
+    "accountMMRateByMp": "account_mm_rate_by_mp",
+    "accountLTV": "account_ltv",
+}
+"""Bybit's name of a field, and the column it is kept in."""
+
+_KNOWN = {
+    "message": {"id", "topic", "creationTime", "data", "list"},
+    "account": {"accountType", "coin", *ACCOUNT_AMOUNTS},
+    "coin": {"coin", *COIN_AMOUNTS, *COIN_FLAGS, *COIN_TEXTS},
+}
+_AMOUNT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,6})?", re.ASCII)
+_MOST_DIGITS = 131_072  # of Postgres' numeric before the point, and after it:
+_MOST_DECIMALS = 16_383
+_LONGEST_NAME = 255
+EXACTLY = Context(prec=2 * _MOST_DIGITS)  # sums keep every digit; Python's own context would round to 28
+
+Amounts = Mapping[str, Decimal | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Coin:
+    number: int  # place in the account's list
+    name: str
+    amounts: Amounts  # by column; Bybit's "" and what is absent are None
+    flags: Mapping[str, bool | None]
+    texts: Mapping[str, str | None]
+    text: str
+    unclear: tuple[str, ...] = ()  # columns left empty because their value was of an unforeseen kind
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    number: int  # place in the message's data
+    type: str
+    amounts: Amounts
+    coins: tuple[Coin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Balances:
+    """One event, understood."""
+
+    id: str
+    origin: str
+    at: datetime  # exchange clock; received_at where the exchange gave none
+    received_at: datetime
+    accounts: tuple[Account, ...]
+    text: str
+    unknown: frozenset[str]  # fields that no column exists for
+
+    @property
+    def coins(self) -> int:
+        return sum(len(account.coins) for account in self.accounts)
+
+
+def read(body: bytes) -> Balances | None:
+    """The event in a message's body, None when it is of a kind that balances do not come in; raises BadMessage."""
+    event = _members(_parsed(body), "the event")
+    listed_under = _LISTED_UNDER.get((_value(event, "type"), _value(event, "origin")))
+    if listed_under is None:
+        _text(event, "type")
+        return None
+    received_at = _moment(event, "receivedtime")
+    if received_at is None:
+        raise BadMessage("receivedtime is missing")
+    message = _members(event.get("data"), "data")
+    accounts = _elements(message.get(listed_under), listed_under)
+    unknown = {*_unknown("message", message)}
+    return Balances(
+        id=_text(event, "id"),
+        origin=_text(event, "origin"),
+        at=_moment(event, "time") or received_at,
+        received_at=received_at,
+        accounts=tuple(_account(number, part, unknown) for number, part in enumerate(accounts)),
+        text=event["data"].text,
+        unknown=frozenset(unknown),
+    )
+
+
+def available_and_frozen(account_type: str, coin: Amounts) -> tuple[Decimal | None, Decimal | None]:
+    """What of a coin is free to be used, and what is tied up in orders and positions.
+
+    Where Bybit states the first, its word counts; otherwise (for UNIFIED since 2025-01) it is what its former values
+    were made of: what is owned, less a loss that is not realised yet, less what is frozen, and never below zero.
+    """
+    stated_in, tied_up_in = _DEFINED.get(account_type, _DEFINED["UNIFIED"])
+    frozen = _sum(coin[column] for column in tied_up_in)
+    stated = next((coin[column] for column in stated_in if coin[column] is not None), None)
+    return (stated if stated is not None else _left_over(coin, frozen)), frozen
+
+
+_DEFINED = {  # account type: where Bybit states what is available, and what is tied up where
+    "UNIFIED": (("available_to_withdraw",), ("locked", "total_order_im", "total_position_im")),
+    "CONTRACT": (("available_to_withdraw",), ("total_order_im", "total_position_im")),
+    "SPOT": (("free", "available_to_withdraw"), ("locked",)),
+}
+
+
+def _left_over(coin: Amounts, frozen: Decimal | None) -> Decimal | None:
+    owned = coin["wallet_balance"]
+    if owned is None:
+        return None
+    loss = min(coin["unrealised_pnl"] or Decimal(0), Decimal(0))
+    free = EXACTLY.add(EXACTLY.subtract(owned, coin["spot_borrow"] or Decimal(0)), loss)
+    return max(EXACTLY.subtract(free, frozen or Decimal(0)), Decimal(0))
+
+
+def _sum(amounts: Any) -> Decimal | None:
+    known = [amount for amount in amounts if amount is not None]
+    total = Decimal(0)
+    for amount in known:
+        total = EXACTLY.add(total, amount)
+    return total if known else None
+
+
+def _parsed(body: bytes) -> Part:
+    try:
+        return written.parse(body.decode("utf-8"), _DEPTH)
+    except ValueError as error:
+        raise BadMessage(str(error)) from error
+
+
+def _account(number: int, part: Part, unknown: set[str]) -> Account:
+    account = _members(part, f"account {number}")
+    unknown |= _unknown("account", account)
+    coins = _elements(account["coin"], "coin") if "coin" in account else []
+    return Account(
+        number=number,
+        type=_optional_text(_value(account, "accountType"), "accountType") or "",
+        amounts={
+            column: _amount(_value(account, name), f"account {number}: {name}")
+            for name, column in ACCOUNT_AMOUNTS.items()
+        },
+        coins=tuple(_coin(place, coin, unknown) for place, coin in enumerate(coins)),
+    )
+
+
+def _coin(number: int, part: Part, unknown: set[str]) -> Coin:
+    coin = part.value
+    if not isinstance(coin, dict):
+        raise BadMessage(f"coin {number} is no object")
+    name = _optional_text(coin.get("coin"), "coin")
+    if not name:
+        raise BadMessage(f"coin {number} has no name")
+    unknown |= _unknown("coin", coin)
+    flags = {column: coin.get(field) for field, column in COIN_FLAGS.items()}
+    return Coin(
+        number=number,
+        name=name,
+        amounts={column: _amount(coin.get(field), f"{name}: {field}") for field, column in COIN_AMOUNTS.items()},
+        flags={column: value if isinstance(value, bool) else None for column, value in flags.items()},
+        texts={column: _plain(coin.get(field), field) for field, column in COIN_TEXTS.items()},
+        text=part.text,
+        unclear=tuple(column for column, value in flags.items() if not _flag(value)),
+    )
+
+
+def _flag(value: Any) -> bool:
+    return value is None or value == "" or isinstance(value, bool)
+
+
+def _amount(value: Any, what: str) -> Decimal | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and _AMOUNT.fullmatch(value):
+        value = Decimal(value)
+    if not isinstance(value, Decimal):
+        raise BadMessage(f"{what} is no amount")
+    _, _, exponent = value.as_tuple()
+    if not isinstance(exponent, int) or exponent < -_MOST_DECIMALS or value.adjusted() >= _MOST_DIGITS:
+        raise BadMessage(f"{what} has more digits than the database can keep")
+    return value
+
+
+def _plain(value: Any, what: str) -> str | None:
+    return str(value) if isinstance(value, Decimal) else _optional_text(value, what)
+
+
+def _text(members: Mapping[str, Part], name: str) -> str:
+    found = _optional_text(_value(members, name), name)
+    if not found:
+        raise BadMessage(f"{name} is missing")
+    return found
+
+
+def _optional_text(value: Any, what: str) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or not value.isprintable() or len(value) > _LONGEST_NAME:
+        raise BadMessage(f"{what} is no plain text")
+    return value
+
+
+def _moment(members: Mapping[str, Part], name: str) -> datetime | None:
+    text = _optional_text(_value(members, name), name)
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadMessage(f"{name} is no time") from error
+    if moment.tzinfo is None:
+        raise BadMessage(f"{name} has no time zone")
+    return moment
+
+
+def _value(members: Mapping[str, Part], name: str) -> Any:
+    part = members.get(name)
+    return part.value if part else None
+
+
+def _members(part: Part | None, what: str) -> dict[str, Part]:
+    if part is None or not isinstance(part.value, dict):
+        raise BadMessage(f"{what} is no object")
+    return part.value
+
+
+def _elements(part: Part | None, what: str) -> list[Part]:
+    if part is None or not isinstance(part.value, list):
+        raise BadMessage(f"{what} is no list")
+    return part.value
+
+
+def _unknown(where: str, members: Mapping[str, Any]) -> set[str]:
+    return {f"{where}.{name}" for name in members if name not in _KNOWN[where]}

@@ -1,0 +1,64 @@
+"""The api on a ledger of the test's own."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import Engine
+
+from api.app import create
+from api.routes import balances
+from api.settings import Settings
+from api.store import Store
+from common import database as databases
+from common.control import Poke
+from persister.ledger import Ledger
+from tests import wallets
+from tests.servers import Database
+
+KEY = "the-administrators-key"
+
+
+class Pokes(list[Poke]):
+    """Remembers instead of telling anybody."""
+
+    def poke(self, poke: Poke) -> None:
+        self.append(poke)
+
+
+@pytest.fixture
+def engine(database: Database) -> Iterator[Engine]:
+    made = databases.engine(_settings(database).postgres, "balances tests", pool_size=8)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def pokes() -> Pokes:
+    return Pokes()
+
+
+@pytest.fixture
+def client(database: Database, engine: Engine, pokes: Pokes) -> FlaskClient:
+    app = create(_settings(database), engine, pokes)
+    if "balances" not in app.blueprints:
+        app.register_blueprint(balances.routes(Store(engine)))
+    made: FlaskClient = app.test_client()
+    made.environ_base["HTTP_X_API_KEY"] = KEY
+    return made
+
+
+@pytest.fixture
+def told(engine: Engine) -> Callable[..., None]:
+    """Writes events into the ledger, as the persister does."""
+    ledger = Ledger(engine)
+    ledger.open()
+
+    def write(*bodies: bytes) -> None:
+        ledger.write([wallets.understood(body) for body in bodies])
+
+    return write
+
+
+def _settings(database: Database) -> Settings:
+    return Settings.from_env(database.environ() | {"RABBITMQ_PASSWORD": "unused", "WS_GATEWAY_API_KEY": KEY})

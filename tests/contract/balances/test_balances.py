@@ -1,0 +1,115 @@
+"""Reading balances over HTTP."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from tests import wallets
+from tests.wallets import T0_MS
+
+PATH = "/api/v1/balances"
+Told = Callable[..., None]
+
+
+def got(client: FlaskClient, path: str, **query: Any) -> dict[str, Any]:
+    answer = client.get(path, query_string=query)
+    assert answer.status_code == 200, answer.text
+    assert answer.json is not None
+    found: dict[str, Any] = answer.json
+    return found
+
+
+def balance(amount: str, coin: str = "USDT", at_ms: int = T0_MS) -> bytes:
+    held = wallets.account(wallets.coin(coin, walletBalance=amount))
+    return wallets.live(wallets.frame(held, at_ms=at_ms), at_ms)
+
+
+def amounts(found: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(item["coin"], item["wallet_balance"]) for item in found["items"]]
+
+
+def test_nothing_known_yet_is_an_empty_answer(client: FlaskClient) -> None:
+    assert got(client, PATH) == {"items": [], "accounts": [], "total": 0, "limit": 100, "offset": 0}
+    assert got(client, f"{PATH}/history")["items"] == []
+
+
+def test_it_needs_a_key(client: FlaskClient) -> None:
+    del client.environ_base["HTTP_X_API_KEY"]
+    assert client.get(PATH).status_code == 401
+
+
+def test_a_real_frame_is_shown_to_the_last_digit(client: FlaskClient, told: Told) -> None:
+    told(wallets.live(wallets.real("private.wallet.2026.jsonl")))
+    found = got(client, PATH)
+    [item], [account] = found["items"], found["accounts"]
+    assert (item["coin"], item["wallet_balance"], item["accrued_interest"]) == ("USDC", "-0.0664735", "0.00000022")
+    assert (item["available_to_withdraw"], item["collateral_switch"]) == (None, True)
+    assert item["event_timestamp"] == "2026-03-29T10:15:51.206000Z"
+    assert (account["account_type"], account["total_perp_upl"]) == ("UNIFIED", "-36.34620293")
+    assert "raw" not in item
+
+
+def test_amounts_of_any_size_are_plain_digits(client: FlaskClient, told: Told) -> None:
+    long = "-1234567890123456789012345678901234567890.1234567890123456789012345678901234567890"
+    told(balance(long, "LONG"), balance("1E-18", "SMALL", T0_MS + 1), balance("25e20", "LARGE", T0_MS + 2))
+    assert amounts(got(client, PATH)) == [
+        ("LARGE", "2500000000000000000000"),
+        ("LONG", long),
+        ("SMALL", "0.000000000000000001"),
+    ]
+
+
+def test_the_newest_by_the_exchanges_clock_is_shown_whatever_arrives_last(client: FlaskClient, told: Told) -> None:
+    told(balance("2", at_ms=T0_MS + 1), balance("1", at_ms=T0_MS))
+    told(balance("0.5", at_ms=T0_MS - 1))
+    assert amounts(got(client, PATH)) == [("USDT", "2")]
+    told(balance("3", at_ms=T0_MS + 1))
+    assert amounts(got(client, PATH)) == [("USDT", "3")], "the later arrival of the same moment"
+
+
+def test_coins_are_found_by_name_and_page_by_page(client: FlaskClient, told: Told) -> None:
+    told(*(balance("1", name) for name in ("ADA", "BTC", "ETH")))
+    assert amounts(got(client, PATH, coin="BTC")) == [("BTC", "1")]
+    page = got(client, PATH, limit=1, offset=1)
+    assert (amounts(page), page["total"]) == ([("BTC", "1")], 3)
+
+
+def test_what_was_known_at_a_moment(client: FlaskClient, told: Told) -> None:
+    told(balance("1", at_ms=T0_MS), balance("2", at_ms=T0_MS + 1000), balance("7", "BTC", T0_MS + 2000))
+    assert amounts(got(client, PATH, at="2026-03-29T10:15:51.206Z")) == [("USDT", "1")]
+    assert amounts(got(client, PATH, at="2026-03-29T10:15:52.205999Z")) == [("USDT", "1")]
+    assert amounts(got(client, PATH, at="2026-03-29T11:15:52.206+01:00")) == [("USDT", "2")]
+    assert got(client, PATH, at="2026-03-29T10:15:51Z")["items"] == []
+    assert len(got(client, PATH, at="2027-01-01T00:00:00Z")["items"]) == 2
+
+
+def test_history_is_newest_first_within_its_span(client: FlaskClient, told: Told) -> None:
+    told(*(balance(str(n), at_ms=T0_MS + n * 1000) for n in range(5)), balance("9", "BTC", T0_MS + 2500))
+    found = got(client, f"{PATH}/history", **{"from": "2026-03-29T10:15:52.206Z", "to": "2026-03-29T10:15:54.206Z"})
+    assert amounts(found) == [("BTC", "9"), ("USDT", "2"), ("USDT", "1")]
+    assert found["total"] == 3
+    assert amounts(got(client, f"{PATH}/history", coin="USDT", limit=2, offset=1)) == [("USDT", "3"), ("USDT", "2")]
+
+
+def test_pages_by_cursor_stay_put_while_rows_are_added(client: FlaskClient, told: Told) -> None:
+    for coin in ("USDT", None):
+        asked = {"coin": coin, "limit": 2} if coin else {"limit": 2}
+        told(*(balance(str(n), at_ms=T0_MS + n) for n in range(5)))
+        first = got(client, f"{PATH}/history", **asked)
+        told(balance("77", at_ms=T0_MS + 99))
+        second = got(client, f"{PATH}/history", cursor=first["next_cursor"], **asked)
+        third = got(client, f"{PATH}/history", cursor=second["next_cursor"], **asked)
+        seen = [amount for page in (first, second, third) for _, amount in amounts(page)]
+        assert seen[-4:] == ["3", "2", "1", "0"], "and the twin of an equal moment is not passed over"
+        assert third["next_cursor"] is None
+
+
+def test_what_cannot_be_asked_is_refused_field_by_field(client: FlaskClient) -> None:
+    for query in ({"limit": 0}, {"at": "yesterday"}, {"at": "2026-03-29 10:15:51Z"}, {"coin": ""}, {"what": 1}):
+        assert client.get(PATH, query_string=query).status_code == 422, query
+    for query in ({"cursor": "abc"}, {"from": "1700000000"}, {"to": "9999-99-99T00:00:00Z"}):
+        assert client.get(f"{PATH}/history", query_string=query).status_code == 422, query
+    answer = client.get(f"{PATH}/history", query_string={"from": "x"})
+    assert answer.json is not None
+    assert answer.json["errors"][0]["field"] == "from"

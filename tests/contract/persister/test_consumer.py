@@ -1,0 +1,77 @@
+"""From the queue into the tables."""
+
+import threading
+
+from sqlalchemy import Engine
+
+from common import topology
+from tests import wallets
+from tests.contract.persister.conftest import Queue, rows
+from tests.servers import Database
+from tests.waiting import eventually
+
+COINS = "SELECT coin, wallet_balance::text, origin FROM account_balances ORDER BY id"
+
+
+def test_a_real_wallet_frame_becomes_its_rows(queue: Queue, persister: threading.Thread, database: Database) -> None:
+    data = wallets.real("private.wallet.2026.jsonl")
+    queue.publish(wallets.live(data))
+    [row] = rows(
+        database,
+        "SELECT coin, wallet_balance::text, available_balance::text, frozen::text, equity::text, borrow_amount::text,"
+        " available_to_withdraw, collateral_switch, event_timestamp, event_id, trace_id, raw::text"
+        " FROM account_balances",
+        1,
+    )
+    event = wallets.understood(wallets.live(data))
+    assert row[:8] == ("USDC", "-0.0664735", "0", "6.70702815", "-0.0679535", "0.0679535", None, True)
+    assert row[8:11] == (wallets.moment(wallets.T0_MS), event.id, event.id)
+    assert str(row[11]).encode() in data
+    [margin] = rows(
+        database, "SELECT total_perp_upl::text, account_ltv::text, raw::text FROM account_margin_balances", 1
+    )
+    assert margin == ("-36.34620293", "0.0011", data.decode())
+
+
+def test_repeats_are_stored_once(queue: Queue, persister: threading.Thread, database: Database) -> None:
+    body, last = wallets.live(wallets.real("private.wallet.2023.jsonl")), wallets.live(wallets.frame())
+    queue.publish(body, body, wallets.live(wallets.frame(wallets.account(wallets.coin("LAST")))), body, last)
+    assert len(rows(database, COINS, 4)) == 4
+    eventually(lambda: not queue.unsettled(), 10, "all are acknowledged")
+    assert len(rows(database, COINS, 4)) == 4
+
+
+def test_the_same_coin_twice_and_in_two_accounts_is_as_many_rows(
+    queue: Queue, persister: threading.Thread, database: Database
+) -> None:
+    twice = wallets.account(wallets.coin(walletBalance="1"), wallets.coin(walletBalance="2"))
+    other = wallets.account(wallets.coin(walletBalance="3"), accountType="CONTRACT")
+    queue.publish(wallets.live(wallets.frame(twice, other)))
+    assert [row[1] for row in rows(database, COINS, 3)] == ["1", "2", "3"]
+    kept = database.execute("SELECT account_type, wallet_balance FROM latest_account_balances ORDER BY account_type")
+    assert kept == [("CONTRACT", 3), ("UNIFIED", 2)]
+
+
+def test_what_cannot_be_understood_is_set_aside_with_the_reason_and_the_next_is_stored(
+    queue: Queue, persister: threading.Thread, database: Database
+) -> None:
+    bad = wallets.live(wallets.frame(wallets.account(wallets.coin(walletBalance="a lot"))))
+    queue.publish(b"no json", bad, wallets.gap(), wallets.live(wallets.frame(wallets.account(wallets.coin("BTC")))))
+    assert rows(database, COINS, 1) == [("BTC", "100", "live")]
+    eventually(lambda: not queue.unsettled(), 10, "all are acknowledged")
+    first, second = queue.dead()
+    assert (first[1], second[1]) == (b"no json", bad)
+    assert first[0].headers["reason"].startswith("no JSON")
+    assert second[0].headers["reason"] == "USDT: walletBalance is no amount"
+    assert second[0].headers["queue"] == topology.BALANCE_QUEUE
+    assert second[0].message_id == "id of the message"
+
+
+def test_it_waits_for_a_queue_that_is_not_there_yet(
+    queue: Queue, engine: Engine, request: object, database: Database, persister: threading.Thread
+) -> None:
+    queue.channel.queue_delete(topology.BALANCE_QUEUE)
+    eventually(lambda: persister.is_alive(), 1, "the persister lives")
+    queue.declare()
+    queue.publish(wallets.live(wallets.frame(wallets.account(wallets.coin("BTC")))))
+    assert rows(database, COINS, 1) == [("BTC", "100", "live")]

@@ -1,0 +1,49 @@
+"""Deliveries waiting to be written together."""
+
+from dataclasses import dataclass
+
+from persister.batch import Batch
+
+
+@dataclass
+class Item:
+    name: str
+    weight: int = 1
+
+
+def filled(*items: Item, most: int = 3, heaviest: int = 10) -> Batch[Item]:
+    batch: Batch[Item] = Batch(most, heaviest)
+    for item in items:
+        batch.add(item)
+    return batch
+
+
+def names(items: list[Item]) -> str:
+    return "".join(item.name for item in items)
+
+
+def test_nothing_waiting_gives_nothing() -> None:
+    assert filled().take() == []
+
+
+def test_what_waits_is_taken_however_little_it_is() -> None:
+    batch = filled(Item("a"))
+    assert names(batch.take()) == "a"
+    assert len(batch) == 0
+
+
+def test_no_more_than_fits_is_taken_and_the_rest_keeps_its_order() -> None:
+    batch = filled(*(Item(name) for name in "abcde"))
+    assert names(batch.take()) == "abc"
+    batch.add(Item("f"))
+    assert names(batch.take()) == "def"
+
+
+def test_heavy_messages_make_smaller_batches() -> None:
+    batch = filled(Item("a", 6), Item("b", 4), Item("c", 1), most=10)
+    assert [names(batch.take()), names(batch.take())] == ["ab", "c"]
+
+
+def test_one_that_is_too_heavy_goes_alone() -> None:
+    batch = filled(Item("a", 99), Item("b", 1))
+    assert [names(batch.take()), names(batch.take())] == ["a", "b"]
