@@ -56,7 +56,7 @@ class Session:
         self.state = State.IDLE
         self.reason = "nothing is subscribed"
         self.topics = Topics()
-        self.heartbeat_at: float | None = None
+        self.heard_at = now  # any frame at all
         self._timing = timing
         self._credentials = credentials
         self._draw = draw
@@ -110,7 +110,7 @@ class Session:
         """The socket could not be opened or is gone; `wait_s` is what the exchange asked for, if it did."""
         if self.state in (State.IDLE, State.BACKOFF, State.PARKED):
             return []
-        since = self._heard_at
+        since = self.heard_at
         self._wait_until = now + max(wait_s, self._next_wait_s())
         interrupted = self.topics.lost(reason, since, now)
         return [*self._enter(Happening.LOST, reason), *interrupted]
@@ -118,7 +118,7 @@ class Session:
     # -- frames ---------------------------------------------------------------------------------------------
 
     def received(self, frame: bytes, now: float) -> list[Action]:
-        self._heard_at = now
+        self.heard_at = now
         try:
             message = messages.read(frame)
         except BadMessage as error:
@@ -146,7 +146,6 @@ class Session:
     def _ponged(self, pong: Pong, now: float) -> list[Action]:
         rtt_s = now - (self._pinged_at or now)
         self._pong_due_at = NEVER
-        self.heartbeat_at = now
         return [Clock(pong.exchange_ms, rtt_s)]
 
     def _answered(self, reply: Reply, now: float) -> list[Action]:
@@ -165,7 +164,7 @@ class Session:
         passing = kind in auth.PASSING or (kind is auth.Refusal.UNKNOWN and self.failures == 0)
         if passing:
             return [Close(reason), *self.lost(reason, now)]
-        interrupted = self.topics.lost(reason, self._heard_at, now)
+        interrupted = self.topics.lost(reason, self.heard_at, now)
         self._backoff.failures += 1
         self._wait_until = now + self._timing.parked_for_s
         return [Close(reason), *self._enter(Happening.REFUSED, reason), *interrupted]
@@ -203,7 +202,7 @@ class Session:
         return [Send(messages.PING)]
 
     def _ping_due_at(self) -> float:
-        silent = max(self._heard_at, self._pinged_at or 0.0) + self._timing.ping_after_s
+        silent = max(self.heard_at, self._pinged_at or 0.0) + self._timing.ping_after_s
         return min(silent, (self._pinged_at or self._opened_at) + self._timing.ping_every_s)
 
     def _review(self, now: float) -> list[Action]:
@@ -249,7 +248,7 @@ class Session:
 
     def _reset(self, now: float) -> None:
         self._opened_at = now
-        self._heard_at = now
+        self.heard_at = now
         self._pinged_at = None
         self._pong_due_at = NEVER
         self._review_at = now + self._timing.review_every_s

@@ -116,9 +116,13 @@ class Publisher:
 
     def _channel_opened(self, channel: Any) -> None:
         self._channel = channel
-        channel.add_on_close_callback(lambda _, error: self._abort(f"channel closed: {error}"))
+        channel.add_on_close_callback(self._channel_closed)
         channel.add_on_return_callback(self._came_back)
         channel.confirm_delivery(self._settled, callback=lambda _: self._make_topology())
+
+    def _channel_closed(self, _channel: Any, error: object) -> None:
+        if not self._closing:
+            self._abort(f"channel closed: {error}")
 
     def _make_topology(self) -> None:
         self._topology.remake(lambda: self._soon(self._begin))
@@ -158,7 +162,10 @@ class Publisher:
         self._away_since = self._away_since or time.monotonic()
         if self.link.connected:
             self.link = Link(False, datetime.now(UTC), reason)
-            log.log(20 if self._closing else 30, "broker is away", reason=reason, unconfirmed=len(self._ledger))
+            if self._closing:
+                log.info("broker connection closed", unconfirmed=len(self._ledger))
+            else:
+                log.warning("broker is away", reason=reason, unconfirmed=len(self._ledger))
         elif self.link.reason == "not connected yet":
             self.link = Link(False, self.link.since, reason)
             log.warning("broker is away", reason=reason)

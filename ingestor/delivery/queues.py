@@ -18,6 +18,7 @@ from common.topology import Binding, Queue
 log = structlog.get_logger(__name__)
 
 LOOKED_AFTER_EVERY_S = 5.0
+_LISTEN_S = 0.25
 _NOT_FOUND = 404
 _OTHER_ARGUMENTS = 406
 
@@ -66,6 +67,7 @@ class Queues:
         self._unbound: set[Binding] = set()
         self._as_they_are: set[str] = set()  # queues that exist with other arguments
         self._unmet: Order | None = None
+        self._look_at_from = 0.0
         self.depths: dict[str, Depth] = {}
 
     # -- from other threads ---------------------------------------------------------------------------------
@@ -111,7 +113,9 @@ class Queues:
         order = self._unmet or self._taken()
         self._unmet = order
         if order is None:
-            self._look_after(connection)
+            if time.monotonic() >= self._look_at_from:
+                self._look_at_from = time.monotonic() + LOOKED_AFTER_EVERY_S
+                self._look_after(connection)
             connection.process_data_events(0)
             return
         if order.plan is not None:
@@ -125,7 +129,7 @@ class Queues:
 
     def _taken(self) -> Order | None:
         try:
-            return self._orders.get(timeout=LOOKED_AFTER_EVERY_S)
+            return self._orders.get(timeout=_LISTEN_S)
         except Empty:
             return None
 

@@ -298,7 +298,7 @@ class Stream:
 
     def _told_time(self, clock: Clock) -> None:
         RTT_SECONDS.labels(self.endpoint).observe(clock.rtt_s)
-        self.seen = replace(self.seen, rtt_ms=round(clock.rtt_s * 1000, 3), last_heartbeat_at=_now())
+        self.seen = replace(self.seen, rtt_ms=round(clock.rtt_s * 1000, 3))
         if clock.exchange_ms is not None:
             self._around.clock.told(clock.exchange_ms, clock.rtt_s)
 
@@ -309,7 +309,10 @@ class Stream:
         self._seen_at = now
         topics = tuple(self._topic_seen(name) for name, topic in self._session.topics.by_name.items() if topic.wanted)
         self._counts = {name: count for name, count in self._counts.items() if name in self._session.topics.by_name}
-        self.seen = replace(self.seen, attempts=self._session.failures, topics=topics)
+        heard_at = self.seen.last_heartbeat_at
+        if self._session.state is State.LIVE:
+            heard_at = datetime.fromtimestamp(time.time() - (time.monotonic() - self._session.heard_at), UTC)
+        self.seen = replace(self.seen, attempts=self._session.failures, topics=topics, last_heartbeat_at=heard_at)
         if at_once:
             self._around.changed()
 

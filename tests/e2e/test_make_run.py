@@ -1,0 +1,226 @@
+"""`make run` in a fresh clone, as a person sees it."""
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.run import env_file, processes
+from deploy.run.supervision import Supervisor
+from tests.conftest import need
+from tests.servers import ROOT, free_port
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.timeout(400)
+
+PORTS = (
+    "POSTGRES_PORT",
+    "RABBITMQ_PORT",
+    "RABBITMQ_MANAGEMENT_PORT",
+    "RABBITMQ_DIST_PORT",
+    "ERL_EPMD_PORT",
+    "WS_GATEWAY_PORT",
+    "SIMULATOR_PORT",
+)
+PROGRAMS = ["api", "ingestor", "persister", "postgres", "rabbitmq", "simulator"]
+
+
+class Clone:
+    """A clone under a private folder, with ports of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.chmod(0o700)
+        self.root = folder / "a clone"
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(self.root)], check=True)
+        self.ports = {name: free_port() for name in PORTS} | self._metrics_ports()
+        self.secret = ""
+
+    def write_env(self) -> None:
+        """env.example with our ports, and passwords that need quoting in every language on their way."""
+        self.secret = secrets.token_hex(8)
+        text = env_file.rendered((self.root / "env.example").read_text(), lambda: f"'{self.secret}@:/ %$\"#é'")
+        lines = [line for line in text.splitlines() if line.lstrip("#").partition("=")[0] not in self.ports]
+        lines += [f"{name}={number}" for name, number in self.ports.items()]
+        lines += [f"WS_GATEWAY_API_KEY={self.secret}"]  # the last one counts, and a header takes no such characters
+        (self.root / ".env").write_text("\n".join(lines) + "\n")
+
+    def begin(self, target: str, **env: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["make", target],
+            cwd=self.root,
+            env=self.environment() | env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def make(self, target: str, **env: str) -> tuple[int, str]:
+        with self.begin(target, **env) as child:
+            output, _ = child.communicate(timeout=240)
+            return child.returncode, output
+
+    def environment(self) -> dict[str, str]:
+        """Ours, without what would overrule the clone's .env."""
+        ours = (line.lstrip("#").partition("=")[0] for line in (ROOT / "env.example").read_text().splitlines())
+        overruling = {name + suffix for name in ours for suffix in ("", "_FILE")} | {"MAKEFLAGS", "MAKELEVEL"}
+        return {name: value for name, value in os.environ.items() if name not in overruling}
+
+    def supervisorctl(self, *arguments: str, config: str = ".run/supervisord.conf") -> str:
+        command = [str(self.root / ".venv/bin/supervisorctl"), "-c", config, *arguments]
+        return subprocess.run(command, cwd=self.root, capture_output=True, text=True, timeout=30).stdout
+
+    def family(self) -> list[int]:
+        pid = Supervisor(self.root).pid()
+        return processes.family_of(pid) if pid else []
+
+    def leftovers(self) -> list[str]:
+        """Processes that work in the clone or were started by its supervisord."""
+        socket_file = Supervisor(self.root).socket
+        ours = set(processes.with_variable("SUPERVISOR_SERVER_URL", f"unix://{socket_file}"))
+        for pid in processes.all_pids():
+            where = Path(f"/proc/{pid}/cwd")
+            if str(self.root) in processes.command_of(pid) or (where.exists() and where.resolve() == self.root):
+                ours.add(pid)
+        return [processes.command_of(pid) for pid in ours if processes.alive(pid)]
+
+    def taken_ports(self) -> list[str]:
+        return [name for name, number in self.ports.items() if answers(number)]
+
+    def _metrics_ports(self) -> dict[str, int]:
+        return {"WS_GATEWAY_METRICS_PORT": eventually(pair_of_free_ports, 10, "two free ports in a row")}
+
+
+def pair_of_free_ports() -> int | None:
+    first = free_port()
+    return None if answers(first + 1) else first
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    need("postgres")
+    need("rabbitmq")
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("this is no git checkout")
+    made = Clone(tmp_path_factory.mktemp("private"))
+    made.write_env()
+    try:
+        yield made
+    finally:
+        made.make("stop")
+        shutil.rmtree(made.root)
+
+
+@pytest.fixture(scope="module")
+def first_start(clone: Clone) -> str:
+    status, output = clone.make("run")
+    assert status == 0, output
+    return output
+
+
+def test_the_first_start_ends_with_all_one_needs_and_live_events(first_start: str, clone: Clone) -> None:
+    api = f"http://127.0.0.1:{clone.ports['WS_GATEWAY_PORT']}"
+    assert re.search(r"health +200 healthy, exchange: simulator", first_start)
+    for expected in (api, f"{api}/docs", clone.secret, f"curl {api}/health", "ws-gateway.trades.demo"):
+        assert expected in first_start
+    assert re.search(rf"amqp://ws_gateway:{clone.secret}%40%3A%2F[^@]*@127.0.0.1:\d+/%2F", first_start)
+    assert len(re.findall(r"^  \d\d:\d\d:\d\d\.\d{3}  bybit\.trades +publicTrade\.BTCUSDT", first_start, re.M)) >= 3
+
+
+def test_supervisorctl_shows_every_program_by_either_path(first_start: str, clone: Clone) -> None:
+    for config in (".run/supervisord.conf", str(clone.root / ".run/supervisord.conf")):
+        lines = clone.supervisorctl("status", config=config).splitlines()
+        assert [line.split()[:2] for line in lines] == [[f"gateway:{name}", "RUNNING"] for name in PROGRAMS]
+    assert clone.make("status")[0] == 0
+
+
+def test_no_secret_is_in_a_command_line_or_a_log(first_start: str, clone: Clone) -> None:
+    assert not [pid for pid in clone.family() if clone.secret in processes.command_of(pid)]
+    for log in (clone.root / ".run" / "log").iterdir():
+        assert clone.secret not in log.read_text(errors="replace"), log.name
+
+
+def test_files_and_servers_are_private(first_start: str, clone: Clone) -> None:
+    assert (clone.root / ".run").stat().st_mode & 0o077 == 0
+    assert Supervisor(clone.root).socket.stat().st_mode & 0o077 == 0
+    if os.geteuid() == 0:
+        users = {Path(f"/proc/{pid}").stat().st_uid for pid in clone.family() if is_postgres(pid)}
+        assert users
+        assert 0 not in users
+
+
+def is_postgres(pid: int) -> bool:
+    return "postgres:" in processes.command_of(pid)
+
+
+def test_a_second_start_changes_nothing_and_is_quick(first_start: str, clone: Clone) -> None:
+    before, began_at = clone.family(), time.monotonic()
+    status, output = clone.make("run")
+    assert status == 0, output
+    assert time.monotonic() - began_at < 15
+    assert set(before) & set(clone.family()) == set(before)
+    assert "bybit.trades" in output
+
+
+def test_a_wrong_value_is_named_at_once(first_start: str, clone: Clone) -> None:
+    began_at = time.monotonic()
+    status, output = clone.make("run", BYBIT_ENVIRONMENT="prod")
+    assert status != 0
+    assert time.monotonic() - began_at < 3
+    assert "BYBIT_ENVIRONMENT='prod': allowed is one of mainnet, testnet, demo, simulator" in output
+
+
+def test_stop_leaves_no_process_and_frees_the_ports(first_start: str, clone: Clone) -> None:
+    assert clone.taken_ports()
+    status, output = clone.make("stop")
+    assert status == 0, output
+    assert clone.leftovers() == []
+    assert clone.taken_ports() == []
+    assert "nothing was running" in clone.make("stop")[1]
+
+
+def test_a_taken_port_is_named_with_its_holder_before_anything_starts(first_start: str, clone: Clone) -> None:
+    clone.make("stop")
+    with socket.create_server(("127.0.0.1", clone.ports["RABBITMQ_PORT"])):
+        status, output = clone.make("run")
+    assert status != 0
+    assert f"{clone.ports['RABBITMQ_PORT']} is held by pid {os.getpid()}, " in output
+    assert "RABBITMQ_PORT in .env" in output
+    assert clone.leftovers() == []
+
+
+@pytest.mark.parametrize("to_all", [True, False], ids=["from a terminal", "to make alone"])
+def test_an_interrupted_start_leaves_nothing(first_start: str, clone: Clone, to_all: bool) -> None:
+    clone.make("stop")
+    with clone.begin("run") as child:
+        eventually(lambda: any(map(is_postgres, clone.family())), 30, "servers are being started")
+        if to_all:
+            os.killpg(child.pid, signal.SIGINT)
+        else:
+            child.send_signal(signal.SIGINT)
+        child.communicate(timeout=30)
+    assert clone.leftovers() == []
+    assert clone.taken_ports() == []
+
+
+def test_new_secrets_reach_the_servers_of_kept_data(first_start: str, clone: Clone) -> None:
+    old = clone.secret
+    clone.write_env()
+    assert clone.secret != old
+    status, output = clone.make("run")
+    assert status == 0, output
+    assert clone.secret in output
