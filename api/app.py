@@ -9,7 +9,7 @@ from api import errors, metrics, openapi, tracing
 from api.intents import Intents
 from api.keys import Doorkeeper
 from api.poking import Poker
-from api.routes import docs, health, observed, subscriptions
+from api.routes import balances, docs, health, observed, subscriptions
 from api.settings import Settings
 from api.store import Store
 
@@ -27,6 +27,7 @@ def create(settings: Settings, engine: Engine, poker: Poker) -> APIFlask:
     Doorkeeper(store, settings.administrator_key).register(app)
     app.register_blueprint(subscriptions.routes(store, intents))
     app.register_blueprint(observed.routes(store))
+    app.register_blueprint(balances.routes(store, poker))
     app.register_blueprint(health.routes(store))
     app.register_blueprint(docs.routes())
     return app

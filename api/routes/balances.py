@@ -4,23 +4,32 @@
 import base64
 import binascii
 import re
+import threading
+import time
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from apiflask import APIBlueprint
-from flask import Response
+from flask import Response, g
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, model_validator
 from sqlalchemy import Connection, Row
 
+from api.errors import Refusal, no_such
+from api.poking import Poker
 from api.schemas import Page
 from api.showing import answer
 from api.store import Store
-from common.tables import account_balances, account_margin_balances
+from common.control import Poke
+from common.tables import account_balances, account_margin_balances, balance_syncs
 from common.tables.account_balances import Place, Span
 
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
+_SYNCED_WITHIN_S = 9.5  # the second look at a difference comes 5 s after the first
+_LOOKED_EVERY_S = 0.1
+_MOST_WAITING = 2  # of the threads that this process has; further callers are answered at once
 _MOST_ID = 2**63 - 1
 _HIDDEN = ("id", "account_no", "coin_no")
 
@@ -139,8 +148,33 @@ class BalanceHistory(BaseModel):
     next_cursor: str | None = Field(description="of the next page, null after the last one")
 
 
-def routes(store: Store) -> APIBlueprint:
+class Held(BaseModel):
+    wallet_balance: str | None
+    locked: str | None
+
+
+class Change(BaseModel):
+    """A balance that two snapshots agreed on against the ledger, so that the ledger was corrected."""
+
+    coin: str
+    account_type: str
+    kind: Literal["new", "changed", "gone"]
+    ledger: Held | None = Field(description="before; null where the coin was not known")
+    exchange: Held = Field(description="now")
+
+
+class Sync(BaseModel):
+    id: uuid.UUID
+    outcome: Literal["pending", "proven", "drift", "empty"]
+    coins: int | None = Field(description="how many the exchange listed")
+    changes: list[Change]
+    requested_at: datetime
+    done_at: datetime | None
+
+
+def routes(store: Store, poker: Poker) -> APIBlueprint:
     blueprint = APIBlueprint("balances", __name__, url_prefix="/api/v1/balances")
+    waiting = threading.BoundedSemaphore(_MOST_WAITING)
 
     @blueprint.get("")
     @blueprint.input(BalanceQuery, location="query")
@@ -179,7 +213,60 @@ def routes(store: Store) -> APIBlueprint:
             }
         )
 
+    @blueprint.post("/sync")
+    @blueprint.output(Sync)
+    @blueprint.doc(responses={202: "The exchange has not answered yet"})
+    def sync() -> Response:
+        """Compare the ledger with the exchange now; the answer comes within 10 s."""
+        with store.writing() as connection:
+            asked = balance_syncs.ask(connection, g.trace_id)
+        poker.poke(Poke(0, g.trace_id))
+        return _answered(_settled(store, asked, waiting))
+
+    @blueprint.get("/sync/<uuid:sync_id>")
+    @blueprint.output(Sync)
+    @blueprint.doc(responses={202: "The exchange has not answered yet"})
+    def synced(sync_id: uuid.UUID) -> Response:
+        """What became of a comparison."""
+        with store.reading() as connection:
+            found = balance_syncs.one(connection, sync_id)
+        if found is None:
+            raise no_such("sync")
+        return _answered(found)
+
     return blueprint
+
+
+def _settled(store: Store, asked: uuid.UUID, waiting: threading.BoundedSemaphore) -> Row[Any]:
+    """The sync when it is done, or as it is when waiting longer is not worth a thread; holds no connection."""
+    ends_at = time.monotonic() + _SYNCED_WITHIN_S
+    may_wait = waiting.acquire(blocking=False)
+    try:
+        while True:
+            with store.reading() as connection:
+                found = balance_syncs.one(connection, asked)
+            if found is None:
+                raise no_such("sync")
+            if found.done_at is not None or not may_wait or time.monotonic() >= ends_at:
+                return found
+            time.sleep(_LOOKED_EVERY_S)
+    finally:
+        if may_wait:
+            waiting.release()
+
+
+def _answered(sync: Row[Any]) -> Response:
+    if sync.outcome == "failed":
+        raise Refusal(502, "exchange_failed", f"the exchange gave no snapshot: {sync.reason}")
+    shown = {
+        "id": sync.id,
+        "outcome": sync.outcome or "pending",
+        "coins": sync.coins,
+        "changes": sync.changes,
+        "requested_at": sync.requested_at,
+        "done_at": sync.done_at,
+    }
+    return answer(shown, 200 if sync.done_at else 202, {"Location": f"/api/v1/balances/sync/{sync.id}"})
 
 
 def _known(connection: Connection, asked: BalanceQuery) -> tuple[Sequence[Row[Any]], Sequence[Row[Any]], int]:

@@ -7,9 +7,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 
 from api.app import create
-from api.routes import balances
 from api.settings import Settings
-from api.store import Store
 from common import database as databases
 from common.control import Poke
 from persister.ledger import Ledger
@@ -41,8 +39,7 @@ def pokes() -> Pokes:
 @pytest.fixture
 def client(database: Database, engine: Engine, pokes: Pokes) -> FlaskClient:
     app = create(_settings(database), engine, pokes)
-    if "balances" not in app.blueprints:
-        app.register_blueprint(balances.routes(Store(engine)))
+
     made: FlaskClient = app.test_client()
     made.environ_base["HTTP_X_API_KEY"] = KEY
     return made

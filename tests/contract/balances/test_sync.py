@@ -1,0 +1,145 @@
+"""Comparing with the exchange on demand: the api asks, the ingestor fetches, the persister compares."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import Engine
+from werkzeug.test import TestResponse
+
+from common.tables import balance_syncs
+from tests import wallets
+from tests.contract.balances.conftest import Pokes
+from tests.waiting import eventually
+from tests.wallets import T0_MS
+
+PATH = "/api/v1/balances/sync"
+Told = Callable[..., None]
+
+
+class Exchange:
+    """The ingestor's part: fetches what is waited for."""
+
+    def __init__(self, engine: Engine, told: Told) -> None:
+        self._engine = engine
+        self._told = told
+        self.looks = 0
+
+    def look(self, *coins: dict[str, Any], seconds_later: int = 0) -> None:
+        """The next snapshot that somebody waits for."""
+        with self._engine.begin() as connection:
+            syncs = eventually(lambda: balance_syncs.waiting(connection), 5, "somebody waits")
+            body = wallets.snapshot(wallets.account(*coins), at_ms=T0_MS + 1000 * seconds_later)
+            balance_syncs.fetched(connection, [sync.id for sync in syncs], wallets.understood(body).id)
+        self._told(body)
+        self.looks += 1
+
+
+@pytest.fixture
+def exchange(engine: Engine, told: Told) -> Exchange:
+    return Exchange(engine, told)
+
+
+@pytest.fixture
+def asked(client: FlaskClient) -> Iterator[Callable[[], "Future[TestResponse]"]]:
+    with ThreadPoolExecutor(4) as pool:
+        yield lambda: pool.submit(client.post, PATH)
+
+
+def done(future: "Future[TestResponse]") -> dict[str, Any]:
+    answer = future.result(15)
+    assert answer.status_code == 200, answer.text
+    assert answer.json is not None
+    found: dict[str, Any] = answer.json
+    return found
+
+
+Asked = Callable[[], "Future[TestResponse]"]
+
+
+def test_a_ledger_that_agrees_is_proven_by_one_look(asked: Asked, exchange: Exchange, told: Told, pokes: Pokes) -> None:
+    told(wallets.live(wallets.frame(wallets.account(wallets.coin(walletBalance="5")))))
+    answer = asked()
+    exchange.look(wallets.coin(walletBalance="5.00"), seconds_later=1)
+    found = done(answer)
+    assert (found["outcome"], found["coins"], found["changes"]) == ("proven", 1, [])
+    assert len(pokes) == 1
+
+
+def test_what_two_looks_agree_on_is_corrected_and_told(
+    asked: Asked, exchange: Exchange, told: Told, client: FlaskClient
+) -> None:
+    told(wallets.live(wallets.frame(wallets.account(wallets.coin(walletBalance="5"), wallets.coin("BTC")))))
+    answer = asked()
+    exchange.look(wallets.coin(walletBalance="7"), seconds_later=1)
+    exchange.look(wallets.coin(walletBalance="7"), seconds_later=6)
+    found = done(answer)
+    assert found["outcome"] == "drift"
+    assert {change["coin"]: (change["kind"], change["ledger"], change["exchange"]) for change in found["changes"]} == {
+        "USDT": ("changed", {"wallet_balance": "5", "locked": "0"}, {"wallet_balance": "7", "locked": "0"}),
+        "BTC": ("gone", {"wallet_balance": "100", "locked": "0"}, {"wallet_balance": "0", "locked": "0"}),
+    }
+    assert client.get(f"{PATH}/{found['id']}").json == found
+    shown = client.get("/api/v1/balances").json
+    assert shown is not None
+    assert [(item["coin"], item["wallet_balance"], item["origin"]) for item in shown["items"]] == [
+        ("BTC", "0", "snapshot"),
+        ("USDT", "7", "snapshot"),
+    ]
+
+
+def test_several_that_wait_share_one_look(asked: Asked, exchange: Exchange, pokes: Pokes) -> None:
+    answers = [asked(), asked()]
+    eventually(lambda: len(pokes) == 2, 5, "both are written down")
+    exchange.look(wallets.coin(walletBalance="0"), seconds_later=1)
+    assert {done(answer)["outcome"] for answer in answers} == {"proven"}
+    assert exchange.looks == 1
+
+
+def test_what_the_exchange_refuses_is_told(asked: Asked, engine: Engine) -> None:
+    answer = asked()
+    with engine.begin() as connection:
+        [sync] = eventually(lambda: balance_syncs.waiting(connection), 5, "somebody waits")
+        balance_syncs.failed(connection, [sync.id], "10003 API key is invalid")
+    found = answer.result(15)
+    assert (found.status_code, found.json and found.json["code"]) == (502, "exchange_failed")
+    assert "10003 API key is invalid" in found.text
+
+
+def test_more_than_a_few_do_not_wait(asked: Asked, client: FlaskClient, pokes: Pokes, engine: Engine) -> None:
+    waiting = [asked(), asked()]
+    eventually(lambda: len(pokes) == 2, 5, "two wait")
+    later = client.post(PATH)
+    assert (later.status_code, later.json and later.json["outcome"]) == (202, "pending")
+    with engine.begin() as connection:
+        balance_syncs.failed(connection, [sync.id for sync in balance_syncs.waiting(connection)], "enough")
+    assert {answer.result(15).status_code for answer in waiting} == {502}
+
+
+def test_a_sync_that_nobody_asked_for_is_not_there(client: FlaskClient) -> None:
+    assert client.get(f"{PATH}/00000000-0000-4000-8000-000000000000").status_code == 404
+
+
+def test_a_second_look_comes_five_seconds_after_the_first(engine: Engine, exchange: Exchange, asked: Asked) -> None:
+    answer = asked()
+    exchange.look(wallets.coin(), seconds_later=1)
+    with engine.begin() as connection:
+        [sync] = balance_syncs.waiting(connection)
+        row = balance_syncs.one(connection, sync.id)
+        assert row is not None
+        assert timedelta(seconds=5) < row.due_at - row.requested_at < timedelta(seconds=60)
+        balance_syncs.failed(connection, [sync.id], "enough")
+    answer.result(15)
+
+
+def test_a_difference_found_by_the_way_asks_for_its_second_look_once(engine: Engine, told: Told) -> None:
+    snapshot = wallets.account(wallets.coin())
+    told(wallets.snapshot(snapshot, at_ms=T0_MS), wallets.snapshot(snapshot, at_ms=T0_MS + 1000))
+    with engine.begin() as connection:
+        [sync] = balance_syncs.waiting(connection)
+        row = balance_syncs.one(connection, sync.id)
+        assert row is not None
+        assert row.due_at - row.requested_at == timedelta(seconds=5)
