@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.run import data, env_file, environment, packages
+from deploy.run import caller, data, env_file, environment, packages
+from deploy.run.alone import alone
 from deploy.run.screen import Failure, Screen
 from deploy.run.supervision import Supervisor
 
@@ -29,15 +30,17 @@ def prepare(screen: Screen, kind: str = "run") -> int:
     """Everything that has to be downloaded."""
     if kind == "run" and env_file.make(ROOT):
         screen.line("         .env made, with random secrets")
-    packages.provide(ROOT, screen)
-    environment.provide(ROOT, screen, kind)
+    with alone(ROOT):
+        packages.provide(ROOT, screen)
+        environment.provide(ROOT, screen, kind)
     return 0
 
 
 def up(screen: Screen) -> int:
     from deploy.run import up  # needs .venv
 
-    return up.up(ROOT, screen)
+    with alone(ROOT):
+        return up.up(ROOT, screen)
 
 
 def provide_packages(screen: Screen) -> int:
@@ -92,6 +95,7 @@ def main(name: str) -> int:
         signal.signal(number, _interrupt)
     screen = Screen()
     try:
+        caller.follow()
         return COMMANDS[name](screen)
     except KeyboardInterrupt:
         screen.line("interrupted")

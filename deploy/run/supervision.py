@@ -9,6 +9,7 @@ import socket
 import subprocess
 import xmlrpc.client
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from deploy.run import processes
@@ -19,6 +20,7 @@ _LONGEST_SOCKET = 95  # a socket's path has 107 bytes, and supervisord appends i
 _ANSWERS_WITHIN_S = 10.0
 _STOPS_WITHIN_S = 60.0
 _LISTENS_WITHIN_S = 5.0
+_UNDER_WAY = ("RUNNING", "STARTING", "BACKOFF")
 _OVER = ("STOPPED", "EXITED", "FATAL", "BACKOFF", "UNKNOWN")
 
 # Who writes before who reads, so that queues drain; the servers go with supervisord itself.
@@ -74,7 +76,7 @@ class Supervisor:
 
     def start(self, *programs: str) -> None:
         for program in programs:
-            if self.state(program) not in ("RUNNING", "STARTING"):
+            if self.state(program) not in _UNDER_WAY:
                 self._rpc().startProcess(f"{GROUP}:{program}", False)
 
     def state(self, program: str) -> str:
@@ -85,14 +87,14 @@ class Supervisor:
         assert isinstance(found, list)
         return {each["name"]: each["statename"] for each in found}
 
-    def stop(self, waiting: Callable[[], None] = lambda: None) -> bool:
+    def stop(self, waiting: Callable[[], None] = lambda: None, patience_s: float = _STOPS_WITHIN_S) -> bool:
         """End everything in good order and leave no process behind; tells whether there was one."""
         pid = self.pid()
         if pid is not None:
-            self._stop_programs(waiting)
+            self._stop_programs(waiting, patience_s)
             family = processes.family_of(pid)
             processes.send([pid], signal.SIGTERM)
-            if not processes.gone([pid], _STOPS_WITHIN_S, waiting):
+            if not processes.gone([pid], patience_s, waiting):
                 processes.send(family, signal.SIGKILL)
                 processes.gone(family, _LISTENS_WITHIN_S)
         return self.end_lost() or pid is not None
@@ -117,13 +119,13 @@ class Supervisor:
             return (self.folder / "log" / f"{program}.log").read_text(errors="replace").splitlines()[-lines:]
         return []
 
-    def _stop_programs(self, waiting: Callable[[], None]) -> None:
+    def _stop_programs(self, waiting: Callable[[], None], within_s: float) -> None:
         with contextlib.suppress(OSError, http.client.HTTPException, xmlrpc.client.Error):
             for programs in _STOP_ORDER:
                 for program in programs:
                     if self.state(program) not in _OVER:
                         self._rpc().stopProcess(f"{GROUP}:{program}", False)
-                processes.until(lambda now=programs: self._over(now), _STOPS_WITHIN_S, waiting)  # type: ignore[misc]
+                processes.until(partial(self._over, programs), within_s, waiting)
 
     def _over(self, programs: Sequence[str]) -> bool:
         states = self.states()

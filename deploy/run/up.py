@@ -22,8 +22,13 @@ from deploy.run.supervision import Supervisor
 _READY_WITHIN_S = 90.0
 _FAILING_FOR_S = 6.0  # a program that keeps ending for so long will not heal by itself
 _MIGRATED_WITHIN_S = 600.0
+_PATIENCE_S = 5.0  # with what was interrupted while it started: RabbitMQ is deaf in its first second
 _SERVERS = ("postgres", "rabbitmq")
 _LEFT = "Everything is left running: make status, make logs, make stop."
+
+
+class _Unhealthy(Failure):
+    """Everything was started, and something keeps it from health."""
 
 
 def up(root: Path, screen: Screen) -> int:
@@ -35,9 +40,11 @@ def up(root: Path, screen: Screen) -> int:
         with screen.step("stopped what ran, because .env or the code changed") as step:
             supervisor.stop(step.progress)
     supervisor.end_lost()
-    with _undone_on_failure(supervisor, screen):
-        if supervisor.pid() is None:
-            _refuse_taken_ports(found)
+    runs = supervisor.pid() is not None
+    if not runs:
+        _refuse_taken_ports(found)
+    with contextlib.nullcontext() if runs else _undone_on_failure(supervisor, screen):
+        if not runs:
             data.remember(root, found.bybit.environment)
             with screen.step("supervisord"):
                 supervisor.launch()
@@ -46,7 +53,7 @@ def up(root: Path, screen: Screen) -> int:
         with screen.step(", ".join(_processes(found))):
             supervisor.start(*_processes(found))
         (supervisor.folder / "started").write_text(mark)
-    _wait_for_health(supervisor, found, screen)
+        _wait_for_health(supervisor, found, screen)
     screen.line(f"\nws-gateway is up and healthy after {time.monotonic() - began_at:.1f} s.")
     with contextlib.suppress(KeyboardInterrupt):  # from here on Ctrl-C ends the show, not the gateway
         _show(found, screen)
@@ -70,16 +77,16 @@ def _refuse_taken_ports(found: Settings) -> None:
 
 @contextlib.contextmanager
 def _undone_on_failure(supervisor: Supervisor, screen: Screen) -> Iterator[None]:
-    """A start that does not get there leaves nothing running, unless it ran before."""
-    ran_before = supervisor.pid() is not None
+    """A start that does not get there leaves nothing running, unless a look at it helps."""
     try:
         yield
+    except _Unhealthy:
+        raise
     except BaseException:
-        if not ran_before:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)
-            with screen.step("stopped what was started") as step:
-                supervisor.stop(step.progress)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        with screen.step("stopped what was started") as step:
+            supervisor.stop(step.progress, patience_s=_PATIENCE_S)
         raise
 
 
@@ -121,7 +128,7 @@ def _wait_for_health(supervisor: Supervisor, found: Settings, screen: Screen) ->
         try:
             _wait(supervisor, found.programs(), healthy, step, lambda: last)
         except Failure as failure:
-            raise Failure(f"{failure}\n{_LEFT}") from None
+            raise _Unhealthy(f"{failure}\n{_LEFT}") from None
 
 
 def _wait(
@@ -149,7 +156,7 @@ def _wait(
     in_time = processes.until(decided, _READY_WITHIN_S, lambda: step.progress(said()))
     if failing := hopeless():
         last_words = [
-            line for program in failing for line in (f"{program} keeps ending:", *supervisor.log_tail(program))
+            line for program in failing for line in (f"{program} keeps ending:", *supervisor.log_tail(program, 8))
         ]
         raise Failure("\n".join(last_words))
     if not in_time:

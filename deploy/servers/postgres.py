@@ -38,6 +38,7 @@ _SETTINGS = {
     "shared_buffers": "32MB",
     "max_connections": "100",
     "max_wal_size": "256MB",
+    "max_logical_replication_workers": "0",
     "jit": "off",
     "password_encryption": "scram-sha-256",
     "log_error_verbosity": "terse",
