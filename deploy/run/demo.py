@@ -99,13 +99,12 @@ def events(rabbitmq: settings.RabbitMQ, say: Callable[[str], None]) -> Iterator[
 
 
 def _arriving(channel: pika.adapters.blocking_connection.BlockingChannel) -> Iterator[str]:
-    shown, ends_at = 0, time.monotonic() + _FIRST_EVENT_WITHIN_S
+    shown, began_at = 0, time.monotonic()
     for method, _, body in channel.consume(QUEUE, auto_ack=True, inactivity_timeout=0.2):
         if method is not None:
-            ends_at = min(ends_at, time.monotonic() + _SHOWN_S) if shown == 0 else ends_at
             shown += 1
             yield line(body)
-        if shown >= _SHOWN_EVENTS or time.monotonic() > ends_at:
+        if shown >= _SHOWN_EVENTS or time.monotonic() - began_at > (_SHOWN_S if shown else _FIRST_EVENT_WITHIN_S):
             break
     channel.cancel()
     if not shown:
