@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 
 from common import amqp, database, logs
@@ -12,6 +13,7 @@ from common.settings import process_environment
 from persister.consumer import Consumer
 from persister.ledger import Ledger
 from persister.settings import Settings
+from persister.upkeep import Upkeep
 
 _GRACE_S = 4.0  # a write under way ends well within it
 _CONFIG = 78  # EX_CONFIG of sysexits.h
@@ -24,7 +26,8 @@ def main(env: Mapping[str, str]) -> int:
     engine = database.engine(settings.postgres, name)
     metrics = MetricsServer(settings.bind, settings.metrics_port)
     consumer = Consumer(partial(amqp.connect, settings.rabbitmq, name), Ledger(engine))
-    return Crew().run_until_stopped([metrics, consumer], _GRACE_S)
+    upkeep = Upkeep(engine, settings.months_kept, partial(datetime.now, UTC))
+    return Crew().run_until_stopped([metrics, upkeep, consumer], _GRACE_S)
 
 
 def run() -> int:

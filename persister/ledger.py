@@ -1,28 +1,24 @@
 """The balances in Postgres, written one batch at a time."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection, Engine, Row
-from sqlalchemy.exc import DBAPIError
 
-from common import database, logs
-from common.errors import BadMessage, Unavailable
+from common import logs
 from common.tables import account_balances, account_margin_balances, balance_audits, balance_syncs
 from persister import figures, rows
 from persister.audit import Audit, Comparison, Difference, Held, Key
 from persister.checks import Standing
+from persister.postgres import reached
 from persister.wallet import SNAPSHOT, Balances
 
 log = structlog.get_logger(__name__)
 
-_REFUSED = ("22", "23", "54")  # SQLSTATE classes: the values are at fault, and no waiting heals that
-_NOT_MIGRATED = ("42P01", "42703")  # a table or a column is missing
 _MOST_FIELDS_NAMED = 1000
 
 
@@ -57,7 +53,7 @@ class Ledger:
 
     def open(self) -> None:
         """Learn what each coin stands at; raises Unavailable while Postgres is away or not migrated yet."""
-        with _reached(), self._engine.connect() as connection:
+        with reached(), self._engine.connect() as connection:
             found = account_balances.standing(connection)
         self._knowledge = Knowledge({(row.coin, row.account_type): _standing(row) for row in found})
 
@@ -66,7 +62,7 @@ class Ledger:
         knowledge = self._knowledge.copy()
         written = _to_be_written(events, knowledge)
         began = time.perf_counter()
-        with _reached(), self._engine.begin() as connection:
+        with reached(), self._engine.begin() as connection:
             coins = account_balances.add(connection, written.coins)
             accounts = account_margin_balances.add(connection, written.accounts)
             for snapshot, comparison in written.comparisons:
@@ -179,18 +175,3 @@ def _became(event: Balances, new: Set[str]) -> str:
 
 def _standing(row: Row[Any]) -> Standing:
     return Standing(row.event_timestamp, row.wallet_balance, row.locked, row.equity, row.usd_value)
-
-
-@contextmanager
-def _reached() -> Iterator[None]:
-    """`database.available`; values that Postgres refuses are a BadMessage, tables not made yet are a wait."""
-    with database.available():
-        try:
-            yield
-        except DBAPIError as error:
-            state = str(getattr(error.orig, "pgcode", None))
-            if state.startswith(_REFUSED):
-                raise BadMessage(f"the database refuses its values (SQLSTATE {state})") from error
-            if state in _NOT_MIGRATED:
-                raise Unavailable("the database is not migrated yet (alembic upgrade head)") from error
-            raise

@@ -1,0 +1,121 @@
+"""Room ahead, and no more behind than wanted."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine
+
+from common.tables.months import Month
+from persister.ledger import Ledger
+from persister.upkeep import Upkeep
+from tests import wallets
+from tests.servers import Database
+from tests.waiting import eventually
+
+NOW = datetime.now(UTC)
+THIS_MONTH = Month.of(NOW)
+Looked = Callable[..., None]
+
+
+@pytest.fixture
+def looked_after(engine: Engine, database: Database) -> Iterator[Looked]:
+    """One look at a given time; returns when it is done."""
+    stop = threading.Event()
+    threads = []
+
+    def look(now: datetime = NOW, months_kept: int = 0, until: Callable[[], bool] = lambda: True) -> None:
+        thread = threading.Thread(target=Upkeep(engine, months_kept, lambda: now).run, args=(stop,))
+        threads.append(thread)
+        thread.start()
+        eventually(until, 10, "the upkeep is done")
+
+    yield look
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def told(engine: Engine) -> Callable[..., None]:
+    ledger = Ledger(engine)
+    ledger.open()
+
+    def write(*moments: datetime) -> None:
+        times = [int(moment.timestamp() * 1000) for moment in moments]
+        frames = [wallets.frame(wallets.account(wallets.coin()), at_ms=at_ms) for at_ms in times]
+        ledger.write([wallets.understood(wallets.live(*each)) for each in zip(frames, times, strict=True)])
+
+    return write
+
+
+def months(database: Database, table: str) -> list[str]:
+    rows = database.execute(f"SELECT relid::text FROM pg_partition_tree('{table}') WHERE isleaf ORDER BY 1")
+    return [str(row[0]).removeprefix(f"{table}_") for row in rows]
+
+
+def named(*numbers: int) -> list[str]:
+    found = [THIS_MONTH.later(number) for number in numbers]
+    return [f"{each.year:04d}_{each.month:02d}" for each in found]
+
+
+def where_rows_are(database: Database, table: str) -> list[str]:
+    rows = database.execute(f"SELECT tableoid::regclass::text FROM {table} ORDER BY event_timestamp")
+    return [str(row[0]).removeprefix(f"{table}_") for row in rows]
+
+
+@pytest.mark.parametrize("table", ["account_balances", "account_margin_balances"])
+def test_months_are_added_ahead_of_time(looked_after: Looked, database: Database, table: str) -> None:
+    in_two_months = THIS_MONTH.later(2).begins() + timedelta(days=3)
+    wanted = [*named(*range(6)), "default"]
+    looked_after(in_two_months, until=lambda: months(database, table) == wanted)
+    looked_after(in_two_months, until=lambda: months(database, table) == wanted)
+
+
+def test_rows_that_came_before_their_month_move_into_it(
+    looked_after: Looked, database: Database, told: Callable[..., None]
+) -> None:
+    early = THIS_MONTH.later(3).begins()
+    told(early, early - timedelta(seconds=1), THIS_MONTH.later(9).begins())
+    assert where_rows_are(database, "account_balances") == [*named(2), "default", "default"]
+    wanted = [*named(2, 3), "default"]
+    looked_after(until=lambda: where_rows_are(database, "account_margin_balances") == wanted)
+    assert where_rows_are(database, "account_balances") == wanted
+    told(early, early + timedelta(days=1))
+    assert where_rows_are(database, "account_balances") == [*named(2, 3, 3), "default"]
+
+
+def test_old_months_go_when_they_are_not_to_be_kept_and_the_latest_balance_stays(
+    looked_after: Looked, database: Database, told: Callable[..., None]
+) -> None:
+    told(datetime(2020, 1, 1, tzinfo=UTC), NOW)
+    in_three_months = THIS_MONTH.later(3).begins()
+    looked_after(in_three_months, 2, until=lambda: months(database, "account_balances")[0] == named(1)[0])
+    eventually(lambda: where_rows_are(database, "account_balances") == [], 10, "old rows are gone")
+    assert months(database, "account_margin_balances") == [*named(*range(1, 7)), "default"]
+    assert database.execute("SELECT coin FROM latest_account_balances") == [("USDT",)]
+
+
+def test_everything_is_kept_unless_told_otherwise(
+    looked_after: Looked, database: Database, told: Callable[..., None]
+) -> None:
+    told(datetime(2020, 1, 1, tzinfo=UTC))
+    later = THIS_MONTH.later(30).begins()
+    looked_after(later, until=lambda: named(33)[0] in months(database, "account_margin_balances"))
+    assert named(0)[0] in months(database, "account_balances")
+    assert where_rows_are(database, "account_balances") == ["default"]
+
+
+def test_two_may_look_after_it_at_once(looked_after: Looked, database: Database) -> None:
+    later = THIS_MONTH.later(5).begins()
+    for _ in range(4):
+        looked_after(later)
+    eventually(lambda: named(8)[0] in months(database, "account_margin_balances"), 10, "the months are there")
+
+
+def test_months_follow_each_other() -> None:
+    assert Month(2026, 12).later(1) == Month(2027, 1)
+    assert Month(2026, 1).later(-1) == Month(2025, 12)
+    assert Month.of(datetime.fromisoformat("2027-01-01T00:30:00+01:00")) == Month(2026, 12)
