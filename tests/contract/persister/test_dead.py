@@ -1,0 +1,121 @@
+"""Reading refused messages and sending them back."""
+
+import threading
+from collections.abc import Callable
+
+import pika
+import pytest
+
+from common import topology
+from persister import dead
+from tests import wallets
+from tests.contract.persister.conftest import Queue, rows
+from tests.servers import Broker, Database
+from tests.waiting import eventually
+
+GOOD = wallets.live(wallets.frame(wallets.account(wallets.coin("BTC"))))
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(broker: Broker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command's exit status and what it says."""
+    for name, value in broker.environ().items():
+        monkeypatch.setenv(name, value)
+
+    def command(*words: str) -> tuple[int, str, str]:
+        status = dead.main(["dead", *words])
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    return command
+
+
+def bury(queue: Queue, id: str, body: bytes, origin: str = topology.BALANCE_QUEUE, reason: str = "no JSON") -> None:
+    told = {"queue": origin, "reason": reason, "refused-at": "2026-08-09T21:26:58Z"}
+    properties = pika.BasicProperties(message_id=id, delivery_mode=2, type="balance", headers=told)
+    queue.channel.basic_publish(topology.DEAD, "", body, properties)
+
+
+def test_messages_are_listed_with_their_reasons_and_stay(queue: Queue, run: Run) -> None:
+    bury(queue, "one", b"{")
+    bury(queue, "two", b"[", reason="USDT: walletBalance is no amount")
+    for _ in range(2):
+        status, out, err = run("list")
+        assert (status, err) == (0, "2 in ws-gateway.dead\n")
+        assert out.splitlines() == [
+            "one  2026-08-09T21:26:58Z  ws-gateway.balance.persister  no JSON",
+            "two  2026-08-09T21:26:58Z  ws-gateway.balance.persister  USDT: walletBalance is no amount",
+        ]
+    assert len(run("list", "--limit", "1")[1].splitlines()) == 1
+
+
+def test_one_is_shown_whole(queue: Queue, run: Run) -> None:
+    bury(queue, "one", b"\xff{")
+    status, out, _ = run("show", "one")
+    assert status == 0
+    assert out.endswith("\n\n\\xff{\n")
+    assert "reason: no JSON" in out
+    assert run("show", "two") == (1, "", "two: no such message in ws-gateway.dead\n")
+
+
+def test_one_is_sent_back_and_the_others_stay(queue: Queue, run: Run) -> None:
+    queue.channel.queue_declare("plain")
+    for name in ("one", "two", "three"):
+        bury(queue, name, name.encode(), origin="plain")
+    assert run("replay", "two")[0] == 0
+    assert [line.split()[0] for line in run("list")[1].splitlines()] == ["one", "three"]
+    method, properties, body = queue.channel.basic_get("plain", auto_ack=True)
+    assert method is not None
+    assert (properties.message_id, properties.type, properties.headers, body) == ("two", "balance", None, b"two")
+    assert run("replay", "two")[0] == 1
+
+
+def test_a_message_that_was_refused_is_stored_once_the_reason_is_gone(
+    queue: Queue, persister: threading.Thread, run: Run, database: Database
+) -> None:
+    database.execute("ALTER TABLE account_balances ADD CONSTRAINT broken CHECK (coin <> 'BTC')")
+    queue.publish(GOOD)
+    eventually(lambda: "SQLSTATE 23514" in run("list")[1], 20, "the message is refused")
+    database.execute("ALTER TABLE account_balances DROP CONSTRAINT broken")
+    assert run("replay", "--all")[0] == 0
+    assert rows(database, "SELECT coin FROM account_balances", 1) == [("BTC",)]
+    assert run("list")[2] == "0 in ws-gateway.dead\n"
+
+
+def test_what_is_refused_again_does_not_go_round_in_circles(
+    queue: Queue, persister: threading.Thread, run: Run
+) -> None:
+    bury(queue, "one", b"{")
+    assert run("replay", "--all")[1].count("sent back") == 1
+    eventually(lambda: "one" in run("list")[1], 20, "it is refused again")
+
+
+def test_what_fell_out_of_a_queue_goes_back_to_it(queue: Queue, run: Run) -> None:
+    arguments = {"x-dead-letter-exchange": topology.DEAD, "x-max-length": 1}
+    queue.channel.queue_declare("private", durable=True, arguments=arguments)
+    for body in (b"first", b"second"):
+        queue.channel.basic_publish("", "private", body)
+    [message, _, name, reason] = eventually(lambda: run("list")[1].split(), 10, "the first fell out")
+    assert (name, reason) == ("private", "maxlen")
+    queue.channel.queue_purge("private")
+    assert run("replay", message)[0] == 0
+    assert queue.channel.basic_get("private", auto_ack=True)[2] == b"first"
+
+
+def test_what_nobody_knows_the_origin_of_stays(queue: Queue, run: Run) -> None:
+    queue.channel.basic_publish(topology.DEAD, "", b"?", pika.BasicProperties(message_id="one"))
+    bury(queue, "two", b"!", origin="gone")
+    status, out, err = run("replay", "--all")
+    assert (status, out) == (1, "")
+    assert "one: nobody said" in err
+    assert "two: the queue gone is not there" in err
+    assert len(run("list")[1].splitlines()) == 2
+
+
+def test_a_broker_that_is_away_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RABBITMQ_PORT", "1")
+    status, _, err = run("list")
+    assert (status, err.count("\n")) == (1, 1)
+    monkeypatch.setenv("RABBITMQ_PASSWORD", "")
+    assert run("list")[0] == 78
