@@ -88,6 +88,10 @@ class Fault:
     code: str
     message: str
 
+    def within(self, place: str) -> "Fault":
+        """The same fault, of a request that is part of another one."""
+        return Fault(f"{place}.{self.field}", self.code, self.message)
+
 
 class BadChannel(ValueError):
     """A request names no channel; `faults` tells every field at fault."""

@@ -1,10 +1,10 @@
 """The symbols that Bybit lists, as of the last look."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Column, ColumnElement, Connection, Index, Table, Text, delete, func, literal, select
+from sqlalchemy import Column, Connection, Index, Table, Text, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from common.tables.schema import Moment, metadata
@@ -52,12 +52,11 @@ def replace(connection: Connection, category: str, listed: Sequence[Instrument])
     return before != now
 
 
-def lists_symbol(connection: Connection, category: str, symbol: str) -> bool:
-    return _any(connection, category, instruments.c.symbol == symbol)
-
-
-def lists_base_coin(connection: Connection, category: str, coin: str) -> bool:
-    return _any(connection, category, instruments.c.base_coin == coin)
+def listed(connection: Connection, category: str, names: Collection[str], by_base_coin: bool = False) -> set[str]:
+    """Those of the names that the category lists."""
+    column = instruments.c.base_coin if by_base_coin else instruments.c.symbol
+    found = select(column).where(instruments.c.category == category, column.in_(names)).distinct()
+    return set(connection.execute(found).scalars())
 
 
 def symbols(connection: Connection, category: str) -> set[str]:
@@ -74,8 +73,3 @@ def newest(connection: Connection, category: str) -> datetime | None:
     found = select(func.max(instruments.c.observed_at)).where(instruments.c.category == category)
     looked_up: datetime | None = connection.execute(found).scalar_one()
     return looked_up
-
-
-def _any(connection: Connection, category: str, which: ColumnElement[bool]) -> bool:
-    found = select(literal(1)).where(instruments.c.category == category, which).limit(1)
-    return connection.execute(found).first() is not None

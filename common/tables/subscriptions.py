@@ -3,9 +3,9 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -20,9 +20,10 @@ from sqlalchemy import (
     func,
     select,
     text,
+    tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import Sequence as DbSequence
 
 from common.channels import Channel
@@ -61,6 +62,48 @@ subscriptions = Table(
 )  # fmt: skip
 
 _WRITERS = 0x77736777  # advisory lock: generations commit in the order in which they were drawn
+# Several statements in one string: each takes its snapshot when its turn has come, and all are one transaction.
+_ADD = text(
+    """
+    SELECT pg_advisory_xact_lock(:writers);
+    WITH wanted AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:wanted AS jsonb)) AS each (
+            channel_type text, category text, symbol text, endpoint text, topic text, routing_key text, params jsonb)
+        WHERE NOT EXISTS (
+            SELECT FROM subscriptions held
+            WHERE held.is_active AND held.requesting_service = :service
+                AND held.endpoint = each.endpoint AND held.topic = each.topic)
+    ), more AS (SELECT count(*) AS many FROM wanted)
+    INSERT INTO subscriptions (
+        id, channel_type, category, symbol, endpoint, topic, routing_key, requesting_service, params, is_active,
+        generation, trace_id, expires_at)
+    SELECT
+        gen_random_uuid(), channel_type, category, symbol, endpoint, topic, routing_key, :service, params, true,
+        nextval('subscription_generation'), :trace_id, now() + make_interval(secs => CAST(:lease_s AS integer))
+    FROM wanted
+    WHERE (SELECT many FROM more) + (
+            SELECT count(*) FROM subscriptions WHERE is_active AND requesting_service = :service
+        ) <= :of_a_service
+        AND (
+            (SELECT many FROM more) + :known_active - :known_generation
+                + (SELECT last_value FROM subscription_generation) <= :in_total
+            OR (SELECT many FROM more) + (SELECT count(*) FROM subscriptions WHERE is_active) <= :in_total
+        )
+    ON CONFLICT (requesting_service, endpoint, topic) WHERE is_active DO NOTHING
+    RETURNING id, generation
+    """
+).columns(id=Uuid, generation=BigInteger)
+_LAST_DRAWN = text("SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM subscription_generation")
+_CANCEL = text(
+    """
+    SELECT pg_advisory_xact_lock(:writers);
+    UPDATE subscriptions
+    SET is_active = false, ended = 'cancelled', generation = nextval('subscription_generation'), updated_at = now(),
+        trace_id = coalesce(:trace_id, trace_id)
+    WHERE is_active AND id = ANY(CAST(:ids AS uuid[]))
+    RETURNING id, generation
+    """
+).columns(id=Uuid, generation=BigInteger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,64 +117,121 @@ class Wish:
     trace_id: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How many active subscriptions there may be."""
+
+    of_a_service: int
+    in_total: int
+
+
+class OverCap(Exception):
+    """One more would be too many."""
+
+    def __init__(self, cap: str, most: int) -> None:
+        super().__init__(f"{cap}: {most}")
+        self.cap = cap
+        self.most = most
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many were active at a generation; each later one added one at most, so we seldom count again."""
+
+    active: int
+    generation: int
+
+    def at_most(self, generation: int) -> int:
+        return self.active + generation - self.generation
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row that was added or ended, and the generation of that."""
+
+    id: uuid.UUID
+    generation: int
+
+
 def writing(connection: Connection) -> None:
     """Take turns with the other writers until this transaction ends."""
     connection.execute(select(func.pg_advisory_xact_lock(_WRITERS)))
 
 
-def ask(
-    connection: Connection, channel: Channel, service: str, expires_at: datetime | None, trace_id: str | None
-) -> tuple[Row[Any], bool]:
-    """The service's active row for this channel, and whether it is new; asking again renews the lease."""
-    found = active(connection, channel, service)
-    if found is not None and found.expires_at == expires_at:
-        return found, False
+def counted(connection: Connection) -> Counted:
+    """In a transaction, so that nobody is just adding."""
     writing(connection)
-    row = insert(subscriptions).values(
-        id=uuid.uuid4(),
-        channel_type=channel.channel_type,
-        category=channel.category,
-        symbol=channel.symbol,
-        endpoint=channel.endpoint,
-        topic=channel.topic,
-        routing_key=channel.routing_key,
-        requesting_service=service,
-        params={name: value for name in ("depth", "interval") if (value := getattr(channel, name)) is not None},
-        is_active=True,
-        generation=generations.next_value(),
-        trace_id=trace_id,
-        expires_at=expires_at,
+    active = select(func.count()).select_from(subscriptions).where(subscriptions.c.is_active)
+    return Counted(connection.execute(active).scalar_one(), connection.execute(_LAST_DRAWN).scalar_one())
+
+
+def add(
+    connection: Connection,
+    channels: Sequence[Channel],
+    service: str,
+    lease_s: int | None,
+    trace_id: str | None,
+    caps: Caps,
+    known: Counted,
+) -> list[Change]:
+    """Add the service's wishes that it does not hold yet, all of them or none; the answer holds those added.
+
+    On an autocommitting connection this is one round trip, so that no writer keeps the others waiting for its network.
+    Raises OverCap.
+    """
+    wanted = [_columns(channel) for channel in channels]
+    asked = {
+        "writers": _WRITERS,
+        "wanted": orjson.dumps(wanted).decode(),
+        "service": service,
+        "lease_s": lease_s,
+        "trace_id": trace_id,
+        "of_a_service": caps.of_a_service,
+        "in_total": caps.in_total,
+        "known_active": known.active,
+        "known_generation": known.generation,
+    }
+    added = [Change(*row) for row in connection.execute(_ADD, asked)]
+    if not added and (more := len(channels) - len(held(connection, channels, service))):
+        _check(connection, service, more, caps)  # within the caps after all: somebody ended what was held
+    return added
+
+
+def renew(connection: Connection, ids: Sequence[uuid.UUID], lease_s: int | None, trace_id: str | None) -> int:
+    """Give those a lease from now on, or none; the answer tells how many were still active."""
+    ends = None if lease_s is None else func.now() + func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
+    changed = (
+        update(subscriptions)
+        .where(subscriptions.c.is_active, subscriptions.c.id.in_(ids))
+        .values(expires_at=ends, updated_at=func.now(), trace_id=func.coalesce(trace_id, subscriptions.c.trace_id))
     )
-    renewed = row.on_conflict_do_update(
-        index_elements=["requesting_service", "endpoint", "topic"],
-        index_where=subscriptions.c.is_active,
-        set_={"expires_at": expires_at, "updated_at": func.now()},
-    ).returning(subscriptions, text("(xmax = 0) AS is_new"))
-    stored = connection.execute(renewed).one()
-    return stored, bool(stored.is_new)
+    return connection.execute(changed).rowcount
 
 
-def active(connection: Connection, channel: Channel, service: str) -> Row[Any] | None:
-    held = select(subscriptions).where(
+def held(connection: Connection, channels: Sequence[Channel], service: str) -> list[Row[Any]]:
+    """The service's active rows among these."""
+    pairs = [(channel.endpoint, channel.topic) for channel in channels]
+    found = select(subscriptions).where(
         subscriptions.c.is_active,
         subscriptions.c.requesting_service == service,
-        subscriptions.c.endpoint == channel.endpoint,
-        subscriptions.c.topic == channel.topic,
+        tuple_(subscriptions.c.endpoint, subscriptions.c.topic).in_(pairs),
     )
-    return connection.execute(held).one_or_none()
+    return list(connection.execute(found))
 
 
-def held_by(connection: Connection, service: str) -> list[uuid.UUID]:
-    held = select(subscriptions.c.id).where(subscriptions.c.is_active, subscriptions.c.requesting_service == service)
-    return list(connection.execute(held).scalars())
+def held_by(connection: Connection, service: str) -> list[Row[Any]]:
+    """All of the service's active rows."""
+    found = select(subscriptions).where(subscriptions.c.is_active, subscriptions.c.requesting_service == service)
+    return list(connection.execute(found))
 
 
-def cancel(connection: Connection, ids: Sequence[uuid.UUID], trace_id: str | None) -> list[Row[Any]]:
+def cancel(connection: Connection, ids: Sequence[uuid.UUID], trace_id: str | None) -> list[Change]:
     """End these; the answer holds those that were active until now."""
     if not ids:
         return []
-    writing(connection)
-    return _end(connection, subscriptions.c.id.in_(ids), "cancelled", trace_id)
+    asked = {"writers": _WRITERS, "ids": [str(each) for each in ids], "trace_id": trace_id}
+    rows = connection.execute(_CANCEL, asked)
+    return [Change(*row) for row in rows]
 
 
 def expire(connection: Connection) -> list[Row[Any]]:
@@ -194,3 +294,18 @@ def _end(connection: Connection, which: Any, ended: str, trace_id: str | None) -
         .returning(subscriptions)
     )
     return list(connection.execute(statement))
+
+
+def _columns(channel: Channel) -> dict[str, Any]:
+    parameters = {name: value for name in ("depth", "interval") if (value := getattr(channel, name)) is not None}
+    names = ("channel_type", "category", "symbol", "endpoint", "topic", "routing_key")
+    return {name: getattr(channel, name) for name in names} | {"params": parameters}
+
+
+def _check(connection: Connection, service: str, more: int, caps: Caps) -> None:
+    active = select(func.count()).select_from(subscriptions).where(subscriptions.c.is_active)
+    mine = active.where(subscriptions.c.requesting_service == service)
+    if connection.execute(mine).scalar_one() + more > caps.of_a_service:
+        raise OverCap("of_a_service", caps.of_a_service)
+    if connection.execute(active).scalar_one() + more > caps.in_total:
+        raise OverCap("in_total", caps.in_total)
