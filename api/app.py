@@ -7,27 +7,31 @@ from sqlalchemy import Engine
 
 from api import errors, metrics, openapi, tracing
 from api.intents import Intents
-from api.keys import Doorkeeper
+from api.keys import Counter, Doorkeeper
+from api.limits import Counts
 from api.poking import Poker
-from api.routes import balances, docs, health, observed, subscriptions
+from api.routes import balances, docs, health, keys, observed, services, subscriptions
 from api.settings import Settings
 from api.store import Store
+from api.waiting import WaitingRoom
 
 
-def create(settings: Settings, engine: Engine, poker: Poker) -> APIFlask:
+def create(settings: Settings, engine: Engine, poker: Poker, counter: Counter | None = None) -> APIFlask:
     app = APIFlask("api", title="ws-gateway", version=version("ws-gateway"), docs_path=None, json_errors=False)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.static_folder = None
     store = Store(engine)
-    intents = Intents(store, poker)
-    tracing.register(app)
+    intents = Intents(store, poker, settings.caps)
+    tracing.register(app, settings.proxies)
     metrics.register(app)
     errors.register(app)
     openapi.register(app)
-    Doorkeeper(store, settings.administrator_key).register(app)
-    app.register_blueprint(subscriptions.routes(store, intents))
+    Doorkeeper(store, settings.administrator_key, counter or Counts(), settings.rates).register(app)
+    app.register_blueprint(subscriptions.routes(store, intents, WaitingRoom()))
+    app.register_blueprint(services.routes(intents))
     app.register_blueprint(observed.routes(store))
     app.register_blueprint(balances.routes(store, poker))
+    app.register_blueprint(keys.routes(store))
     app.register_blueprint(health.routes(store))
     app.register_blueprint(docs.routes())
     return app

@@ -111,9 +111,9 @@ def _reconciled(row: Row[Any], seen: Seen) -> Hop:
     if leader.generation >= row.generation or _held(row, seen):
         return Hop(name, OK, words, leader.heartbeat_at)
     if _is_young(row, seen):
-        return Hop(name, WAITING, "the ingestor has not come to it yet", row.updated_at)
+        return Hop(name, WAITING, "the ingestor has not come to it yet", row.created_at)
     advice = "look for this subscription's trace id in the ingestor's log"
-    return Hop(name, BROKEN, f"the ingestor does not come to it: {words}", row.updated_at, advice)
+    return Hop(name, BROKEN, f"the ingestor does not come to it: {words}", row.created_at, advice)
 
 
 def _socket(row: Row[Any], seen: Seen) -> Hop:
@@ -133,11 +133,11 @@ def _socket(row: Row[Any], seen: Seen) -> Hop:
 def _no_socket(row: Row[Any], seen: Seen) -> Hop:
     words = f"there is no socket {row.endpoint}"
     if _is_young(row, seen):
-        return Hop("socket", WAITING, f"{words} yet", row.updated_at)
+        return Hop("socket", WAITING, f"{words} yet", row.created_at)
     if row.endpoint != "private":
-        return Hop("socket", BROKEN, words, row.updated_at, "see the ingestor's log")
+        return Hop("socket", BROKEN, words, row.created_at, "see the ingestor's log")
     advice = "give the gateway BYBIT_API_KEY and BYBIT_API_SECRET: without them there is public data only"
-    return Hop("socket", BROKEN, words, row.updated_at, advice)
+    return Hop("socket", BROKEN, words, row.created_at, advice)
 
 
 def _socket_advice(state: str) -> str:
@@ -150,7 +150,7 @@ def _ack(row: Row[Any], seen: Seen) -> Hop:
     if seen.fresh is None:
         return _untold("ack")
     if not _held(row, seen):
-        return Hop("ack", WAITING, "the exchange has not been asked for it yet", row.updated_at)
+        return Hop("ack", WAITING, "the exchange has not been asked for it yet", row.created_at)
     if row.topic_state == "rejected":
         words = f"the exchange refuses {row.topic}: {row.reason or 'without a word'}"
         advice = f"end this subscription and ask for what is listed in {row.category}"
@@ -185,12 +185,14 @@ def _last_publish(seen: Seen) -> Hop:
 def _binding(row: Row[Any], seen: Seen) -> Hop:
     if seen.fresh is None:
         return _untold("binding")
+    if not seen.fresh.broker_connected:
+        return Hop("binding", UNKNOWN, "cannot be told while RabbitMQ is away")
     if seen.fresh.generation >= row.generation:
         return Hop("binding", OK, f"the queue is bound to {row.routing_key}", seen.fresh.heartbeat_at)
     if _is_young(row, seen):
-        return Hop("binding", WAITING, "its queue is not bound yet", row.updated_at)
+        return Hop("binding", WAITING, "its queue is not bound yet", row.created_at)
     advice = "see the ingestor's log for what RabbitMQ refused"
-    return Hop("binding", BROKEN, "its queue is not bound", row.updated_at, advice)
+    return Hop("binding", BROKEN, "its queue is not bound", row.created_at, advice)
 
 
 def queue_hop(row: Row[Any], seen: Seen, queue: Row[Any] | None) -> Hop:
@@ -220,7 +222,7 @@ def _held(row: Row[Any], seen: Seen) -> bool:
 
 
 def _is_young(row: Row[Any], seen: Seen) -> bool:
-    return seen.age_s(row.updated_at) < CARRIED_OUT_WITHIN_S
+    return seen.age_s(row.created_at) < CARRIED_OUT_WITHIN_S
 
 
 def _untold(hop: str) -> Hop:

@@ -2,82 +2,142 @@
 
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
 from api import listing, showing
-from api.errors import no_such, unprocessable
+from api.errors import Refusal, no_such, unprocessable
 from api.keys import acting_for, owned
 from api.poking import Poker
-from api.schemas import Asked
+from api.schemas import Asked, AskedList
 from api.store import Store
 from common.channels import Channel
 from common.control import Poke
+from common.errors import Unavailable
 from common.tables import standings, subscriptions
+from common.tables.subscriptions import Caps, Change, Counted, OverCap
 
 Shown = dict[str, Any]
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    added: list[uuid.UUID]
+    kept: list[uuid.UUID]
+    removed: list[uuid.UUID]
 
 
 class Intents:
     """Commits first, then pokes: a wish that is answered for is never lost."""
 
-    def __init__(self, store: Store, poker: Poker) -> None:
+    def __init__(self, store: Store, poker: Poker, caps: Caps) -> None:
         self._store = store
         self._poker = poker
+        self._caps = caps
+        self._known = Counted(caps.in_total, 0)  # as if full: the first wish makes us count
 
     def ask(self, asked: Asked, trace_id: str) -> tuple[Shown, bool]:
-        """The wish as it stands, and whether it is new."""
-        channel, service = self._fit(asked)
+        """The wish as it stands, and whether it is new; asking again renews its lease."""
+        if asked.service is not None:
+            acting_for(asked.service)
+        with self._store.changing_at_once() as connection:
+            channel, service = _fit(connection, asked)
+            found, changes = self._held_or_added(connection, channel, service, asked.ttl_seconds, trace_id)
+            shown = showing.subscriptions(connection, standings.of(connection, [found]))[0]
+        self._tell(changes, trace_id)
+        return shown, bool(changes)
+
+    def replace(self, asked: AskedList, service: str, trace_id: str) -> dict[str, list[Shown]]:
+        """Make this all that the service wants, in one step."""
+        acting_for(service)
+        with self._store.reading() as connection:
+            channels = _all_fit(connection, asked)
         with self._store.writing() as connection:
-            row, is_new = subscriptions.ask(connection, channel, service, _lease(asked.ttl_seconds), trace_id)
-        if is_new:
-            self._poker.poke(Poke(row.generation, trace_id))
-        return self.one(row.id), is_new
+            done, changes = self._replaced(connection, channels, service, asked.ttl_seconds, trace_id)
+        self._tell(changes, trace_id)
+        with self._store.reading() as connection:
+            return {
+                what: showing.subscriptions(connection, standings.of(connection, getattr(done, what)))
+                for what in Replaced.__slots__
+            }
 
     def one(self, subscription: uuid.UUID) -> Shown:
         with self._store.reading() as connection:
-            return showing.subscriptions(connection, [_owned(connection, subscription)])[0]
+            return showing.subscriptions(connection, [owned_one(connection, subscription)])[0]
 
     def cancel(self, subscription: uuid.UUID, trace_id: str) -> Shown:
         """Ended already is as good as ended now."""
-        with self._store.reading() as connection:
-            held = _owned(connection, subscription)
-        if held.is_active:
-            self._end([subscription], trace_id)
-        return self.one(subscription)
+        with self._store.changing_at_once() as connection:
+            owned_one(connection, subscription)
+            changes = subscriptions.cancel(connection, [subscription], trace_id)
+            shown = showing.subscriptions(connection, standings.of(connection, [subscription]))[0]
+        self._tell(changes, trace_id)
+        return shown
 
     def cancel_all(self, service: str, trace_id: str) -> list[Shown]:
         acting_for(service)
-        with self._store.reading() as connection:
-            held = subscriptions.held_by(connection, service)
-        ended = self._end(held, trace_id)
-        with self._store.reading() as connection:
-            return showing.subscriptions(connection, standings.of(connection, ended))
+        with self._store.changing_at_once() as connection:
+            held = [row.id for row in subscriptions.held_by(connection, service)]
+            changes = subscriptions.cancel(connection, held, trace_id)
+            ended = showing.subscriptions(connection, standings.of(connection, [each.id for each in changes]))
+        self._tell(changes, trace_id)
+        return ended
 
-    def _fit(self, asked: Asked) -> tuple[Channel, str]:
-        """Raises Refusal naming all that is wrong, what the exchange does not list included."""
-        if asked.service is not None:
-            acting_for(asked.service)
-        faults = list(asked.faults)
-        if asked.channel is not None:
-            with self._store.reading() as connection:
-                unlisted = listing.fault(connection, asked.channel)
-            faults += [unlisted] if unlisted else []
-        if faults or asked.channel is None or asked.service is None:
-            raise unprocessable(faults)
-        return asked.channel, asked.service
+    def _held_or_added(
+        self, connection: Connection, channel: Channel, service: str, lease_s: int | None, trace_id: str
+    ) -> tuple[uuid.UUID, list[Change]]:
+        """Tries again when what was held ends under our hands."""
+        for _ in range(_TRIES):
+            changes = self._add(connection, [channel], service, lease_s, trace_id)
+            if changes:
+                return changes[0].id, changes
+            for row in subscriptions.held(connection, [channel], service):
+                if row.expires_at is None and lease_s is None:
+                    return row.id, []
+                if subscriptions.renew(connection, [row.id], lease_s, trace_id):
+                    return row.id, []
+        raise Unavailable("this subscription is being ended and asked for at the same time")
 
-    def _end(self, ids: Sequence[uuid.UUID], trace_id: str) -> list[uuid.UUID]:
-        with self._store.writing() as connection:
-            ended = subscriptions.cancel(connection, ids, trace_id)
-        if ended:
-            self._poker.poke(Poke(max(row.generation for row in ended), trace_id))
-        return [row.id for row in ended]
+    def _replaced(
+        self, connection: Connection, channels: Sequence[Channel], service: str, lease_s: int | None, trace_id: str
+    ) -> tuple[Replaced, list[Change]]:
+        subscriptions.writing(connection)
+        wanted = {(channel.endpoint, channel.topic): channel for channel in channels}
+        held = {(row.endpoint, row.topic): row for row in subscriptions.held_by(connection, service)}
+        kept = [row for pair, row in held.items() if pair in wanted]
+        removed = subscriptions.cancel(
+            connection, [row.id for pair, row in held.items() if pair not in wanted], trace_id
+        )
+        more = [channel for pair, channel in wanted.items() if pair not in held]
+        added = self._add(connection, more, service, lease_s, trace_id)
+        leased = [row.id for row in kept if lease_s is not None or row.expires_at is not None]
+        subscriptions.renew(connection, leased, lease_s, trace_id)
+        return Replaced(_ids(added), [row.id for row in kept], _ids(removed)), [*removed, *added]
+
+    def _add(
+        self, connection: Connection, channels: Sequence[Channel], service: str, lease_s: int | None, trace_id: str
+    ) -> list[Change]:
+        try:
+            return subscriptions.add(connection, channels, service, lease_s, trace_id, self._caps, self._known)
+        except OverCap as error:
+            raise _over_cap(error) from error
+
+    def _tell(self, changes: Sequence[Change], trace_id: str) -> None:
+        if not changes:
+            return
+        newest = max(change.generation for change in changes)
+        self._poker.poke(Poke(newest, trace_id))
+        if self._known.at_most(newest) >= self._caps.in_total:
+            with suppress(Unavailable), self._store.writing() as connection:
+                self._known = subscriptions.counted(connection)
 
 
-def _owned(connection: Connection, subscription: uuid.UUID) -> Row[Any]:
+def owned_one(connection: Connection, subscription: uuid.UUID) -> Row[Any]:
+    """Raises Refusal when there is none, or when it is not the caller's."""
     found = standings.one(connection, subscription)
     if found is None:
         raise no_such("subscription")
@@ -85,5 +145,31 @@ def _owned(connection: Connection, subscription: uuid.UUID) -> Row[Any]:
     return found
 
 
-def _lease(ttl_seconds: int | None) -> datetime | None:
-    return None if ttl_seconds is None else datetime.now(UTC) + timedelta(seconds=ttl_seconds)
+def _fit(connection: Connection, asked: Asked) -> tuple[Channel, str]:
+    """Raises Refusal naming all that is wrong, what the exchange does not list included."""
+    channels = [asked.channel] if asked.channel else []
+    faults = [*asked.faults, *listing.faults(connection, channels).values()]
+    if faults or asked.channel is None or asked.service is None:
+        raise unprocessable(faults)
+    return asked.channel, asked.service
+
+
+def _all_fit(connection: Connection, asked: AskedList) -> list[Channel]:
+    unlisted = listing.faults(connection, [channel for _, channel in asked.channels])
+    faults = list(asked.faults)
+    for place, channel in asked.channels:
+        if (fault := unlisted.get(channel)) is not None:
+            faults.append(fault.within(f"subscriptions.{place}"))
+    if faults:
+        raise unprocessable(faults)
+    return [channel for _, channel in asked.channels]
+
+
+def _over_cap(error: OverCap) -> Refusal:
+    whose = "a service" if error.cap == "of_a_service" else "all services together"
+    code = "service_cap" if error.cap == "of_a_service" else "total_cap"
+    return Refusal(422, code, f"{whose} may hold at most {error.most} subscriptions; end some first")
+
+
+def _ids(changes: Sequence[Change]) -> list[uuid.UUID]:
+    return [change.id for change in changes]

@@ -1,12 +1,23 @@
 """What callers send and what they are sent back."""
 
+import re
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, StringConstraints
-from pydantic import ValidationError as _ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+    ValidationError,
+)
 
 from api.validation import faults_of
 from common import topology
@@ -14,6 +25,7 @@ from common.channels import CHANNEL_TYPES, RAW_CATEGORIES, BadChannel, Channel, 
 
 MOST_LIMIT = 1000
 LONGEST_LEASE_S = 30 * 24 * 3600
+_WHOLE = re.compile(r"-?[0-9]{1,20}")
 
 Text = Annotated[StrictStr, StringConstraints(min_length=1, max_length=255)]
 ServiceName = Annotated[
@@ -27,8 +39,8 @@ ServiceName = Annotated[
 ChannelType = Annotated[Text, Field(json_schema_extra={"enum": list(CHANNEL_TYPES)}, examples=["trades"])]
 Category = Annotated[Text, Field(json_schema_extra={"enum": list(RAW_CATEGORIES)})]
 Status = Literal["pending", "live", "rejected", "cancelled", "expired"]
-Flag = Annotated[bool, BeforeValidator(lambda text: {"true": True, "false": False}.get(text, text))]
-Whole = Annotated[int, BeforeValidator(lambda text: int(text) if str(text).isascii() and str(text).isdigit() else text)]
+Flag = Annotated[StrictBool, BeforeValidator(lambda text: {"true": True, "false": False}.get(text, text))]
+Whole = Annotated[StrictInt, BeforeValidator(lambda text: int(text) if _WHOLE.fullmatch(str(text)) else text)]
 
 
 class Strict(BaseModel):
@@ -52,6 +64,15 @@ class Asked:
     faults: list[Fault]
 
 
+@dataclass(frozen=True, slots=True)
+class AskedList:
+    """Each channel with its place in the list."""
+
+    channels: list[tuple[int, Channel]]
+    ttl_seconds: int | None
+    faults: list[Fault]
+
+
 class Topic(Strict):
     """A topic, named by its parts or as Bybit spells it."""
 
@@ -65,26 +86,45 @@ class Topic(Strict):
     topic: Text | None = Field(None, description="instead of the parts", examples=["publicTrade.BTCUSDT"])
 
 
+Lease = Annotated[
+    StrictInt | None,
+    Field(ge=1, le=LONGEST_LEASE_S, description="ends by itself unless asked for again in time"),
+]
+
+
 class Ask(Topic):
     """A service's wish for one topic."""
 
     requesting_service: ServiceName
-    ttl_seconds: StrictInt | None = Field(
-        None, ge=1, le=LONGEST_LEASE_S, description="ends by itself unless asked for again in time"
-    )
+    ttl_seconds: Lease = None
 
     @classmethod
     def read(cls, body: Any) -> Asked:
         """Everything that is wrong with the body at once, its meaning included."""
-        faults = _form_faults(cls, body)
-        given = body if isinstance(body, dict) else {}
-        known = {name: value for name, value in given.items() if name not in {fault.field for fault in faults}}
-        channel, unclear = _channel(known)
+        known, faults = _known(cls, body)
         unfit = service_faults(known.get("requesting_service"))
-        named = {fault.field for fault in faults}
-        faults += unfit + [fault for fault in unclear if fault.field not in named]
+        channel, unclear = _channel(known, faults)
         service = None if unfit else known.get("requesting_service")
-        return Asked(channel, service, known.get("ttl_seconds"), faults)
+        return Asked(channel, service, known.get("ttl_seconds"), [*faults, *unfit, *unclear])
+
+
+class AskList(Strict):
+    """All that a service wants."""
+
+    subscriptions: list[Topic] = Field(description="what is not in the list ends")
+    ttl_seconds: Lease = None
+
+    @classmethod
+    def read(cls, body: Any) -> AskedList:
+        known, faults = _known(cls, body, but_for="subscriptions")
+        listed = known.get("subscriptions")
+        channels: list[tuple[int, Channel]] = []
+        for place, each in enumerate(listed if isinstance(listed, list) else []):
+            parts, wrong = _known(Topic, each)
+            channel, unclear = _channel(parts, wrong)
+            faults += [fault.within(f"subscriptions.{place}") for fault in (*wrong, *unclear)]
+            channels += [(place, channel)] if channel else []
+        return AskedList(channels, known.get("ttl_seconds"), faults)
 
 
 def service_faults(name: str | None) -> list[Fault]:
@@ -98,15 +138,24 @@ def service_faults(name: str | None) -> list[Fault]:
     return []
 
 
-def _form_faults(model: type[BaseModel], body: Any) -> list[Fault]:
+def _known(model: type[BaseModel], body: Any, but_for: str = "") -> tuple[dict[str, Any], list[Fault]]:
+    """The fields that have a fit form, and the faults of the others; `but_for` is looked into by the caller."""
+    faults = _form_faults(model, body, but_for)
+    given = body if isinstance(body, dict) else {}
+    unfit = {fault.field for fault in faults}
+    return {name: value for name, value in given.items() if name not in unfit}, faults
+
+
+def _form_faults(model: type[BaseModel], body: Any, but_for: str) -> list[Fault]:
     try:
         model.model_validate(body)
-    except _ValidationError as error:
-        return _one_per_field(faults_of(error))
+    except ValidationError as error:
+        deeper = f"{but_for}."
+        return _one_per_field(fault for fault in faults_of(error) if not (but_for and fault.field.startswith(deeper)))
     return []
 
 
-def _one_per_field(faults: list[Fault]) -> list[Fault]:
+def _one_per_field(faults: Iterable[Fault]) -> list[Fault]:
     """A field that may be of two types is at fault once."""
     merged: dict[str, Fault] = {}
     for fault in faults:
@@ -115,14 +164,20 @@ def _one_per_field(faults: list[Fault]) -> list[Fault]:
     return list(merged.values())
 
 
-def _channel(known: dict[str, Any]) -> tuple[Channel | None, list[Fault]]:
+def _channel(known: dict[str, Any], faults: list[Fault]) -> tuple[Channel | None, list[Fault]]:
+    """The channel that the known fields mean; what is wrong with the others has been said."""
     named = {name: known.get(name) for name in Request.__slots__}
     if isinstance(named["interval"], int):
         named["interval"] = str(named["interval"])
     try:
         return resolve(Request(**named)), []
     except BadChannel as error:
-        return None, error.faults
+        said = {fault.field for fault in faults}
+        return None, [fault for fault in error.faults if fault.field not in said and "body" not in said]
+
+
+class Preferences(BaseModel):
+    prefer: str = Field("", description="`wait=N`: answer when the exchange has acked or refused, at most N s later")
 
 
 class Filters(Page):
@@ -325,3 +380,68 @@ class SeenGaps(BaseModel):
 
 class GapFilters(Page):
     open: Flag | None = Field(None, description="only those that are still open, or only closed ones")
+
+
+class Replaced(BaseModel):
+    """What putting the list has changed."""
+
+    added: list[Subscription]
+    kept: list[Subscription]
+    removed: list[Subscription]
+
+
+class Hop(BaseModel):
+    """One step of the way from the wish to its reader."""
+
+    hop: Literal["intent", "reconciled", "socket", "ack", "last_frame", "last_publish", "binding", "queue", "consumer"]
+    state: Literal["ok", "broken", "waiting", "quiet", "unknown"]
+    evidence: str
+    since: datetime | None
+    age_s: float | None
+    advice: str | None
+
+
+class Diagnosis(BaseModel):
+    """Where the way is broken, first of all."""
+
+    subscription: Subscription
+    broken: str | None = Field(description="the first broken hop, or null when none is")
+    verdict: str
+    advice: str | None
+    hops: list[Hop]
+
+
+class NewKey(Strict):
+    """A key for a service that is to act for itself alone."""
+
+    service: ServiceName
+    ttl_seconds: Annotated[StrictInt | None, Field(ge=1, le=10 * 366 * 24 * 3600)] = Field(
+        None, description="how long the key is valid; for ever when left out"
+    )
+
+
+class ServiceKey(BaseModel):
+    """What is known of a key; the key itself is not."""
+
+    id: uuid.UUID
+    service: str
+    live: bool
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None = Field(description="to the minute")
+    revoked_at: datetime | None
+
+
+class MadeKey(ServiceKey):
+    key: str = Field(description="shown this once")
+
+
+class ServiceKeys(BaseModel):
+    items: list[ServiceKey]
+    total: int
+    limit: int
+    offset: int
+
+
+class KeyFilters(Page):
+    service: str | None = Field(None, max_length=63)

@@ -2,13 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from common import settings
 from common.settings import Environment
+from common.tables.subscriptions import Caps
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How many requests are answered in a second."""
+
+    of_a_key: int
+    of_an_address: int
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
+    """`proxies` are those whose word is taken for where a request came from."""
+
     name: str
     bybit_environment: str
     bind: str
@@ -16,7 +30,10 @@ class Settings:
     postgres: settings.Postgres
     rabbitmq: settings.RabbitMQ
     administrator_key: str = field(repr=False)
-    log_level: str = "INFO"
+    log_level: str
+    caps: Caps
+    rates: Rates
+    proxies: tuple[Network, ...]
 
     @classmethod
     def from_env(cls, values: Mapping[str, str]) -> "Settings":
@@ -31,6 +48,19 @@ class Settings:
             rabbitmq=settings.rabbitmq(env),
             administrator_key=env.required_secret("WS_GATEWAY_API_KEY"),
             log_level=settings.log_level(env),
+            caps=Caps(
+                of_a_service=env.whole("WS_GATEWAY_SUBSCRIPTIONS_PER_SERVICE", 2_000, 1, 1_000_000),
+                in_total=env.whole("WS_GATEWAY_SUBSCRIPTIONS_IN_TOTAL", 20_000, 1, 1_000_000),
+            ),
+            rates=Rates(
+                of_a_key=env.whole("WS_GATEWAY_REQUESTS_PER_KEY", 100, 1, 1_000_000),
+                of_an_address=env.whole("WS_GATEWAY_REQUESTS_PER_ADDRESS", 300, 1, 1_000_000),
+            ),
+            proxies=env.parsed("WS_GATEWAY_PROXIES", "", _networks, "addresses or networks, separated by commas"),
         )
         env.checked()
         return found
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(ip_network(each.strip()) for each in text.split(",")) if text else ()

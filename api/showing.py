@@ -8,7 +8,7 @@ from flask import Response
 from sqlalchemy import Connection, Row
 
 from api import diagnosis
-from api.diagnosis import Seen
+from api.diagnosis import FarEnd, Hop, Seen
 from api.schemas import Page
 from common import topology
 
@@ -26,6 +26,19 @@ def subscriptions(connection: Connection, rows: Sequence[Row[Any]]) -> list[dict
     """With the reason of those that wait, which takes another look."""
     seen = diagnosis.seen(connection) if any(row.status == "pending" for row in rows) else None
     return [_subscription(row, seen) for row in rows]
+
+
+def diagnosed(row: Row[Any], seen: Seen, far_end: FarEnd) -> dict[str, Any]:
+    way = diagnosis.hops(row, seen, far_end)
+    broken = diagnosis.first_broken(way)
+    quiet = next((hop.evidence for hop in way if hop.state == diagnosis.QUIET), None)
+    return {
+        "subscription": _subscription(row, seen),
+        "broken": broken.hop if broken else None,
+        "verdict": broken.evidence if broken else quiet or "events reach their reader",
+        "advice": broken.advice if broken else None,
+        "hops": [_hop(hop, seen) for hop in way],
+    }
 
 
 def page(items: Sequence[Any], total: int, asked: Page) -> dict[str, Any]:
@@ -57,3 +70,14 @@ def _reason(row: Row[Any], seen: Seen | None) -> str | None:
         return diagnosis.why_pending(row, seen)
     reason: str | None = row.reason
     return reason if row.status == "rejected" else None
+
+
+def _hop(hop: Hop, seen: Seen) -> dict[str, Any]:
+    return {
+        "hop": hop.hop,
+        "state": hop.state,
+        "evidence": hop.evidence,
+        "since": hop.since,
+        "age_s": None if hop.since is None else round(seen.age_s(hop.since), 3),
+        "advice": hop.advice,
+    }

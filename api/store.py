@@ -37,6 +37,9 @@ class Store:
         with self._guarded(), self._autocommitting.connect() as connection:
             yield connection
 
+    changing_at_once = reading
+    """For a change that is one statement: it is its own transaction, committed when it returns."""
+
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction, committed at the end: answer after the block, not inside it."""

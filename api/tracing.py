@@ -3,11 +3,15 @@
 import re
 import secrets
 import time
+from collections.abc import Sequence
 
 import structlog
 from flask import Flask, Response, g, request
 from structlog.contextvars import bind_contextvars, clear_contextvars
 from werkzeug.datastructures import Headers
+
+from api.addresses import address
+from api.settings import Network
 
 log = structlog.get_logger("api.requests")
 
@@ -24,13 +28,14 @@ def trace_id(headers: Headers) -> str:
     return parent.group(1) if parent else secrets.token_hex(16)
 
 
-def register(app: Flask) -> None:
-    app.before_request(_begin)
+def register(app: Flask, proxies: Sequence[Network]) -> None:
+    app.before_request(lambda: _begin(proxies))
     app.after_request(_end)
 
 
-def _begin() -> None:
+def _begin(proxies: Sequence[Network]) -> None:
     g.began_at = time.perf_counter()
+    g.address = address(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""), proxies)
     g.trace_id = trace_id(request.headers)
     clear_contextvars()  # threads are used again
     bind_contextvars(trace_id=g.trace_id)
@@ -47,6 +52,6 @@ def _end(response: Response) -> Response:
         duration_ms=round((time.perf_counter() - g.began_at) * 1000, 3),
         key=caller.kind if caller else None,
         service=caller.service if caller else None,
-        address=request.remote_addr,
+        address=g.address,
     )
     return response

@@ -9,6 +9,7 @@ from functools import partial
 import structlog
 
 from api.app import create
+from api.limits import COUNTS
 from api.poking import BrokerPoker
 from api.settings import Settings
 from common import amqp, database, logs
@@ -34,4 +35,4 @@ logs.configure("api", settings.log_level)
 engine = database.engine(settings.postgres, f"{settings.name} api", pool_size=4, max_overflow=4)
 poker = BrokerPoker(partial(amqp.connect, settings.rabbitmq, f"{settings.name} api"))
 threading.Thread(target=_poking, args=(poker,), name=poker.name, daemon=True).start()
-app = create(settings, engine, poker)
+app = create(settings, engine, poker, COUNTS)

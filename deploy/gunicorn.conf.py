@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import api.limits  # noqa: F401  # its memory is to be there before the workers are forked, so that they share it
 from api.settings import Settings
 from common.errors import ConfigError
 from common.settings import process_environment

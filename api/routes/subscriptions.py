@@ -7,26 +7,49 @@ from typing import Any
 from apiflask import APIBlueprint
 from flask import Response, g
 
-from api import showing
-from api.intents import Intents
+from api import diagnosis, showing, waiting
+from api.errors import unprocessable
+from api.intents import Intents, owned_one
 from api.keys import acting_for, caller
-from api.schemas import Ask, Asked, Cancelled, Filters, Subscription, Subscriptions
+from api.schemas import (
+    Ask,
+    Asked,
+    Cancelled,
+    Diagnosis,
+    Filters,
+    Preferences,
+    Subscription,
+    Subscriptions,
+    service_faults,
+)
 from api.showing import answer
 from api.store import Store
+from api.waiting import WaitingRoom
 from common.tables import standings
 
+_HELD_ALREADY = {
+    "description": "The service holds it already; its lease is renewed",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Subscription"}}},
+}
 
-def routes(store: Store, intents: Intents) -> APIBlueprint:
+
+def routes(store: Store, intents: Intents, room: WaitingRoom) -> APIBlueprint:
     blueprint = APIBlueprint("subscriptions", __name__, url_prefix="/api/v1/subscriptions")
 
     @blueprint.post("")
     @blueprint.input(Ask)
     @blueprint.output(Subscription, 201)
-    def ask(json_data: Asked) -> Response:
-        """Ask for a topic."""
+    @blueprint.input(Preferences, location="headers")
+    @blueprint.doc(responses={200: _HELD_ALREADY})
+    def ask(json_data: Asked, headers_data: Preferences) -> Response:
+        """Ask for a topic; the same again answers with the same subscription."""
         shown, is_new = intents.ask(json_data, g.trace_id)
-        where = {"Location": f"/api/v1/subscriptions/{shown['id']}"}
-        return answer(shown, 201 if is_new else 200, where)
+        headers = {"Location": f"/api/v1/subscriptions/{shown['id']}"}
+        within_s = waiting.preferred_s(headers_data.prefer)
+        if within_s and (settled := room.wait(lambda: intents.one(shown["id"]), _is_settled, within_s)):
+            shown = settled
+            headers["Preference-Applied"] = f"wait={within_s}"
+        return answer(shown, 201 if is_new else 200, headers)
 
     @blueprint.get("")
     @blueprint.input(Filters, location="query")
@@ -45,6 +68,15 @@ def routes(store: Store, intents: Intents) -> APIBlueprint:
         """One subscription."""
         return answer(intents.one(subscription_id))
 
+    @blueprint.get("/<uuid:subscription_id>/diagnosis")
+    @blueprint.output(Diagnosis)
+    def diagnosed(subscription_id: uuid.UUID) -> Response:
+        """Where the way from this wish to its reader is broken."""
+        with store.reading() as connection:
+            row = owned_one(connection, subscription_id)
+            seen, far_end = diagnosis.seen(connection), diagnosis.far_end(connection, row)
+        return answer(showing.diagnosed(row, seen, far_end))
+
     @blueprint.delete("/<uuid:subscription_id>")
     @blueprint.output(Subscription)
     def cancel(subscription_id: uuid.UUID) -> Response:
@@ -55,6 +87,8 @@ def routes(store: Store, intents: Intents) -> APIBlueprint:
     @blueprint.output(Cancelled)
     def cancel_all(service: str) -> Response:
         """End all subscriptions of a service."""
+        if unfit := service_faults(service):
+            raise unprocessable(unfit)
         ended = intents.cancel_all(service, g.trace_id)
         return answer({"items": ended, "total": len(ended)})
 
@@ -69,3 +103,7 @@ def _filters(query: Filters) -> dict[str, Any]:
     elif (own := caller().service) is not None:
         wanted["requesting_service"] = own
     return wanted
+
+
+def _is_settled(shown: dict[str, Any]) -> bool:
+    return bool(shown["status"] != "pending")

@@ -1,8 +1,29 @@
 """The keys that services identify themselves with, stored as SHA-256."""
 
-from sqlalchemy import Column, Connection, Index, LargeBinary, Table, Text, Uuid, func, or_, select
+import uuid
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Index,
+    LargeBinary,
+    Row,
+    Table,
+    Text,
+    Uuid,
+    and_,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from common.tables.schema import Moment, metadata
+
+MOST_LIVE = 2  # of one service: the one in use, and the one that is to replace it
 
 api_keys = Table(
     "api_keys",
@@ -18,11 +39,57 @@ api_keys = Table(
     Index("ix_api_keys_service", "service"),
 )
 
-_valid = (api_keys.c.revoked_at.is_(None), or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now()))
+_MAKERS = 0x7773676B  # advisory lock: keys are made one at a time
+_live = and_(api_keys.c.revoked_at.is_(None), or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now()))
+_SHOWN = (
+    api_keys.c.id,
+    api_keys.c.service,
+    api_keys.c.created_at,
+    api_keys.c.expires_at,
+    api_keys.c.last_used_at,
+    api_keys.c.revoked_at,
+    _live.label("live"),
+)
+_use_is_news = or_(
+    api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < func.now() - text("interval '1 minute'")
+)
 
 
-def service_of(connection: Connection, digest: bytes) -> str | None:
-    """The service whose key this is, as long as the key is valid."""
-    found = select(api_keys.c.service).where(api_keys.c.digest == digest, *_valid)
-    service: str | None = connection.execute(found).scalar_one_or_none()
-    return service
+def user_of(connection: Connection, digest: bytes) -> Row[Any] | None:
+    """The service whose live key this is, and whether its use is worth a note."""
+    found = select(api_keys.c.id, api_keys.c.service, _use_is_news.label("use_is_news"))
+    return connection.execute(found.where(api_keys.c.digest == digest, _live)).one_or_none()
+
+
+def note_use(connection: Connection, key: uuid.UUID) -> None:
+    """To the minute, and only if nobody else is just doing so."""
+    free = select(api_keys.c.id).where(api_keys.c.id == key, _use_is_news).with_for_update(skip_locked=True)
+    connection.execute(
+        update(api_keys).where(api_keys.c.id.in_(free.scalar_subquery())).values(last_used_at=func.now())
+    )
+
+
+def make(connection: Connection, service: str, digest: bytes, lease_s: int | None) -> Row[Any] | None:
+    """In a transaction; None when the service has as many live keys as it may have."""
+    connection.execute(select(func.pg_advisory_xact_lock(_MAKERS)))
+    live = select(func.count()).select_from(api_keys).where(api_keys.c.service == service, _live)
+    if connection.execute(live).scalar_one() >= MOST_LIVE:
+        return None
+    ends = None if lease_s is None else func.now() + func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
+    row = insert(api_keys).values(id=uuid.uuid4(), service=service, digest=digest, expires_at=ends)
+    return connection.execute(row.returning(*_SHOWN)).one()
+
+
+def revoke(connection: Connection, key: uuid.UUID) -> Row[Any] | None:
+    """None when there is no such key; revoking twice changes nothing."""
+    revoked_at = func.coalesce(api_keys.c.revoked_at, func.now())
+    row = update(api_keys).where(api_keys.c.id == key).values(revoked_at=revoked_at).returning(*_SHOWN)
+    return connection.execute(row).one_or_none()
+
+
+def page(connection: Connection, service: str | None, limit: int, offset: int) -> tuple[list[Row[Any]], int]:
+    """The eldest first."""
+    which = [] if service is None else [api_keys.c.service == service]
+    total = connection.execute(select(func.count()).select_from(api_keys).where(*which)).scalar_one()
+    found = select(*_SHOWN).where(*which).order_by(api_keys.c.created_at, api_keys.c.id)
+    return list(connection.execute(found.limit(limit).offset(offset))), int(total)

@@ -1,18 +1,24 @@
 """The whole app on a database of the test's own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
+from werkzeug.test import TestResponse
 
 from api.app import create
-from api.settings import Settings
+from api.settings import Rates, Settings
 from common import database as databases
 from common.control import Poke
 from tests.servers import Database
 
 ADMINISTRATOR_KEY = "the-administrators-key"
+PATH = "/api/v1/subscriptions"
+TRADES = {"channel_type": "trades", "symbol": "BTCUSDT", "requesting_service": "model"}
+UNLIMITED = Rates(of_a_key=1_000_000, of_an_address=1_000_000)
 
 
 class Pokes(list[Poke]):
@@ -22,16 +28,84 @@ class Pokes(list[Poke]):
         self.append(poke)
 
 
+class Ingestor:
+    """Writes down what a real one would have seen."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def leads(self, generation: int = 10**9, age_s: float = 0, broker: bool = True, epoch: str = "E1") -> None:
+        self.execute(
+            "INSERT INTO ingestors (epoch, host, started_at, heartbeat_at, role, generation, broker_connected,"
+            " broker_since) VALUES (:epoch, 'here', now() - interval '1 hour', now() - make_interval(secs => :age_s),"
+            " 'leader', :generation, :broker, now() - interval '1 minute') ON CONFLICT (epoch) DO UPDATE SET"
+            " heartbeat_at = excluded.heartbeat_at, generation = excluded.generation,"
+            " broker_connected = excluded.broker_connected",
+            epoch=epoch,
+            age_s=age_s,
+            generation=generation,
+            broker=broker,
+        )
+
+    def holds(self, topic: str, state: str = "live", reason: str | None = None, endpoint: str = "linear") -> None:
+        self.execute(
+            "INSERT INTO topics (endpoint, topic, channel_type, state, reason, epoch, acked_at, last_event_at, events)"
+            " VALUES (:endpoint, :topic, 'trades', :state, :reason, 'E1', now(), now(), 7)"
+            " ON CONFLICT (endpoint, topic) DO UPDATE SET state = excluded.state, reason = excluded.reason",
+            endpoint=endpoint,
+            topic=topic,
+            state=state,
+            reason=reason,
+        )
+
+    def connected(self, endpoint: str = "linear", state: str = "live", age_s: float = 0) -> None:
+        self.execute(
+            "INSERT INTO connections (epoch, endpoint, socket_no, state, since, attempts, last_heartbeat_at,"
+            " updated_at) VALUES"
+            " ('E1', :endpoint, 1, :state, now(), 1, now(), now() - make_interval(secs => :age_s))"
+            " ON CONFLICT (epoch, endpoint, socket_no) DO UPDATE SET state = excluded.state",
+            endpoint=endpoint,
+            state=state,
+            age_s=age_s,
+        )
+
+    def sees_queue(self, name: str, event_class: str, service: str, consumers: int = 1, age_s: float = 0) -> None:
+        self.execute(
+            "INSERT INTO queues (name, class, service, ready, consumers, observed_at)"
+            " VALUES (:name, :event_class, :service, 3, :consumers, now() - make_interval(secs => :age_s))",
+            name=name,
+            event_class=event_class,
+            service=service,
+            consumers=consumers,
+            age_s=age_s,
+        )
+
+    def lists(self, category: str, *symbols: str) -> None:
+        for symbol in symbols:
+            self.execute(
+                "INSERT INTO instruments (category, symbol, base_coin, quote_coin, status)"
+                " VALUES (:category, :symbol, :coin, 'USDT', 'Trading')",
+                category=category,
+                symbol=symbol,
+                coin=symbol[:3],
+            )
+
+    def execute(self, statement: str, **values: Any) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(text(statement), values)
+
+
 @pytest.fixture
 def settings(database: Database) -> Settings:
-    return Settings.from_env(
+    found = Settings.from_env(
         database.environ() | {"RABBITMQ_PASSWORD": "unused", "WS_GATEWAY_API_KEY": ADMINISTRATOR_KEY}
     )
+    return replace(found, rates=UNLIMITED)
 
 
 @pytest.fixture
 def engine(settings: Settings) -> Iterator[Engine]:
-    made = databases.engine(settings.postgres, "api tests", pool_size=8)
+    made = databases.engine(settings.postgres, "api tests", pool_size=8, max_overflow=8)
     yield made
     made.dispose()
 
@@ -42,8 +116,40 @@ def pokes() -> Pokes:
 
 
 @pytest.fixture
+def ingestor(engine: Engine) -> Ingestor:
+    return Ingestor(engine)
+
+
+@pytest.fixture
 def client(settings: Settings, engine: Engine, pokes: Pokes) -> FlaskClient:
     """Asks with the administrator's key."""
-    made: FlaskClient = create(settings, engine, pokes).test_client()
-    made.environ_base["HTTP_X_API_KEY"] = ADMINISTRATOR_KEY
+    return asking(create(settings, engine, pokes).test_client(), ADMINISTRATOR_KEY)
+
+
+@pytest.fixture
+def service_client(client: FlaskClient) -> Callable[[str], FlaskClient]:
+    """Asks with a key of the service's own."""
+
+    def made(service: str) -> FlaskClient:
+        key = body(client.post("/api/v1/keys", json={"service": service}))["key"]
+        return asking(client.application.test_client(), key)
+
     return made
+
+
+def asking(client: FlaskClient, key: str) -> FlaskClient:
+    client.environ_base["HTTP_X_API_KEY"] = key
+    return client
+
+
+def body(answer: TestResponse) -> Any:
+    assert answer.status_code < 300, answer.text
+    return answer.json
+
+
+def code(answer: TestResponse) -> tuple[int, str]:
+    """A refusal's status and code; every refusal has both."""
+    assert answer.content_type == "application/problem+json", answer.text
+    assert answer.json is not None
+    assert answer.json["status"] == answer.status_code
+    return answer.status_code, answer.json["code"]

@@ -1,0 +1,25 @@
+"""All that a service wants, in one piece."""
+# mypy: allow-untyped-decorators
+
+from apiflask import APIBlueprint
+from flask import Response, g
+
+from api.errors import unprocessable
+from api.intents import Intents
+from api.schemas import AskedList, AskList, Replaced, service_faults
+from api.showing import answer
+
+
+def routes(intents: Intents) -> APIBlueprint:
+    blueprint = APIBlueprint("services", __name__, url_prefix="/api/v1/services")
+
+    @blueprint.put("/<service>/subscriptions")
+    @blueprint.input(AskList)
+    @blueprint.output(Replaced)
+    def replace(service: str, json_data: AskedList) -> Response:
+        """Replace all that a service wants, in one step."""
+        if unfit := service_faults(service):
+            raise unprocessable([*unfit, *json_data.faults])
+        return answer(intents.replace(json_data, service, g.trace_id))
+
+    return blueprint
