@@ -15,7 +15,9 @@ _TCP = {"TCP_USER_TIMEOUT": 10000, "TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_
 AWAY = (AMQPError, OSError)
 
 
-def parameters(rabbitmq: settings.RabbitMQ, connection_name: str) -> list[pika.ConnectionParameters]:
+def parameters(
+    rabbitmq: settings.RabbitMQ, connection_name: str, heartbeat_s: int = HEARTBEAT_S
+) -> list[pika.ConnectionParameters]:
     """One set per host, in a fresh random order: a cluster's nodes share the load, and a dead one is passed over."""
     hosts = random.sample(rabbitmq.hosts, k=len(rabbitmq.hosts))
     return [
@@ -25,7 +27,7 @@ def parameters(rabbitmq: settings.RabbitMQ, connection_name: str) -> list[pika.C
             virtual_host=rabbitmq.vhost,
             credentials=pika.PlainCredentials(rabbitmq.user, rabbitmq.password, erase_on_connect=False),
             ssl_options=_tls(rabbitmq, host),
-            heartbeat=HEARTBEAT_S,
+            heartbeat=heartbeat_s,
             blocked_connection_timeout=BLOCKED_FOR_S,
             socket_timeout=3,
             stack_timeout=5,
@@ -37,10 +39,12 @@ def parameters(rabbitmq: settings.RabbitMQ, connection_name: str) -> list[pika.C
     ]
 
 
-def connect(rabbitmq: settings.RabbitMQ, connection_name: str) -> pika.BlockingConnection:
+def connect(
+    rabbitmq: settings.RabbitMQ, connection_name: str, heartbeat_s: int = HEARTBEAT_S
+) -> pika.BlockingConnection:
     """A connection for work at a low rate; raises Unavailable."""
     with reported_as(Unavailable, *AWAY):
-        return pika.BlockingConnection(parameters(rabbitmq, connection_name))
+        return pika.BlockingConnection(parameters(rabbitmq, connection_name, heartbeat_s))
 
 
 def _tls(rabbitmq: settings.RabbitMQ, host: str) -> pika.SSLOptions | None:
