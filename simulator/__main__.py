@@ -16,6 +16,8 @@ from simulator import logs, recordings
 from simulator.account import Account
 from simulator.answers import Desk
 from simulator.clock import Clock
+from simulator.control import Control
+from simulator.faults import Faults, Where
 from simulator.hub import Hub
 from simulator.instruments import catalogue
 from simulator.market import Market
@@ -55,7 +57,8 @@ async def run(settings: Settings, recording: Recording) -> None:
         now_ms=clock.market_ms(),
     )
     credentials = Credentials(settings.key, settings.secret)
-    hub = Hub(clock, markets, account)
+    faults = Faults(clock.seconds)
+    hub = Hub(clock, markets, account, faults)
     sockets = Sockets(
         hub=hub,
         markets=markets,
@@ -64,10 +67,13 @@ async def run(settings: Settings, recording: Recording) -> None:
         latency_s=settings.latency_s,
         exact=recording if settings.exact else None,
         speed=settings.speed,
+        faults=faults,
     )
-    rest = Rest(Desk(listed, markets, account, settings.key), hub, credentials, clock)
+    desk = Desk(listed, markets, account, settings.key, lambda: _wallet_lag_ms(faults))
+    rest = Rest(desk, hub, credentials, clock, faults)
+    control = Control(hub, faults, account, clock)
     app = web.Application()
-    app.add_routes([*sockets.routes(), *rest.routes()])
+    app.add_routes([*sockets.routes(), *rest.routes(), *control.routes()])
     await _serve(app, settings, hub, sockets)
 
 
@@ -81,6 +87,11 @@ def _last_price(market: Market, symbol: str, now_ms: int) -> Decimal:
     quote = market.quote(symbol, now_ms)
     assert quote is not None, symbol
     return quote.last
+
+
+def _wallet_lag_ms(faults: Faults) -> int:
+    fault = faults.take("lagging_wallet", Where())
+    return 0 if fault is None else int(fault.details["lag_s"] * 1000)
 
 
 async def _serve(app: web.Application, settings: Settings, hub: Hub, sockets: Sockets) -> None:

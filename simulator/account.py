@@ -1,8 +1,8 @@
 """The one account: its orders, fills, positions and balances, as one consistent story."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
@@ -15,6 +15,7 @@ Row = dict[str, Any]
 USER_ID = 100200300
 REMEMBERED_FILLS = 5000
 REMEMBERED_ORDERS = 500
+REMEMBERED_WALLETS = 300
 GREEKS_EVERY_MS = 5000
 COUNT_FROM_MS = 1_735_689_600_000  # 2025-01-01, so that sequences rise over restarts
 TAKER_FEE, MAKER_FEE, SPOT_FEE = Decimal("0.00055"), Decimal("0.0002"), Decimal("0.001")
@@ -149,6 +150,7 @@ class Account:
         self._chapter = 0
         self._seq = 0
         self.coins = {coin.name: coin for coin in _opening_coins(price_of)}
+        self._history: deque[tuple[int, dict[str, Coin]]] = deque(maxlen=REMEMBERED_WALLETS)
         self.positions = {symbol: Position(symbol, now_ms) for symbol in SIZES}
         self.fills: deque[Fill] = deque(maxlen=REMEMBERED_FILLS)
         self.closed_orders: deque[Row] = deque(maxlen=REMEMBERED_ORDERS)
@@ -166,10 +168,11 @@ class Account:
 
     def set_wallet(self, coin: str, values: Row, now_ms: int) -> Push:
         """Make a balance what somebody said it is, and tell it."""
+        self._remember(now_ms)
         found = self.coins.setdefault(coin, Coin(coin, Decimal(0), self._coin_price(coin)))
         if "walletBalance" in values:
             found.wallet = Decimal(values["walletBalance"])
-        found.told |= {name: text for name, text in values.items() if name != "walletBalance"}
+        found.told = found.told | {name: text for name, text in values.items() if name != "walletBalance"}
         return self.wallet_push([coin], now_ms)
 
     def wallet_push(self, names: list[str], now_ms: int) -> Push:
@@ -177,32 +180,17 @@ class Account:
         body |= {"id": f"{USER_ID}_wallet_{now_ms}", "creationTime": now_ms}
         account = body["data"][0]
         pattern = account["coin"][0]
-        account |= self.totals()
+        account |= totals(self.coins.values())
         account["coin"] = [pattern | self.coins[name].values() for name in names]
         return Push("wallet", "", compact(body))
 
-    def totals(self) -> Row:
-        worth = sum((coin.wallet * coin.price for coin in self.coins.values()), Decimal(0))
-        equity = sum((coin.equity * coin.price for coin in self.coins.values()), Decimal(0))
-        open_profit = sum((coin.unrealised * coin.price for coin in self.coins.values()), Decimal(0))
-        initial = sum((coin.initial_margin for coin in self.coins.values()), Decimal(0))
-        maintenance = sum((coin.maintenance_margin for coin in self.coins.values()), Decimal(0))
-        margin = worth + open_profit
-        return {
-            "accountIMRate": _rate(initial, margin),
-            "accountMMRate": _rate(maintenance, margin),
-            "accountIMRateByMp": _rate(initial, margin),
-            "accountMMRateByMp": _rate(maintenance, margin),
-            "totalEquity": money(equity),
-            "totalWalletBalance": money(worth),
-            "totalMarginBalance": money(margin),
-            "totalAvailableBalance": money(margin - initial),
-            "totalPerpUPL": money(open_profit),
-            "totalInitialMargin": money(initial),
-            "totalMaintenanceMargin": money(maintenance),
-            "totalInitialMarginByMp": money(initial),
-            "totalMaintenanceMarginByMp": money(maintenance),
-        }
+    def coins_at(self, at_ms: int) -> dict[str, Coin]:
+        """The balances as they were; the oldest that are remembered, or the present ones."""
+        newer = [coins for until_ms, coins in self._history if until_ms > at_ms]
+        return newer[0] if newer else self.coins
+
+    def _remember(self, now_ms: int) -> None:
+        self._history.append((now_ms, {name: replace(coin) for name, coin in self.coins.items()}))
 
     def _coin_price(self, coin: str) -> Decimal:
         return self._price_of(f"{coin}USDT") if f"{coin}USDT" in SIZES else Decimal(1)
@@ -263,6 +251,7 @@ class Account:
 
     def _told(self, fill: Fill) -> Iterator[Push]:
         """All messages of one fill, in the order in which they were seen to be made."""
+        self._remember(fill.at_ms)
         coins = self._settle(fill)
         created_ms = fill.at_ms + 1
         execution = execution_row(fill)
@@ -337,6 +326,31 @@ class Account:
         body |= {"id": f"{USER_ID}{made}", "creationTime": now_ms}
         body["data"][0]["totalDelta"] = f"0.0699{now_ms // 1000 % 10000:04d}"
         return Push("greeks", "", compact(body))
+
+
+def totals(coins: Collection[Coin]) -> Row:
+    """The sums over all coins, in dollars."""
+    worth = sum((coin.wallet * coin.price for coin in coins), Decimal(0))
+    equity = sum((coin.equity * coin.price for coin in coins), Decimal(0))
+    open_profit = sum((coin.unrealised * coin.price for coin in coins), Decimal(0))
+    initial = sum((coin.initial_margin for coin in coins), Decimal(0))
+    maintenance = sum((coin.maintenance_margin for coin in coins), Decimal(0))
+    margin = worth + open_profit
+    return {
+        "accountIMRate": _rate(initial, margin),
+        "accountMMRate": _rate(maintenance, margin),
+        "accountIMRateByMp": _rate(initial, margin),
+        "accountMMRateByMp": _rate(maintenance, margin),
+        "totalEquity": money(equity),
+        "totalWalletBalance": money(worth),
+        "totalMarginBalance": money(margin),
+        "totalAvailableBalance": money(margin - initial),
+        "totalPerpUPL": money(open_profit),
+        "totalInitialMargin": money(initial),
+        "totalMaintenanceMargin": money(maintenance),
+        "totalInitialMarginByMp": money(initial),
+        "totalMaintenanceMarginByMp": money(maintenance),
+    }
 
 
 def position_values(position: Position) -> Row:

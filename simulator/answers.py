@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, quote
 
-from simulator.account import USER_ID, Account, Fill, execution_row, position_values
+from simulator.account import USER_ID, Account, Coin, Fill, execution_row, position_values, totals
 from simulator.candles import DAY_MS, INTERVALS, Candle, candle_length_ms, candle_start
 from simulator.forms import trimmed
 from simulator.instruments import Catalogue, Instrument
@@ -39,6 +39,7 @@ class Desk:
     markets: dict[str, Market]
     account: Account
     key: str
+    wallet_lag_ms: Callable[[], int] = lambda: 0
 
     def public(self) -> dict[str, Callable[[Query, int], Row]]:
         return {
@@ -117,14 +118,16 @@ class Desk:
         numbers = {"ts": now_ms, "u": u, "seq": found.seq, "cts": found.at_ms}
         return {"s": query["symbol"], "a": asks, "b": bids, **numbers}
 
-    def wallet(self, query: Query, _now_ms: int) -> Row:
+    def wallet(self, query: Query, now_ms: int) -> Row:
         if query.get("accountType") != "UNIFIED":
             raise Refused(PARAMS, "accountType only support UNIFIED.")
         names = [name for name in query.get("coin", "").split(",") if name]
         row = sample("rest.wallet")
         pattern = row["coin"][0]
-        row |= self.account.totals()
-        row["coin"] = [_like(pattern, values) for values in self._coins(names)]
+        lag_ms = self.wallet_lag_ms()
+        coins = self.account.coins_at(now_ms - lag_ms) if lag_ms else self.account.coins
+        row |= totals(coins.values())
+        row["coin"] = [_like(pattern, values) for values in _shown(coins, names)]
         return {"list": [row]}
 
     def executions(self, query: Query, now_ms: int) -> Row:
@@ -178,20 +181,20 @@ class Desk:
     def api_key(self, _query: Query, _now_ms: int) -> Row:
         return sample("rest.key") | {"apiKey": self.key, "note": "simulator", "userID": USER_ID}
 
-    def _coins(self, names: Sequence[str]) -> list[Row]:
-        """Coins with a balance, or exactly those that were named."""
-        if names:
-            known = self.account.coins
-            return [known[name].values() if name in known else {"coin": name} for name in names]
-        told = [coin.values() for coin in self.account.coins.values()]
-        return [row for row in told if _not_zero(row["walletBalance"]) or _not_zero(row["equity"])]
-
     def _quote(self, query: Query, now_ms: int) -> tuple[str, Quote]:
         category, symbol = _category(query), query.get("symbol", "")
         found = self.markets[category].quote(symbol, now_ms)
         if found is None:
             raise Refused(PARAMS, f"params error: symbol invalid {symbol}")
         return category, found
+
+
+def _shown(coins: Mapping[str, Coin], names: Sequence[str]) -> list[Row]:
+    """Coins with a balance, or exactly those that were named."""
+    if names:
+        return [coins[name].values() if name in coins else {"coin": name} for name in names]
+    told = [coin.values() for coin in coins.values()]
+    return [row for row in told if _not_zero(row["walletBalance"]) or _not_zero(row["equity"])]
 
 
 def _category(query: Query) -> str:

@@ -9,7 +9,10 @@ from random import Random
 
 from aiohttp import WSMsgType, web
 
+from simulator.faults import Frame
+
 UNREAD_BYTES = 16 * 1024 * 1024  # a reader slower than this is cut; what Bybit does is not known
+FINAL = 0x80
 
 _LETTERS = "0123456789abcdefghijklmnopqrstuv"
 
@@ -28,7 +31,7 @@ class Connection:
         self.active_s = opened_s
         self.sent = 0
         self.received = 0
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[Frame | None] = deque()
         self._unread = 0
         self._work = asyncio.Event()
         self._socket: web.WebSocketResponse | None = None
@@ -38,27 +41,51 @@ class Connection:
         self._socket = websocket
         self._transport = transport
 
-    def send(self, text: str) -> None:
-        """Queue a text frame; a reader that is hopelessly behind is cut."""
-        frame = text.encode()
+    def send(self, frame: Frame) -> None:
+        """Queue a frame; a reader that is hopelessly behind is cut."""
         self._waiting.append(frame)
-        self._unread += len(frame)
+        self._unread += len(frame.payload)
         self._work.set()
         if self._unread > UNREAD_BYTES:
             self.abort()
 
+    def hang_up(self) -> None:
+        """End when everything queued so far is sent."""
+        self._waiting.append(None)
+        self._work.set()
+
     async def write(self) -> None:
         """Send what is queued, until the connection ends."""
-        assert self._socket is not None
         with suppress(ConnectionError):
             while True:
                 await self._work.wait()
                 self._work.clear()
                 while self._waiting:
-                    frame = self._waiting.popleft()
-                    await self._socket.send_frame(frame, WSMsgType.TEXT)
-                    self._unread -= len(frame)
-                    self.sent += 1
+                    await self._write_next(self._waiting.popleft())
+
+    async def _write_next(self, frame: Frame | None) -> None:
+        assert self._socket is not None
+        if frame is None:
+            await self.close(1000, "")
+            return
+        if frame.pace == "whole":
+            await self._socket.send_frame(frame.payload, WSMsgType(frame.opcode))
+        else:
+            await self._write_oddly(frame)
+        self._unread -= len(frame.payload)
+        self.sent += 1
+
+    async def _write_oddly(self, frame: Frame) -> None:
+        """The frame's bytes, past the library: in slow pieces, or only half of them."""
+        assert self._transport is not None
+        whole = _header(len(frame.payload), frame.opcode) + frame.payload
+        if frame.pace == "half":
+            self._transport.write(whole[: len(whole) // 2])
+            await asyncio.Event().wait()
+        size = -(-len(whole) // frame.pieces)
+        for begin in range(0, len(whole), size):
+            self._transport.write(whole[begin : begin + size])
+            await asyncio.sleep(frame.pause_s)
 
     async def close(self, code: int, reason: str) -> None:
         """End with a close frame, without waiting for the peer's."""
@@ -79,3 +106,13 @@ class Connection:
         if peer is not None:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
+
+
+def _header(length: int, opcode: int) -> bytes:
+    """The start of an unmasked, unfragmented frame."""
+    first = FINAL | opcode
+    if length < 126:
+        return bytes((first, length))
+    if length < 65536:
+        return bytes((first, 126)) + struct.pack("!H", length)
+    return bytes((first, 127)) + struct.pack("!Q", length)

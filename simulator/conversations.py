@@ -32,7 +32,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """Cut the connection: this peer was refused and is to be shown the door."""
+    """End the connection once everything is said."""
 
 
 Act = Say | Open | Close | HangUp
@@ -164,12 +164,28 @@ class OptionConversation(Conversation):
         return [Say(self._lists(failed, good), "refusal" if failed else "ack"), self._hold(good)]
 
 
+@dataclass(frozen=True, slots=True)
+class AuthRefusal:
+    """Somebody decided that signing in fails."""
+
+    message: str
+    hang_up: bool
+
+
 class PrivateConversation(Conversation):
-    def __init__(self, conn_id: str, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        conn_id: str,
+        credentials: Credentials,
+        refuses: Callable[[str], bool] = lambda _topic: False,
+        refusal: Callable[[], AuthRefusal | None] = lambda: None,
+    ) -> None:
         voice = replies.Private(conn_id)
         super().__init__(voice)
         self._partial = voice.partial
         self._credentials = credentials
+        self._refuses = refuses
+        self._refusal = refusal
         self.authenticated = False
 
     def _answered(self, request: Request, now_ms: int) -> list[Act]:
@@ -180,6 +196,9 @@ class PrivateConversation(Conversation):
         return super()._answered(request, now_ms)
 
     def _authenticate(self, request: Request, now_ms: int) -> list[Act]:
+        if (refusal := self._refusal()) is not None:
+            reply = Say(self._voice.refused("auth", request.req_id, refusal.message), "auth")
+            return [reply, HangUp()] if refusal.hang_up else [reply]
         if (why := socket_refusal(request.args, self._credentials, now_ms)) is not None:
             return [Say(self._voice.refused("auth", request.req_id, why), "auth")]
         self.authenticated = True
@@ -188,7 +207,7 @@ class PrivateConversation(Conversation):
     def _subscribe(self, request: Request, topics: list[str]) -> list[Act]:
         good: list[str] = []
         for topic in topics:
-            if _is_private(topic) and not self._conflicts(topic, [*topics, *self.held]):
+            if not self._refuses(topic) and self._fits(topic, [*topics, *self.held]):
                 good.append(topic)
         failed = [topic for topic in topics if topic not in good]
         opened = self._hold(good)
@@ -197,18 +216,14 @@ class PrivateConversation(Conversation):
         return [opened, self._done(request, topics)]
 
     @staticmethod
-    def _conflicts(topic: str, others: Sequence[str]) -> bool:
-        """All-in-one and categorised forms of one kind exclude each other."""
+    def _fits(topic: str, others: Sequence[str]) -> bool:
+        """Exists, and all-in-one and categorised forms of one kind are not mixed."""
         kind, category = split_private(topic)
-        mine = [split_private(other) for other in others]
-        return any(k == kind and bool(c) != bool(category) for k, c in mine)
+        forms = [split_private(other) for other in others]
+        return kind in PRIVATE_KINDS and all(bool(c) == bool(category) for k, c in forms if k == kind)
 
 
 def split_private(topic: str) -> tuple[str, str]:
     """order.linear -> (order, linear); what has no category keeps its whole name."""
     kind, _, category = topic.rpartition(".")
     return (kind, category) if category in PRIVATE_KINDS.get(kind, ()) else (topic, "")
-
-
-def _is_private(topic: str) -> bool:
-    return split_private(topic)[0] in PRIVATE_KINDS

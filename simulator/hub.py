@@ -9,6 +9,7 @@ from simulator.clock import Clock
 from simulator.connections import Connection
 from simulator.conversations import Act, Close, Conversation, HangUp, Open, Say
 from simulator.exact import Play
+from simulator.faults import Faults, Frame, Where
 from simulator.market import Market
 
 PRIVATE = "private"
@@ -23,12 +24,16 @@ class Guest:
     play: Play | None = None
     topics: set[str] = field(default_factory=set)
 
+    def where(self, topic: str = "") -> Where:
+        return Where(endpoint=self.connection.endpoint, connection=self.connection.id, topic=topic)
+
 
 class Hub:
-    def __init__(self, clock: Clock, markets: dict[str, Market], account: Account) -> None:
+    def __init__(self, clock: Clock, markets: dict[str, Market], account: Account, faults: Faults) -> None:
         self._clock = clock
         self._markets = markets
         self._account = account
+        self._faults = faults
         self.stirred = asyncio.Event()
         self.guests: dict[str, Guest] = {}
         self._holders: dict[tuple[str, str], dict[str, Guest]] = {}
@@ -38,6 +43,7 @@ class Hub:
 
     def farewell(self, guest: Guest) -> None:
         self.guests.pop(guest.connection.id, None)
+        self._faults.forget(guest.connection.id)
         self._close(guest, list(guest.topics))
 
     @property
@@ -55,53 +61,86 @@ class Hub:
         now_ms = self._clock.market_ms()
         for category, market in self._markets.items():
             for topic, text in market.advance(now_ms):
-                for guest in list(self._holders.get((category, topic), {}).values()):
-                    self.tell(guest, topic, text)
+                self.announce(category, topic, text)
         self.push(self._account.passed(now_ms))
 
     def push(self, pushes: Iterable[Push]) -> None:
         for push in pushes:
             for topic in (push.kind, f"{push.kind}.{push.category}"):
-                for guest in list(self._holders.get((PRIVATE, topic), {}).values()):
-                    self.tell(guest, topic, push.as_topic(topic))
+                self.announce(PRIVATE, topic, push.as_topic(topic))
+
+    def announce(self, endpoint: str, topic: str, text: str) -> None:
+        """Send data to everybody who holds the topic."""
+        for guest in self.holders(endpoint, topic):
+            self.tell(guest, topic, text)
+
+    def holders(self, endpoint: str, topic: str) -> list[Guest]:
+        return list(self._holders.get((endpoint, topic), {}).values())
+
+    def tell(self, guest: Guest, topic: str, text: str) -> None:
+        """Send data of a topic, spoilt if a fault says so."""
+        where = guest.where(topic)
+        if self._faults.take("silence", where):
+            return
+        for frame in self._faults.data(where, text):
+            guest.connection.active_s = self._clock.seconds()
+            guest.connection.send(frame)
+
+    def restart_book(self, endpoint: str, topic: str) -> int:
+        """The number of guests who were told that the book begins anew."""
+        self.advance()
+        frames = self._markets[endpoint].restart_book(topic, self._clock.market_ms())
+        for text in frames:
+            self.announce(endpoint, topic, text)
+        return len(self.holders(endpoint, topic)) if frames else 0
 
     def _perform(self, guest: Guest, act: Act) -> None:
         match act:
-            case Say(text):
-                guest.connection.send(text)
+            case Say(text, kind):
+                self._say(guest, Frame(text.encode()), kind)
             case Open(topics):
                 self._open(guest, topics)
             case Close(topics):
                 self._close(guest, topics)
             case HangUp():
-                guest.connection.abort()
+                guest.connection.hang_up()
+
+    def _say(self, guest: Guest, frame: Frame, kind: str) -> None:
+        where = guest.where()
+        silent = self._faults.take("silence", where)
+        if silent or (kind == "pong" and self._faults.take("mute_pongs", where)):
+            return
+        if kind == "ack" and self._faults.take("lost_ack", where):
+            return
+        if kind == "ack" and (late := self._faults.take("late_ack", where)):
+            loop = asyncio.get_running_loop()
+            loop.call_later(late.details["delay_s"], guest.connection.send, frame)
+            return
+        guest.connection.send(frame)
 
     def _open(self, guest: Guest, topics: Iterable[str]) -> None:
+        guest.topics.update(topics)
         if guest.play is not None:
             guest.play.subscribed(topics)
-            guest.topics.update(topics)
             return
-        market = self._markets.get(guest.connection.endpoint)
+        endpoint = guest.connection.endpoint
         for topic in topics:
-            for frame in market.open(topic, self._clock.market_ms()) if market is not None else ():
+            for frame in self._opening(endpoint, topic):
                 self.tell(guest, topic, frame)
-            guest.topics.add(topic)
-            self.stirred.set()
-            self._holders.setdefault((guest.connection.endpoint, topic), {})[guest.connection.id] = guest
+            self._holders.setdefault((endpoint, topic), {})[guest.connection.id] = guest
+        self.stirred.set()
+
+    def _opening(self, endpoint: str, topic: str) -> list[str]:
+        market = self._markets.get(endpoint)
+        return [] if market is None else market.open(topic, self._clock.market_ms())
 
     def _close(self, guest: Guest, topics: Iterable[str]) -> None:
-        endpoint = guest.connection.endpoint
+        guest.topics.difference_update(topics)
         if guest.play is not None:
             guest.play.unsubscribed(topics)
+        endpoint = guest.connection.endpoint
         for topic in topics:
-            guest.topics.discard(topic)
             holders = self._holders.get((endpoint, topic), {})
             holders.pop(guest.connection.id, None)
             if not holders and self._holders.pop((endpoint, topic), None) is not None and endpoint in self._markets:
                 self._markets[endpoint].close(topic)
-
-    def tell(self, guest: Guest, topic: str, text: str) -> None:
-        """Send data of a topic."""
-        del topic
-        guest.connection.active_s = self._clock.seconds()
-        guest.connection.send(text)

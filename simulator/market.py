@@ -88,6 +88,15 @@ class Market:
             walk.passed(now_ms)
         return walk.quote
 
+    def restart_book(self, topic: str, now_ms: int) -> list[str]:
+        """As if the exchange's service had started anew: a snapshot whose u is 1; nothing if it is no held book."""
+        if topic not in self._held or not topic.startswith("orderbook."):
+            return []
+        if topic in self._played:
+            return self._played[topic].restart()
+        view = self._views[topic][0]
+        return view.restart(now_ms) if isinstance(view, Levels) else []
+
     def update_id(self, symbol: str, depth: int) -> int:
         """The u that a book of this depth was last told with; 1 if nobody was told."""
         topic = f"orderbook.{depth}.{symbol}"
@@ -121,7 +130,9 @@ class Market:
         if self._tape is None:
             return
         for cue in self._tape.due(now_ms):
-            yield cue.topic, cue.text, self._played[cue.topic].follow(cue)
+            played = self._played[cue.topic]
+            traded = played.follow(cue)
+            yield cue.topic, played.told(cue), traded
 
     def _symbols_shown(self) -> frozenset[str]:
         return frozenset().union(*(symbols for _, symbols in self._views.values()))

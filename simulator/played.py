@@ -9,7 +9,7 @@ from simulator.candles import Candle, Trade
 from simulator.instruments import Instrument
 from simulator.quotes import Quote
 from simulator.samples import compact
-from simulator.tape import Cue, symbol_of, trades_in
+from simulator.tape import Cue, Shift, symbol_of, trades_in
 from simulator.topics import Topic
 
 
@@ -24,8 +24,20 @@ class Played:
         self.u = self._seq = self._ts = self._cts = 0
         self._ticker: dict[str, Any] = {}
         self._last_candle = ""
+        self._restart = Shift()
+
+    def told(self, cue: Cue) -> str:
+        """The frame as it is sent: after a restart of the book its update ids count from 1."""
+        return self._restart.apply(cue.text) if self._restart.u else cue.text
+
+    def restart(self) -> list[str]:
+        """The snapshot that the exchange sends when its service has started anew."""
+        self._restart = Shift(u=1 - self.u + self._restart.u)
+        self.u = 1
+        return self.opening()
 
     def follow(self, cue: Cue) -> list[Trade]:
+        """Take in a frame as it is on the tape."""
         match self._topic.kind:
             case "orderbook":
                 self._follow_book(json.loads(cue.text))
@@ -56,7 +68,8 @@ class Played:
         data = frame["data"]
         replace = frame["type"] == "snapshot"
         (self._book.replace if replace else self._book.apply)(data["b"], data["a"])
-        self.u, self._seq, self._ts, self._cts = data["u"], data["seq"], frame["ts"], frame["cts"]
+        self.u, self._seq = data["u"] + self._restart.u, data["seq"]
+        self._ts, self._cts = frame["ts"], frame["cts"]
         if self._leads:
             self._quote.seq, self._quote.at_ms = self._seq, self._cts
 

@@ -26,9 +26,7 @@ class Recorded:
 class Recording:
     category: str
     frames: tuple[Recorded, ...]
-
-    def topics(self) -> frozenset[str]:
-        return frozenset(frame.topic for frame in self.frames)
+    topics: frozenset[str]
 
 
 class UnusableRecording(ValueError):
@@ -55,7 +53,7 @@ def parse(text: str) -> Recording:
     frames = tuple(_data_frames(line for line in lines if line["t"] == "recv" and line["conn"] == conn))
     if not frames:
         raise UnusableRecording("the recording holds no frame that names a topic")
-    return Recording(category, frames)
+    return Recording(category, frames, frozenset(frame.topic for frame in frames))
 
 
 def _first_public(lines: list[dict[str, object]]) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """The REST endpoints."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,6 +9,7 @@ from aiohttp import web
 
 from simulator.answers import Desk, Query, Refused
 from simulator.clock import Clock
+from simulator.faults import Faults, Where
 from simulator.hub import Hub
 from simulator.samples import compact
 from simulator.signing import Credentials, request_refusal
@@ -15,15 +17,17 @@ from simulator.signing import Credentials, request_refusal
 Answer = Callable[[Query, int], dict[str, Any]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+HANG_S = 3600.0
 SIGNING_HEADERS = ("X-BAPI-API-KEY", "X-BAPI-TIMESTAMP", "X-BAPI-SIGN")
 
 
 class Rest:
-    def __init__(self, desk: Desk, hub: Hub, credentials: Credentials, clock: Clock) -> None:
+    def __init__(self, desk: Desk, hub: Hub, credentials: Credentials, clock: Clock, faults: Faults) -> None:
         self._desk = desk
         self._hub = hub
         self._credentials = credentials
         self._clock = clock
+        self._faults = faults
 
     def routes(self) -> list[web.RouteDef]:
         public = [web.get(path, self._public(answer)) for path, answer in self._desk.public().items()]
@@ -32,12 +36,14 @@ class Rest:
 
     def _public(self, answer: Answer) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            return self._answered(request, answer)
+            return await self._spoilt(request) or self._answered(request, answer)
 
         return handle
 
     def _private(self, answer: Answer) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
+            if spoilt := await self._spoilt(request):
+                return spoilt
             if any(name not in request.headers for name in SIGNING_HEADERS):
                 return web.Response(status=401)
             payload = request.raw_path.partition("?")[2]
@@ -47,6 +53,28 @@ class Rest:
             return self._answered(request, answer)
 
         return handle
+
+    async def _spoilt(self, request: web.Request) -> web.StreamResponse | None:
+        """What is answered instead, if a fault says so; a slow answer is only late."""
+        fault = self._faults.take("rest", Where(path=request.path))
+        if fault is None:
+            return None
+        details = fault.details
+        match details["form"]:
+            case "http":
+                late = {"Retry-After": str(details["retry_after_s"])} if details["status"] == 429 else {}
+                return web.Response(status=details["status"], headers=late)
+            case "error":
+                return self._enveloped(details["code"], details["message"], {})
+            case "empty":
+                return self._enveloped(0, "OK", {"list": []})
+            case "garbage":
+                return web.Response(text="<html>upstream request timeout</html>", content_type="text/html")
+            case "hang":
+                await asyncio.sleep(HANG_S)
+            case _:
+                await asyncio.sleep(details["delay_s"])
+        return None
 
     def _answered(self, request: web.Request, answer: Answer) -> web.Response:
         self._hub.advance()

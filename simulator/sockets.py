@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from random import SystemRandom
 
 import structlog
 from aiohttp import WSMsgType, web
 
+from simulator import handshakes
 from simulator.clock import Clock
 from simulator.connections import Connection, connection_id
 from simulator.conversations import (
+    AuthRefusal,
     Conversation,
     LinearConversation,
     OptionConversation,
@@ -18,6 +21,7 @@ from simulator.conversations import (
     SpotConversation,
 )
 from simulator.exact import Play
+from simulator.faults import PONG, Faults, Frame, Where
 from simulator.hub import PRIVATE, Guest, Hub
 from simulator.idle import Idle, limit_of
 from simulator.market import Market
@@ -31,7 +35,7 @@ PATHS = {
     "/v5/public/inverse": "inverse",
     "/v5/public/option": "option",
     "/v5/public/spread": "spread",
-    "/v5/public/misc/status": "misc/status",
+    "/v5/public/misc/status": "status",
     "/v5/private": PRIVATE,
 }
 GOING_AWAY = 1001
@@ -51,6 +55,7 @@ class Sockets:
         latency_s: float,
         exact: Recording | None,
         speed: float,
+        faults: Faults,
     ) -> None:
         self._hub = hub
         self._markets = markets
@@ -59,6 +64,7 @@ class Sockets:
         self._latency_s = latency_s
         self._exact = exact
         self._speed = speed
+        self._faults = faults
         self._random = SystemRandom()
 
     def routes(self) -> list[web.RouteDef]:
@@ -78,9 +84,11 @@ class Sockets:
         return handle
 
     async def _serve(self, endpoint: str, request: web.Request) -> web.StreamResponse:
+        if fault := self._faults.take("handshake", Where(endpoint=endpoint)):
+            return await handshakes.spoil(request, fault)
         connection = Connection(connection_id(self._random), endpoint, str(request.remote), self._clock.seconds())
         guest = Guest(connection, self._conversation(endpoint, connection.id))
-        websocket = web.WebSocketResponse(timeout=0.5)
+        websocket = web.WebSocketResponse(timeout=0.5, autoping=False)
         await websocket.prepare(request)
         connection.attach(websocket, request.transport)
         self._hub.welcome(guest)
@@ -113,6 +121,8 @@ class Sockets:
                 guest.connection.received += 1
                 if message.type is WSMsgType.TEXT:
                     requests.put_nowait((self._clock.seconds() + self._latency_s, message.data))
+                elif message.type is WSMsgType.PING:
+                    guest.connection.send(Frame(message.data, PONG))
         finally:
             await _cancelled([answering])
 
@@ -136,22 +146,33 @@ class Sockets:
     def _conversation(self, endpoint: str, conn_id: str) -> Conversation:
         match endpoint:
             case "private":
-                return PrivateConversation(conn_id, self._credentials)
+                refuses = partial(self._refuses, endpoint, conn_id)
+                refusal = partial(self._auth_refusal, conn_id)
+                return PrivateConversation(conn_id, self._credentials, refuses, refusal)
             case "option" | "spread":
-                return OptionConversation(conn_id, self._markets[endpoint].knows)
-            case "spot" | "misc/status":
-                offers = self._offers(endpoint)
-                return SpotConversation(conn_id, self._knows(endpoint), offers)
+                return OptionConversation(conn_id, partial(self._takes, endpoint, conn_id))
+            case "spot" | "status":
+                takes = partial(self._takes, endpoint, conn_id)
+                return SpotConversation(conn_id, takes, partial(self._offers, endpoint))
             case _:
-                return LinearConversation(conn_id, self._knows(endpoint))
+                return LinearConversation(conn_id, partial(self._takes, endpoint, conn_id))
 
-    def _knows(self, endpoint: str) -> Callable[[str], bool]:
-        recorded = self._exact.topics() if self._exact and self._exact.category == endpoint else frozenset()
-        return lambda topic: topic in recorded or self._markets[endpoint].knows(topic)
+    def _takes(self, endpoint: str, conn_id: str, topic: str) -> bool:
+        return self._knows(endpoint, topic) and not self._refuses(endpoint, conn_id, topic)
 
-    def _offers(self, endpoint: str) -> Callable[[str], bool]:
-        knows = self._knows(endpoint)
-        return lambda topic: parsed(endpoint, topic) is not None or knows(topic)
+    def _knows(self, endpoint: str, topic: str) -> bool:
+        recorded = self._exact is not None and self._exact.category == endpoint and topic in self._exact.topics
+        return recorded or self._markets[endpoint].knows(topic)
+
+    def _offers(self, endpoint: str, topic: str) -> bool:
+        return parsed(endpoint, topic) is not None or self._knows(endpoint, topic)
+
+    def _refuses(self, endpoint: str, conn_id: str, topic: str) -> bool:
+        return self._faults.take("refuse_topic", Where(endpoint, conn_id, topic)) is not None
+
+    def _auth_refusal(self, conn_id: str) -> AuthRefusal | None:
+        fault = self._faults.take("refuse_auth", Where(PRIVATE, conn_id))
+        return None if fault is None else AuthRefusal(fault.details["message"], fault.details["close"])
 
 
 async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:

@@ -52,7 +52,7 @@ class Topic:
 
 def parsed(category: str, text: str) -> Topic | None:
     """The topic in its parts if this endpoint has such topics, whatever the symbol."""
-    if category == "misc/status":
+    if category == "status":
         return Topic("status", "") if text == STATUS_TOPIC else None
     found = _TOPIC.fullmatch(text)
     if found is None:

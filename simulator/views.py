@@ -47,6 +47,10 @@ class Levels:
         self._sent_ms = now_ms
         return [self._frame("snapshot", now_ms)]
 
+    def restart(self, now_ms: int) -> list[str]:
+        self.u = 1
+        return self.opening(now_ms)
+
     def passed(self, now_ms: int, _traded: Sequence[Trade]) -> list[str]:
         change = self._window.moved()
         if change:

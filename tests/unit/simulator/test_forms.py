@@ -44,7 +44,7 @@ def told(market: Market, topic: str, seconds: int) -> list[Any]:
         ("option", f"orderbook.25.{PUT}", "snapshot", OPTION, 1),
         ("option", f"tickers.{PUT}", "snapshot", OPTION, 2),
         ("option", "publicTrade.BTC", "snapshot", OPTION, 3),
-        ("misc/status", "system.status", None, "docs/ws.system.system-status.02.system.status.json", 0),
+        ("status", "system.status", None, "docs/ws.system.system-status.02.system.status.json", 0),
     ],
 )
 def test_key_order(market, real, shape, category: str, topic: str, kind: str | None, sample: str, line: int):

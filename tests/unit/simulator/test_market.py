@@ -191,7 +191,7 @@ def test_nobody_is_told_what_nobody_holds(plain: Market):
         ("inverse", "tickers.BTCUSDT"),
         ("option", f"publicTrade.{PUT}"),
         ("option", "tickers.BTCUSDT"),
-        ("misc/status", "tickers.BTCUSDT"),
+        ("status", "tickers.BTCUSDT"),
     ],
 )
 def test_topics_that_an_endpoint_does_not_have(market: Callable[[str], Market], category: str, topic: str):
@@ -209,7 +209,7 @@ def test_topics_that_an_endpoint_does_not_have(market: Callable[[str], Market], 
         ("inverse", "insurance.inverse"),
         ("option", "orderbook.100." + PUT),
         ("spread", "orderbook.25.SOLUSDT_SOL/USDT"),
-        ("misc/status", "system.status"),
+        ("status", "system.status"),
     ],
 )
 def test_topics_that_an_endpoint_has(market: Callable[[str], Market], category: str, topic: str):

@@ -135,12 +135,14 @@ def test_a_recording_without_a_roll_over_leaves_candles_to_the_made_up_market():
     entry += '"turnover":"0","confirm":false,"timestamp":1786310820000}'
     kline = f'{{"topic":"kline.1.A","data":[{entry}],"ts":1786310820000,"type":"snapshot"}}'
     ticker = '{"topic":"tickers.A","type":"snapshot","data":{"symbol":"A"},"cs":1,"ts":1786310820000}'
-    recording = Recording("linear", (Recorded(0.0, "kline.1.A", kline), Recorded(0.0, "tickers.A", ticker)))
+    frames = (Recorded(0.0, "kline.1.A", kline), Recorded(0.0, "tickers.A", ticker))
+    recording = Recording("linear", frames, frozenset())
     assert {cue.topic for cue in loop_of(recording).cues} == {"tickers.A"}
 
 
 def test_a_book_plays_from_its_first_snapshot():
     delta = '{"topic":"orderbook.50.A","type":"delta","ts":1786310820000,"data":{"s":"A","u":1,"seq":1}}'
     snapshot = delta.replace("delta", "snapshot")
-    recording = Recording("linear", tuple(Recorded(0.0, "orderbook.50.A", text) for text in (delta, snapshot)))
+    frames = tuple(Recorded(0.0, "orderbook.50.A", text) for text in (delta, snapshot))
+    recording = Recording("linear", frames, frozenset())
     assert '"snapshot"' in loop_of(recording).cues[0].text
