@@ -26,7 +26,7 @@ def configure(process: str, level: str = "INFO", json: bool | None = None) -> No
     ends: list[Processor] = (
         [structlog.processors.format_exc_info, _ordered, structlog.processors.JSONRenderer(default=str)]
         if as_json
-        else [structlog.dev.ConsoleRenderer()]
+        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]  # locals hold secrets
     )
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
