@@ -1,6 +1,7 @@
 """The api is put together here."""
 
 from importlib.metadata import version
+from typing import Any
 
 from apiflask import APIFlask
 from sqlalchemy import Engine
@@ -15,11 +16,12 @@ from api.settings import Settings
 from api.store import Store
 from api.waiting import WaitingRoom
 
+_BARE: dict[str, Any] = {"docs_path": None, "static_folder": None}  # no routes but ours
+
 
 def create(settings: Settings, engine: Engine, poker: Poker, counter: Counter | None = None) -> APIFlask:
-    app = APIFlask("api", title="ws-gateway", version=version("ws-gateway"), docs_path=None, json_errors=False)
+    app = APIFlask("api", title="ws-gateway", version=version("ws-gateway"), json_errors=False, **_BARE)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.static_folder = None
     store = Store(engine)
     intents = Intents(store, poker, settings.caps)
     tracing.register(app, settings.proxies)

@@ -62,4 +62,4 @@ def routes(store: Store) -> APIBlueprint:
 
 
 def _shown(row: Row[Any]) -> dict[str, Any]:
-    return dict(row._mapping)
+    return {str(name): value for name, value in row._mapping.items()}
