@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pika
 
 from common import amqp, settings
-from common.errors import Unavailable
+from common.errors import Unavailable, reported_as
 from deploy.run.screen import Failure
 from deploy.run.settings import Settings
 
@@ -23,9 +23,9 @@ QUEUE = f"ws-gateway.trades.{SERVICE}"
 CHANNELS = ("trades", "ticker")
 _SYMBOL = "BTCUSDT"
 _ANSWERS_WITHIN_S = 15.0
-_SHOWN_S = 5.0
-_SHOWN_EVENTS = 8
-_FIRST_EVENT_WITHIN_S = 20.0
+_SHOWN_S = 4.0
+_LEAST, _MOST = 3, 8
+_ARRIVE_WITHIN_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,15 @@ class Api:
     def health(self) -> tuple[int, Mapping[str, Any]]:
         return self._call("GET", "/health")
 
-    def subscribe(self, channel_type: str) -> str:
-        """Returns the status of the subscription."""
+    def subscribe(self, channel_type: str) -> None:
         wish = {"channel_type": channel_type, "symbol": _SYMBOL, "requesting_service": SERVICE}
         status, answer = self._call("POST", "/api/v1/subscriptions", wish)
         if status not in (200, 201):
             raise Failure(f"subscribing {channel_type} {_SYMBOL} for {SERVICE} was answered {status}: {answer}")
-        return str(answer.get("status", ""))
+
+    def serves(self, service: str) -> bool:
+        """Whether every subscription of the service is live, and its queues are there."""
+        return self._call("GET", f"/ready?service={service}")[0] == 200
 
     def _call(self, method: str, path: str, body: object = None) -> tuple[int, Mapping[str, Any]]:
         call = urllib.request.Request(
@@ -86,13 +88,14 @@ def unhealthy(health: Mapping[str, Any]) -> str:
 def events(rabbitmq: settings.RabbitMQ, say: Callable[[str], None]) -> Iterator[str]:
     """Some seconds of what arrives in the demo's queue, taken out of it, one line each."""
     logging.getLogger("pika").setLevel(logging.CRITICAL)
-    with contextlib.closing(amqp.connect(rabbitmq, f"ws-gateway {SERVICE}")) as connection:
+    connected = contextlib.closing(amqp.connect(rabbitmq, f"ws-gateway {SERVICE}"))
+    with reported_as(Unavailable, *amqp.AWAY), connected as connection:
         channel = connection.channel()
         waiting = channel.queue_declare(QUEUE, passive=True).method
         if waiting.consumer_count:
             say("  another consumer reads this queue, so its events are not shown here")
             return
-        if waiting.message_count > _SHOWN_EVENTS:
+        if waiting.message_count > _MOST:
             say(f"  ({waiting.message_count} earlier events waited in the demo's queue; they are skipped)")
             channel.queue_purge(QUEUE)
         yield from _arriving(channel)
@@ -104,11 +107,12 @@ def _arriving(channel: pika.adapters.blocking_connection.BlockingChannel) -> Ite
         if method is not None:
             shown += 1
             yield line(body)
-        if shown >= _SHOWN_EVENTS or time.monotonic() - began_at > (_SHOWN_S if shown else _FIRST_EVENT_WITHIN_S):
+        passed_s = time.monotonic() - began_at
+        if shown >= _MOST or (shown >= _LEAST and passed_s > _SHOWN_S) or passed_s > _ARRIVE_WITHIN_S:
             break
     channel.cancel()
     if not shown:
-        raise Unavailable(f"no event arrived in {QUEUE} within {_FIRST_EVENT_WITHIN_S:.0f} s")
+        raise Unavailable(f"no event arrived in {QUEUE} within {_ARRIVE_WITHIN_S:.0f} s")
 
 
 def line(body: bytes) -> str:

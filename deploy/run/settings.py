@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import api.settings
+import ingestor.settings
+import persister.settings
 from common import settings
 from common.settings import Environment, process_environment
 from deploy.run.ports import Port
@@ -101,7 +103,8 @@ class Settings:
 def checked(root: Path) -> Settings:
     """The settings, after each process has found its own in order."""
     values = environment(root)
-    api.settings.Settings.from_env(values)
+    for process in (Settings, ingestor.settings.Settings, persister.settings.Settings, api.settings.Settings):
+        process.from_env(values)
     return Settings.from_env(values)
 
 

@@ -20,6 +20,7 @@ from deploy.run.settings import Settings
 from deploy.run.supervision import Supervisor
 
 _READY_WITHIN_S = 90.0
+_SUBSCRIBED_WITHIN_S = 20.0
 _FAILING_FOR_S = 6.0  # a program that keeps ending for so long will not heal by itself
 _MIGRATED_WITHIN_S = 600.0
 _PATIENCE_S = 5.0  # with what was interrupted while it started: RabbitMQ is deaf in its first second
@@ -165,8 +166,11 @@ def _wait(
 
 def _show(found: Settings, screen: Screen) -> None:
     api, amqp_url = demo.api(found), demo.amqp_url(found.rabbitmq)
-    for channel in demo.CHANNELS:
-        api.subscribe(channel)
+    with screen.step(f"{', '.join(demo.CHANNELS)} subscribed for the service {demo.SERVICE}"):
+        for channel in demo.CHANNELS:
+            api.subscribe(channel)
+        if not processes.until(lambda: api.serves(demo.SERVICE), _SUBSCRIBED_WITHIN_S):
+            raise Failure(f"the subscriptions of {demo.SERVICE} are not live after {_SUBSCRIBED_WITHIN_S:.0f} s")
     key = f"-H 'X-API-Key: {found.api_key}'"
     wish = '{"channel_type":"orderbook","symbol":"ETHUSDT","requesting_service":"demo"}'
     status, health = api.health()

@@ -88,8 +88,7 @@ class Clone:
         socket_file = Supervisor(self.root).socket
         ours = set(processes.with_variable("SUPERVISOR_SERVER_URL", f"unix://{socket_file}"))
         for pid in processes.all_pids():
-            where = Path(f"/proc/{pid}/cwd")
-            if str(self.root) in processes.command_of(pid) or (where.exists() and where.resolve() == self.root):
+            if str(self.root) in processes.command_of(pid) + processes.folder_of(pid):
                 ours.add(pid)
         return [processes.command_of(pid) for pid in ours if processes.alive(pid)]
 
