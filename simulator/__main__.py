@@ -21,7 +21,7 @@ from simulator.faults import Faults, Where
 from simulator.hub import Hub
 from simulator.instruments import catalogue
 from simulator.market import Market
-from simulator.recordings import Recording
+from simulator.recordings import Recording, UnusableRecording
 from simulator.rest import Rest
 from simulator.settings import Settings
 from simulator.signing import Credentials
@@ -37,9 +37,17 @@ log = structlog.get_logger("simulator")
 def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
     logs.configure()
     settings = Settings.read(arguments, env)
-    recording = recordings.load(settings.recording) if settings.recording else recordings.shipped()
-    asyncio.run(run(settings, recording))
+    try:
+        recording = recordings.load(settings.recording) if settings.recording else recordings.shipped()
+        asyncio.run(run(settings, recording))
+    except (UnusableRecording, CannotListen) as problem:
+        log.critical("cannot start", problem=str(problem))
+        return 1
     return 0
+
+
+class CannotListen(Exception):
+    """The address is taken, or not ours."""
 
 
 async def run(settings: Settings, recording: Recording) -> None:
@@ -102,7 +110,10 @@ async def _serve(app: web.Application, settings: Settings, hub: Hub, sockets: So
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     hub.advance()
-    await web.TCPSite(runner, settings.host, settings.port).start()
+    try:
+        await web.TCPSite(runner, settings.host, settings.port).start()
+    except OSError as error:
+        raise CannotListen(f"{settings.host}:{settings.port}: {error.strerror}") from error
     log.info("listening", host=settings.host, port=settings.port, exact=settings.exact)
     beating = asyncio.create_task(_beat(hub))
     await asyncio.wait([asyncio.create_task(stop.wait()), beating], return_when=asyncio.FIRST_COMPLETED)

@@ -68,6 +68,9 @@ class Connection:
         if frame is None:
             await self.close(1000, "")
             return
+        if frame.pace == "pause":
+            await asyncio.sleep(frame.pause_s)
+            return
         if frame.pace == "whole":
             await self._socket.send_frame(frame.payload, WSMsgType(frame.opcode))
         else:

@@ -70,6 +70,7 @@ KINDS = {
         },
     ),
     "stall": Kind(ANY_DATA),
+    "stale_snapshot": Kind(ANY_DATA, lambda fields: {"age_s": fields.number("age_s", 1.5, 0, 60)}),
     "refuse_topic": Kind(ANY_DATA, lasting=True),
     "late_ack": Kind(ANY_SOCKET, lambda fields: {"delay_s": fields.number("delay_s", 6.0, 0, 600)}),
     "lost_ack": Kind(ANY_SOCKET),

@@ -55,7 +55,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Bytes for a socket; whole, or slowly in pieces, or only the first half and then nothing more."""
+    """Bytes for a socket: whole, slow in pieces, half and then nothing more, or none but a pause."""
 
     payload: bytes
     opcode: int = TEXT

@@ -125,7 +125,10 @@ class Hub:
             return
         endpoint = guest.connection.endpoint
         for topic in topics:
-            for frame in self._opening(endpoint, topic):
+            frames = self._opening(endpoint, topic)
+            if frames and (stale := self._faults.take("stale_snapshot", guest.where(topic))):
+                guest.connection.send(Frame(b"", pace="pause", pause_s=stale.details["age_s"]))
+            for frame in frames:
                 self.tell(guest, topic, frame)
             self._holders.setdefault((endpoint, topic), {})[guest.connection.id] = guest
         self.stirred.set()

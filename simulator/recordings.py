@@ -48,7 +48,10 @@ def resource(name: str) -> bytes:
 
 def parse(text: str) -> Recording:
     """Keep the data frames of the first public connection in the file."""
-    lines = [json.loads(line) for line in text.splitlines() if line.strip()]
+    try:
+        lines = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except ValueError as error:
+        raise UnusableRecording(f"a line is no JSON: {error}") from error
     conn, category = _first_public(lines)
     frames = tuple(_data_frames(line for line in lines if line["t"] == "recv" and line["conn"] == conn))
     if not frames:

@@ -93,7 +93,7 @@ class Sockets:
         connection.attach(websocket, request.transport)
         self._hub.welcome(guest)
         log.info("connection opened", endpoint=endpoint, conn_id=connection.id)
-        tasks = [asyncio.create_task(task) for task in self._background(guest, request)]
+        tasks = [_started(task, connection) for task in self._background(guest, request)]
         try:
             await self._listen(guest, websocket)
         finally:
@@ -115,7 +115,7 @@ class Sockets:
     async def _listen(self, guest: Guest, websocket: web.WebSocketResponse) -> None:
         """Read requests and answer each a little later, in order."""
         requests: asyncio.Queue[tuple[float, str]] = asyncio.Queue()
-        answering = asyncio.create_task(self._answer(guest, requests))
+        answering = _started(self._answer(guest, requests), guest.connection)
         try:
             async for message in websocket:
                 guest.connection.received += 1
@@ -173,6 +173,18 @@ class Sockets:
     def _auth_refusal(self, conn_id: str) -> AuthRefusal | None:
         fault = self._faults.take("refuse_auth", Where(PRIVATE, conn_id))
         return None if fault is None else AuthRefusal(fault.details["message"], fault.details["close"])
+
+
+def _started(work: Coroutine[None, None, None], connection: Connection) -> asyncio.Task[None]:
+    """A task whose failure ends the connection, so that a mistake of ours does not pass for silence."""
+
+    def check(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            connection.abort()
+
+    task = asyncio.create_task(work)
+    task.add_done_callback(check)
+    return task
 
 
 async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:

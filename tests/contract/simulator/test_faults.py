@@ -233,6 +233,14 @@ def test_frames_in_another_guise(linear: Any, control: Control, form: str):
     assert second["data"]["u"] == first["data"]["u"] + 1
 
 
+def test_a_stale_snapshot_is_followed_by_what_happened_since(linear: Any, control: Control):
+    control("faults", kind="stale_snapshot", topic="orderbook.200.BTCUSDT", age_s=0.7)
+    linear.subscribe("orderbook.200.BTCUSDT")
+    snapshot, *behind = linear.until(lambda m: "topic" not in m) + [linear.read() for _ in range(4)]
+    assert snapshot["type"] == "snapshot"
+    assert [m["data"]["u"] - snapshot["data"]["u"] for m in behind if "topic" in m] == [1, 2, 3, 4]
+
+
 def test_a_slow_frame_arrives_whole(linear: Any, control: Control):
     control("faults", kind="slow", connection=conn_id(linear), topic=BOOK, pieces=5, pause_s=0.02)
     linear.subscribe(BOOK)

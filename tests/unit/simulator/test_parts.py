@@ -105,6 +105,11 @@ def test_a_recording_without_public_frames_is_no_use(addr: str):
         recordings.parse(json.dumps({"t": "connect", "conn": "1", "ts": 1.0, "addr": addr}))
 
 
+def test_a_file_that_is_no_recording_is_no_use():
+    with pytest.raises(UnusableRecording, match="no JSON"):
+        recordings.parse("time,price\n1,2")
+
+
 def test_the_shipped_recording_is_whole():
     recording = recordings.shipped()
     assert (recording.category, len(recording.frames)) == ("linear", 2529)
