@@ -39,6 +39,7 @@ class Evidence:
     needed: set[str]
     balance_queue: Row[Any] | None
     active_subscriptions: int
+    writable: bool
 
 
 def gathered(connection: Connection) -> Evidence:
@@ -49,17 +50,26 @@ def gathered(connection: Connection) -> Evidence:
         sightings.endpoints_needed(connection, longer_than_s=CONNECTED_WITHIN_S),
         sightings.queue(connection, topology.BALANCE_QUEUE),
         sightings.active_subscriptions(connection),
+        sightings.writable(connection),
     )
 
 
-def components(evidence: Evidence) -> dict[str, Component]:
+def components(evidence: Evidence, database_since: datetime | None = None) -> dict[str, Component]:
     heard_of = evidence.leader is not None and evidence.leader.age_s < FRESH_S
     return {
         "ingestor": ingestor(evidence.leader),
         "sockets": sockets(evidence) if heard_of else _unheard(),
         "broker": broker(evidence.leader) if heard_of else _unheard(),
+        "database": database(evidence.writable, database_since),
         "persister": persister(evidence.balance_queue),
     }
+
+
+def without_database(error: str, since: datetime | None) -> dict[str, Component]:
+    """All that can be said when Postgres does not answer."""
+    unknown = Component(UNKNOWN, reason="only the database could tell")
+    parts = dict.fromkeys(("ingestor", "sockets", "broker", "persister"), unknown)
+    return parts | {"database": Component(DOWN, since, error)}
 
 
 def healthy(parts: Iterable[Component]) -> bool:
@@ -80,6 +90,10 @@ def broker(leader: Row[Any] | None) -> Component:
     if not leader.broker_connected:
         return Component(DOWN, leader.broker_since, "the ingestor has no connection to RabbitMQ")
     return Component(UP, leader.broker_since)
+
+
+def database(writable: bool, since: datetime | None) -> Component:
+    return Component(UP, since) if writable else Component(DOWN, since, "it takes no writes")
 
 
 def sockets(evidence: Evidence) -> Component:

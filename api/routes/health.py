@@ -1,7 +1,6 @@
 """Whether the gateway does its work."""
 # mypy: allow-untyped-decorators
 
-from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -9,7 +8,7 @@ from apiflask import APIBlueprint
 from flask import Response
 
 from api import health, metrics, readiness
-from api.health import Component
+from api.health import Component, Evidence
 from api.keys import open_without_a_key
 from api.schemas import Health, Live, Ready, ReadyQuery
 from api.showing import answer
@@ -61,26 +60,16 @@ def judged(store: Store) -> dict[str, Any]:
         with store.reading() as connection:
             evidence = health.gathered(connection)
     except Unavailable as error:
-        return _without_database(store, str(error))
-    parts = health.components(evidence) | {"database": Component(health.UP, store.since)}
+        return _shown(health.without_database(str(error), store.since), None)
+    return _shown(health.components(evidence, store.since), evidence)
+
+
+def _shown(parts: dict[str, Component], evidence: Evidence | None) -> dict[str, Any]:
     return {
         "status": "healthy" if health.healthy(parts.values()) else "unhealthy",
         "websocket_connected": parts["sockets"].state in (health.UP, health.IDLE),
-        "active_subscriptions": evidence.active_subscriptions,
-        "last_heartbeat_at": health.last_heartbeat_at(evidence),
+        "active_subscriptions": evidence.active_subscriptions if evidence else None,
+        "last_heartbeat_at": health.last_heartbeat_at(evidence) if evidence else None,
         "version": version("ws-gateway"),
         "components": {name: part.shown() for name, part in parts.items()},
-    }
-
-
-def _without_database(store: Store, error: str) -> dict[str, Any]:
-    unknown = Component(health.UNKNOWN, reason="only the database could tell").shown()
-    return {
-        "status": "unhealthy",
-        "websocket_connected": False,
-        "active_subscriptions": None,
-        "last_heartbeat_at": None,
-        "version": version("ws-gateway"),
-        "components": dict.fromkeys(("ingestor", "sockets", "broker", "persister"), unknown)
-        | {"database": Component(health.DOWN, store.since or datetime.now(UTC), error).shown()},
     }

@@ -21,6 +21,11 @@ def leader(connection: Connection) -> Row[Any] | None:
     return connection.execute(found.order_by(ingestors.c.heartbeat_at.desc()).limit(1)).one_or_none()
 
 
+def writable(connection: Connection) -> bool:
+    """Whether this server takes writes: a standby does not, nor one that was set so."""
+    return bool(connection.execute(text("SELECT current_setting('transaction_read_only') = 'off'")).scalar_one())
+
+
 def clock(connection: Connection) -> datetime:
     """What all ages are taken by."""
     now: datetime = connection.execute(select(func.now())).scalar_one()

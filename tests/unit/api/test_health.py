@@ -1,0 +1,97 @@
+"""Whether the gateway does its work: the table of docs/health.md, row by row."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api import health
+from api.health import Evidence
+from common.topology import BALANCE_QUEUE
+from tests.unit.api import rows
+
+PAGE = Path(__file__).parents[3] / "docs" / "health.md"
+
+
+def evidence(**changed: Any) -> Evidence:
+    """Of a gateway that runs as it should."""
+    found = {
+        "leader": rows.leader(),
+        "sockets": [rows.socket("linear"), rows.socket("private")],
+        "needed": {"linear"},
+        "balance_queue": rows.queue(BALANCE_QUEUE),
+        "active_subscriptions": 1,
+        "writable": True,
+    }
+    return Evidence(**found | changed)
+
+
+SITUATIONS: dict[str, Evidence | None] = {
+    "everything runs": evidence(),
+    "nobody wants anything and there are no credentials": evidence(sockets=[], needed=set()),
+    "no ingestor was ever started": evidence(leader=None, sockets=[]),
+    "the ingestor is dead or hangs: its last row is 5 s old": evidence(leader=rows.leader(age_s=5)),
+    "a needed socket is in backoff": evidence(sockets=[rows.socket(state="backoff", error="refused")]),
+    "a needed socket was never opened": evidence(sockets=[]),
+    "one of two sockets of an endpoint is lost": evidence(sockets=[rows.socket(), rows.socket(state="connecting")]),
+    "a socket that nobody needs is closed": evidence(sockets=[rows.socket(), rows.socket("spot", "idle")]),
+    "the private socket is parked because the key is bad": evidence(
+        sockets=[rows.socket(), rows.socket("private", "parked")]
+    ),
+    "a socket's row is stale although the ingestor's is fresh": evidence(sockets=[rows.socket(age_s=5)]),
+    "the ingestor has lost RabbitMQ": evidence(leader=rows.leader(broker=False)),
+    "nobody reads the balance queue": evidence(balance_queue=rows.queue(BALANCE_QUEUE, consumers=0)),
+    "the balance queue has not been looked at": evidence(balance_queue=None),
+    "the look at the balance queue is stale": evidence(balance_queue=rows.queue(BALANCE_QUEUE, age_s=15)),
+    "the database takes no writes": evidence(writable=False),
+    "the database does not answer": None,
+}
+
+
+def documented() -> list[tuple[str, str, str, int]]:
+    lines = [line.strip("| \n").split(" | ") for line in PAGE.read_text().splitlines() if line.startswith("|")]
+    return [(cells[0], cells[1], cells[2], int(cells[3])) for cells in lines if len(cells) == 4 and cells[3].isdigit()]
+
+
+def judged(situation: str) -> dict[str, health.Component]:
+    found = SITUATIONS[situation]
+    return health.components(found) if found else health.without_database("timeout", None)
+
+
+@pytest.mark.parametrize(("situation", "component", "state", "answer"), documented())
+def test_the_documented_answer_is_given(situation: str, component: str, state: str, answer: int):
+    parts = judged(situation)
+    assert parts[component].state == state
+    assert (200 if health.healthy(parts.values()) else 503) == answer
+
+
+def test_every_situation_is_documented_and_every_component_occurs():
+    assert {row[0] for row in documented()} == set(SITUATIONS)
+    assert {row[1] for row in documented()} == set(judged("everything runs"))
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_what_is_not_up_says_why(situation: str):
+    for name, part in judged(situation).items():
+        assert (part.reason is None) == (part.state in (health.UP, health.IDLE)), name
+
+
+@pytest.mark.parametrize(
+    ("situation", "component", "since"),
+    [
+        ("the ingestor is dead or hangs: its last row is 5 s old", "ingestor", rows.ago(5)),
+        ("a needed socket is in backoff", "sockets", rows.ago(300)),
+        ("the ingestor has lost RabbitMQ", "broker", rows.ago(600)),
+    ],
+)
+def test_what_is_down_says_since_when(situation: str, component: str, since: Any):
+    assert judged(situation)[component].since == since
+
+
+def test_the_socket_that_is_down_is_named():
+    assert judged("a needed socket is in backoff")["sockets"].reason == "linear: backoff, attempt 3 (refused)"
+
+
+def test_the_newest_sign_of_life_of_the_exchange_is_told():
+    assert health.last_heartbeat_at(evidence()) == rows.ago(4)
+    assert health.last_heartbeat_at(evidence(sockets=[])) is None
