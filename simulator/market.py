@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from random import Random
 
-from simulator.books import Book
 from simulator.candles import Trade
 from simulator.instruments import KNOWN_PRICES, Catalogue
-from simulator.played import Played, instrument_of
+from simulator.played import followers, taped_whole
 from simulator.quotes import Quote
 from simulator.tape import Tape, symbol_of
 from simulator.topics import Topic, acked_but_silent, names_something_listed, parsed
@@ -26,14 +25,12 @@ class Market:
         self._seed = seed
         self._tape = tape
         self._random = Random(seed)
-        self._played: dict[str, Played] = {}
-        self._taped: dict[str, Quote] = {}
+        self._played = {} if tape is None else followers(category, tape.topics, catalogue)
+        self._taped = taped_whole(self._played)
         self._walks: dict[str, Walk] = {}
         self._views: dict[str, tuple[View, frozenset[str]]] = {}
         self._held: set[str] = set()
         self._needed: frozenset[str] = frozenset()
-        if tape is not None:
-            self._listen_to(tape)
 
     def knows(self, topic: str) -> bool:
         """Whether a subscription is taken, if only to be followed by silence."""
@@ -104,27 +101,6 @@ class Market:
             return self._played[topic].u
         view = self._views.get(topic, (None, frozenset()))[0]
         return view.u if isinstance(view, Levels) else 1
-
-    @property
-    def held(self) -> frozenset[str]:
-        return frozenset(self._held)
-
-    def _listen_to(self, tape: Tape) -> None:
-        like = self._catalogue.of(self.category)[0]
-        deepest: dict[str, int] = {}
-        topics = {topic: parsed(self.category, topic) or Topic("other", symbol_of(topic)) for topic in tape.topics}
-        for topic in topics.values():
-            if topic.kind == "orderbook":
-                deepest[topic.symbol] = max(int(topic.detail), deepest.get(topic.symbol, 0))
-        for name, topic in topics.items():
-            quote = self._taped.get(topic.symbol)
-            if quote is None:
-                listed = self._catalogue.find(self.category, topic.symbol)
-                instrument = instrument_of(self.category, name, listed, like)
-                quote = Quote(instrument, Book(), instrument.price, 0, 0)
-                self._taped[topic.symbol] = quote
-            leads = topic.kind == "orderbook" and int(topic.detail) == deepest[topic.symbol]
-            self._played[name] = Played(topic, quote, leads)
 
     def _from_tape(self, now_ms: int) -> Iterator[tuple[str, str, list[Trade]]]:
         if self._tape is None:

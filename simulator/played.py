@@ -1,24 +1,26 @@
 """Symbols whose market comes from the tape."""
 
 import json
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from simulator import forms
 from simulator.books import Book, Change
 from simulator.candles import Candle, Trade
-from simulator.instruments import Instrument
+from simulator.instruments import Catalogue
 from simulator.quotes import Quote
 from simulator.samples import compact
 from simulator.tape import Cue, Shift, symbol_of, trades_in
-from simulator.topics import Topic
+from simulator.topics import Topic, parsed
 
 
 class Played:
     """Follows one topic of the tape so that it can be told from the beginning to a latecomer."""
 
     def __init__(self, topic: Topic, quote: Quote, leads: bool) -> None:
-        self._topic = topic
-        self._quote = quote
+        self.topic = topic
+        self.quote = quote
         self._leads = leads
         self._book = quote.book if leads else Book()
         self.u = self._seq = self._ts = self._cts = 0
@@ -38,7 +40,7 @@ class Played:
 
     def follow(self, cue: Cue) -> list[Trade]:
         """Take in a frame as it is on the tape."""
-        match self._topic.kind:
+        match self.topic.kind:
             case "orderbook":
                 self._follow_book(json.loads(cue.text))
             case "tickers":
@@ -51,10 +53,10 @@ class Played:
 
     def opening(self) -> list[str]:
         """What a new holder is told: the state after the latest frame."""
-        instrument = self._quote.instrument
-        match self._topic.kind:
+        instrument = self.quote.instrument
+        match self.topic.kind:
             case "orderbook":
-                depth = int(self._topic.detail)
+                depth = int(self.topic.detail)
                 levels = Change(self._book.bids.best(depth), self._book.asks.best(depth))
                 numbers = (self.u, self._seq, self._ts, self._cts)
                 return [forms.book(instrument.category, depth, instrument.symbol, "snapshot", levels, *numbers)]
@@ -71,31 +73,52 @@ class Played:
         self.u, self._seq = data["u"] + self._restart.u, data["seq"]
         self._ts, self._cts = frame["ts"], frame["cts"]
         if self._leads:
-            self._quote.seq, self._quote.at_ms = self._seq, self._cts
+            self.quote.seq, self.quote.at_ms = self._seq, self._cts
 
     def _follow_ticker(self, frame: dict[str, Any]) -> None:
         self._ticker = frame["data"] if frame["type"] == "snapshot" else self._ticker | frame["data"]
         self._seq, self._ts = frame.get("cs", 0), frame["ts"]
-        self._quote.ticker = self._ticker
+        self.quote.ticker = self._ticker
 
     def _follow_candle(self, frame: dict[str, Any]) -> None:
         for entry in frame["data"]:
             if entry["confirm"]:
-                self._quote.closed(Candle.from_entry(entry))
+                self.quote.closed(Candle.from_entry(entry))
         frame["data"] = frame["data"][-1:]
         self._last_candle = compact(frame)
-        self._quote.open_candles[self._topic.detail] = Candle.from_entry(frame["data"][0])
+        self.quote.open_candles[self.topic.detail] = Candle.from_entry(frame["data"][0])
 
     def _follow_trades(self, text: str) -> list[Trade]:
         traded = trades_in(text)
         for trade in traded:
-            self._quote.traded(trade)
+            self.quote.traded(trade)
         return traded
 
 
-def instrument_of(category: str, topic: str, known: Instrument | None, like: Instrument) -> Instrument:
-    """The listed instrument, or one like another for a symbol that only the tape knows."""
-    if known is not None:
-        return known
-    symbol = symbol_of(topic)
-    return Instrument(category, symbol, like.base, like.quote, "Trading", like.tick, like.step, like.price, like.row)
+def followers(category: str, names: Collection[str], catalogue: Catalogue) -> dict[str, Played]:
+    """One for each topic of the tape; those of a symbol share its quote."""
+    topics = {name: parsed(category, name) or Topic("other", symbol_of(name)) for name in names}
+    quotes = {topic.symbol: _quote(category, topic.symbol, catalogue) for topic in topics.values()}
+    deepest = {
+        symbol: max((int(t.detail) for t in topics.values() if (t.kind, t.symbol) == ("orderbook", symbol)), default=0)
+        for symbol in quotes
+    }
+    return {
+        name: Played(topic, quotes[topic.symbol], leads=topic.detail == str(deepest[topic.symbol]))
+        for name, topic in topics.items()
+    }
+
+
+def taped_whole(played: Mapping[str, Played]) -> dict[str, Quote]:
+    """Symbols of which the tape tells enough to show other topics than its own."""
+    kinds: dict[str, set[str]] = {}
+    for each in played.values():
+        kinds.setdefault(each.topic.symbol, set()).add(each.topic.kind)
+    whole = {symbol for symbol, seen in kinds.items() if seen >= {"orderbook", "tickers", "publicTrade"}}
+    return {each.topic.symbol: each.quote for each in played.values() if each.topic.symbol in whole}
+
+
+def _quote(category: str, symbol: str, catalogue: Catalogue) -> Quote:
+    """Of the listed instrument, or of one like another for a symbol that only the tape knows."""
+    instrument = catalogue.find(category, symbol) or replace(catalogue.of(category)[0], symbol=symbol)
+    return Quote(instrument, Book(), instrument.price, 0, 0)

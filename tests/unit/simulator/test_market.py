@@ -9,6 +9,8 @@ import pytest
 
 from simulator.instruments import Catalogue
 from simulator.market import Market
+from simulator.recordings import Recorded, Recording
+from simulator.tape import Tape, loop_of
 from simulator.views import Levels
 from simulator.walk import Walk
 
@@ -168,6 +170,15 @@ def test_options_stay_silent_on_topics_they_only_pretend_to_have(market: Callabl
     option = market("option")
     assert option.knows(f"orderbook.50.{PUT}")
     assert watch(option, f"orderbook.50.{PUT}", 5) == []
+
+
+def test_a_tape_that_knows_only_tickers_leaves_the_book_to_the_made_up_market(listed: Catalogue):
+    text = '{"topic":"tickers.XRPUSDT","type":"snapshot","data":{"symbol":"XRPUSDT"},"cs":1,"ts":1786310820000}'
+    recording = Recording("linear", (Recorded(0.0, "tickers.XRPUSDT", text),), frozenset(["tickers.XRPUSDT"]))
+    market = Market("linear", listed, 1, Tape(loop_of(recording), "", NOW_MS))
+    market.advance(NOW_MS)
+    assert json.loads(market.open("tickers.XRPUSDT", NOW_MS)[0])["data"] == {"symbol": "XRPUSDT"}
+    assert len(watch(market, "orderbook.50.XRPUSDT", 2)[0]["data"]["b"]) == 50
 
 
 def test_nobody_is_told_what_nobody_holds(plain: Market):
