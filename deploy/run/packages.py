@@ -34,7 +34,7 @@ def missing() -> list[Missing]:
     if not rabbitmq.installed():
         found.append(Missing("rabbitmq-server", "RabbitMQ"))
     if not _venv_possible():
-        found.append(Missing("python3-venv", "the virtual environment"))
+        found.append(Missing("python3-venv", "Python's venv"))
     return found
 
 
@@ -51,7 +51,7 @@ def provide(root: Path, screen: Screen) -> None:
 
 def _install(packages: Sequence[str], step: Step, rights: Sequence[str]) -> None:
     if rights:  # our own steps need the rights too, not apt alone
-        commands.run(step, [*rights, sys.executable, "-m", "deploy.run", "packages"], cwd=Path.cwd())
+        commands.run(step, [*rights, sys.executable, "-B", "-m", "deploy.run", "packages"], cwd=Path.cwd())
         return
     env = dict(os.environ) | {"DEBIAN_FRONTEND": "noninteractive"}
     apt = ["apt-get", "-q", "-o", f"DPkg::Lock::Timeout={_LOCK_WAIT_S}", "-o", "Dpkg::Use-Pty=0"]
@@ -65,7 +65,7 @@ def _install(packages: Sequence[str], step: Step, rights: Sequence[str]) -> None
 def _rights(root: Path, wanted: Sequence[Missing]) -> list[str]:
     """What to put before a command so that it may install packages: nothing for root, sudo where it works."""
     if shutil.which("apt-get") is None:
-        raise Failure(f"{_listed(wanted)} is missing, and this system has no apt-get: install it, then run again")
+        raise Failure(f"missing: {_listed(wanted)}. This system has no apt-get: install it yourself, then run again")
     if os.geteuid() == 0:
         return []
     if shutil.which("sudo"):
@@ -73,7 +73,7 @@ def _rights(root: Path, wanted: Sequence[Missing]) -> list[str]:
         if subprocess.run(asked, check=False, stderr=subprocess.DEVNULL).returncode == 0:
             return ["sudo", "-n"]
     raise Failure(
-        f"{_listed(wanted)} is missing, and installing needs root. Run this once, then run again:\n"
+        f"missing: {_listed(wanted)}. Installing needs root, so run this once, then run again:\n"
         f"  su -c 'make -C {root} packages'"
     )
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -97,7 +98,10 @@ class Supervisor:
             if not processes.gone([pid], patience_s, waiting):
                 processes.send(family, signal.SIGKILL)
                 processes.gone(family, _LISTENS_WITHIN_S)
-        return self.end_lost() or pid is not None
+        lost = self.end_lost()
+        if self.socket.parent != self.folder:
+            shutil.rmtree(self.socket.parent, ignore_errors=True)
+        return lost or pid is not None
 
     def end_lost(self) -> bool:
         """End what a supervisord that died without a word left behind."""

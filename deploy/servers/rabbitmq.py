@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -31,6 +32,7 @@ from deploy.servers.launching import (
 
 _BINARIES = "/usr/lib/rabbitmq/bin"  # the wrappers in /usr/sbin change user and folder
 _EPMD_WITHIN_S = 5.0
+_DESCRIPTORS = 20000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ def launch(server: RabbitMQ, env: Mapping[str, str]) -> None:
     server.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.chdir(server.data)
     _write_files(server)
+    _allow_many_connections()
     _start_epmd(server, surroundings)
     become([binary], surroundings, leash=signal.SIGTERM)
 
@@ -146,6 +149,13 @@ def _write_files(server: RabbitMQ) -> None:
     users = server.data / "definitions.json"
     users.touch(mode=0o600)
     users.write_text(json.dumps(definitions(server, secrets.token_bytes(4))))
+
+
+def _allow_many_connections() -> None:
+    """An ordinary user starts with 1024 descriptors, of which RabbitMQ keeps half for files."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if most == resource.RLIM_INFINITY else min(_DESCRIPTORS, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _start_epmd(server: RabbitMQ, env: Mapping[str, str]) -> None:
