@@ -6,12 +6,15 @@ import signal
 import threading
 import time
 from collections.abc import Iterable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 import structlog
 
 log = structlog.get_logger(__name__)
+
+_SIGNAL_SEEN_WITHIN_S = 0.5
 
 
 class Worker(Protocol):
@@ -43,7 +46,7 @@ class Crew:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._ends.put(None))
         running = [self.start(worker) for worker in workers]
-        died = self._ends.get()
+        died = self._ending()
         log.info("stopping", because="a worker died" if died else "a signal", worker=died)
         in_time = _stopped_in_time(reversed(running), grace_s)
         if not in_time:
@@ -51,6 +54,16 @@ class Crew:
             os._exit(1)
         log.info("stopped")
         return 1 if died else 0
+
+    def _ending(self) -> str | None:
+        """Who died, or None for a signal.
+
+        A signal that comes in just before the wait begins does not interrupt it, and its handler runs only when the
+        wait is over: hence no wait without an end.
+        """
+        while True:
+            with suppress(Empty):
+                return self._ends.get(timeout=_SIGNAL_SEEN_WITHIN_S)
 
 
 class Running:

@@ -175,10 +175,10 @@ class Spool:
             if db.execute("PRAGMA quick_check").fetchone()[0] == "ok":
                 return db
             db.close()
-        except sqlite3.DatabaseError:
-            pass
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:  # the folder is gone, read-only or full
             raise SpoolFailure(f"{self._path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            log.warning("spool cannot be read", file=str(self._path), error=str(error))
         return self._salvaged()
 
     def _connected(self) -> sqlite3.Connection:

@@ -1,0 +1,116 @@
+"""One channel in three spellings."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.channels import FIXED, PUBLIC, BadChannel, Request, of_topic, resolve
+
+
+@pytest.mark.parametrize(
+    ("request_", "topic", "key"),
+    [
+        (Request("trades", "BTCUSDT"), "publicTrade.BTCUSDT", "trades.linear.BTCUSDT"),
+        (Request("orderbook", "ETHUSDT", "spot"), "orderbook.50.ETHUSDT", "orderbook.spot.ETHUSDT.50"),
+        (Request("orderbook", "ETHUSDT", depth=200), "orderbook.200.ETHUSDT", "orderbook.linear.ETHUSDT.200"),
+        (Request("kline", "BTCUSD", "inverse", interval="D"), "kline.D.BTCUSD", "kline.inverse.BTCUSD.D"),
+        (Request("kline", "BTCUSDT"), "kline.1.BTCUSDT", "kline.linear.BTCUSDT.1"),
+        (Request("orderbook", "BTC-1-C", "option"), "orderbook.25.BTC-1-C", "orderbook.option.BTC-1-C.25"),
+        (Request("ticker", "X_SOL/USDT", "spread"), "tickers.X_SOL/USDT", "ticker.spread.X_SOL%2FUSDT"),
+        (Request("insurance", "USDT"), "insurance.USDT", "insurance.linear.USDT"),
+        (Request("balance"), "wallet", "balance.private"),
+        (Request("execution_fast"), "execution.fast", "execution_fast.private"),
+        (Request("system_status"), "system.status", "system_status.status"),
+        (Request(topic="orderbook.rpi.BTCUSDT"), "orderbook.rpi.BTCUSDT", "raw.linear.orderbook%2Erpi%2EBTCUSDT"),
+        (Request("raw", topic="strategy", category="private"), "strategy", "raw.private.strategy"),
+    ],
+)
+def test_a_request_means_one_topic_and_one_key(request_: Request, topic: str, key: str):
+    channel = resolve(request_)
+    assert (channel.topic, channel.routing_key) == (topic, key)
+
+
+@pytest.mark.parametrize(
+    ("parts", "topic"),
+    [
+        (Request("trades", "BTCUSDT"), Request(topic="publicTrade.BTCUSDT")),
+        (Request("orderbook", "BTCUSDT", "spot", depth=200), Request(topic="orderbook.200.BTCUSDT", category="spot")),
+        (Request("kline", "BTCUSDT", interval="60"), Request(topic="kline.60.BTCUSDT")),
+        (Request("order"), Request(topic="order")),
+        (Request("system_status"), Request(topic="system.status")),
+        (Request("balance"), Request(topic="wallet", category="private")),
+    ],
+)
+def test_parts_and_topic_mean_the_same(parts: Request, topic: Request):
+    assert resolve(parts) == resolve(topic)
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "code"),
+    [
+        (Request("trade", "BTCUSDT"), "channel_type", "unknown_channel_type"),
+        (Request(), "channel_type", "missing_field"),
+        (Request("trades"), "symbol", "missing_symbol"),
+        (Request("orderbook", "BTCUSDT", depth=500), "depth", "bad_depth"),
+        (Request("orderbook", "X", "option", depth=50), "depth", "bad_depth"),
+        (Request("kline", "BTCUSDT", interval="2"), "interval", "bad_interval"),
+        (Request("kline", "X", "option"), "category", "bad_category"),
+        (Request("liquidation", "BTCUSDT", "spot"), "category", "bad_category"),
+        (Request("trades", "BTCUSDT", depth=1), "depth", "unexpected_field"),
+        (Request("order", category="linear"), "category", "bad_category"),
+        (Request("order", "BTCUSDT"), "symbol", "unexpected_field"),
+        (Request(topic="order.linear"), "topic", "categorised_topic"),
+        (Request(topic="dcp.future", category="private"), "topic", "refused_topic"),
+        (Request("raw"), "topic", "missing_topic"),
+        (Request("raw", topic="publicTrade.BTCUSDT"), "channel_type", "conflict"),
+        (Request("trades", "ETHUSDT", topic="publicTrade.BTCUSDT"), "symbol", "conflict"),
+        (Request("insurance", "BTC"), "symbol", "bad_symbol"),
+        (Request("trades", "BTC USDT"), "symbol", "bad_symbol"),
+        (Request("trades", "ü" * 100), "symbol", "key_too_long"),
+        (Request(topic="orderbook.500.BTCUSDT"), "depth", "bad_depth"),
+    ],
+)
+def test_what_makes_no_sense_names_the_field(request_: Request, field: str, code: str):
+    with pytest.raises(BadChannel) as refused:
+        resolve(request_)
+    assert (field, code) in [(fault.field, fault.code) for fault in refused.value.faults]
+
+
+def test_all_fields_at_fault_are_told_at_once():
+    with pytest.raises(BadChannel) as refused:
+        resolve(Request("orderbook", None, depth=7, interval="1"))
+    assert {fault.field for fault in refused.value.faults} == {"symbol", "depth", "interval"}
+
+
+names = st.text(st.characters(exclude_categories=("Cs", "Cc", "Z")), min_size=1, max_size=20)
+
+
+@given(names, names)
+def test_keys_and_topics_are_one_to_one(one: str, other: str):
+    channels = [
+        _resolved(Request("trades", name, category)) for name in (one, other) for category in ("spot", "linear")
+    ]
+    found = [channel for channel in channels if channel is not None]
+    keys = {channel.routing_key for channel in found}
+    assert len(keys) == len({(channel.endpoint, channel.topic) for channel in found})
+    assert all(key.isascii() and key.count(".") == 2 for key in keys)
+
+
+@given(st.sampled_from(sorted(PUBLIC)), names, st.sampled_from(["spot", "linear", "inverse", "option", "spread"]))
+def test_a_held_topic_leads_back_to_its_channel(name: str, symbol: str, category: str):
+    channel = _resolved(Request(name, symbol, category))
+    if channel is not None:
+        assert of_topic(channel.endpoint, channel.topic) == channel
+
+
+@pytest.mark.parametrize("name", sorted(FIXED))
+def test_a_fixed_topic_leads_back_to_its_channel(name: str):
+    channel = resolve(Request(name))
+    assert of_topic(channel.endpoint, channel.topic) == channel
+
+
+def _resolved(request_: Request):
+    try:
+        return resolve(request_)
+    except BadChannel:
+        return None

@@ -1,0 +1,197 @@
+"""An event between the socket and the broker's confirm."""
+
+from collections import deque
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from common.envelope import Event
+from ingestor.delivery.outbox import Entry, Lane
+from ingestor.delivery.spool import Spool, SpoolFailure
+
+
+def event(number: int, kind: str = "trades", size: int = 10, stamp: int = 0) -> Event:
+    return Event(f"{number:04d}", kind, f"{kind}.linear.BTCUSDT", b"x" * size, stamp)
+
+
+def events(*numbers: int) -> list[Event]:
+    return [event(number) for number in numbers]
+
+
+def spool(folder: Path, most_bytes: int = 2**20, durable: bool = False) -> Spool:
+    return Spool(folder / "lane.db", most_bytes, durable)
+
+
+def lane(folder: Path, durable: bool = False, most_events: int = 3, **more: object) -> Lane:
+    return Lane(spool(folder, durable=durable), durable, most_events, most_bytes=10_000, **more)  # type: ignore[arg-type]
+
+
+def numbers(entries: list[Entry]) -> list[int]:
+    return [int(entry.event.id) for entry in entries]
+
+
+def balanced(it: Lane) -> bool:
+    counts = it.counts()
+    return counts.accepted == counts.confirmed + counts.dropped + counts.spooled + counts.in_flight
+
+
+def test_what_does_not_fit_in_memory_waits_on_disk_and_the_order_is_kept(tmp_path: Path):
+    mine = lane(tmp_path)
+    for number in range(1, 8):
+        mine.accept(events(number))
+    assert (mine.counts().in_flight, mine.counts().spooled) == (3, 4)
+    assert numbers(mine.take(100)) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_what_is_unconfirmed_goes_out_first_again(tmp_path: Path):
+    mine = lane(tmp_path, most_events=10)
+    mine.accept(events(1, 2, 3))
+    taken = mine.take(2)
+    mine.returned(taken)
+    assert numbers(mine.take(10)) == [1, 2, 3]
+
+
+def test_what_was_spilled_survives_us_and_what_was_confirmed_does_not_come_again(tmp_path: Path):
+    first = lane(tmp_path, most_events=10)
+    first.accept(events(1, 2, 3))
+    first.confirmed(first.take(1))
+    first.close()
+    second = lane(tmp_path, most_events=10)
+    second.accept(events(4))
+    assert numbers(second.take(10)) == [2, 3, 4]
+
+
+def test_a_durable_lane_has_it_on_disk_before_it_says_yes(tmp_path: Path):
+    mine = lane(tmp_path, durable=True)
+    assert mine.accept(events(1))
+    assert numbers([Entry(row.position, row.event, True) for row in spool(tmp_path).read(1, 10)]) == [1]
+
+
+def test_a_durable_lane_that_is_full_says_no_and_forgets_nothing(tmp_path: Path):
+    mine = Lane(spool(tmp_path, most_bytes=25, durable=True), True, 10, 10_000)
+    assert [mine.accept([each]) for each in events(1, 2, 3)] == [True, True, False]
+    mine.confirmed(mine.take(1))
+    mine.sweep()
+    assert mine.accept(events(3))
+    assert numbers(mine.take(10)) == [2, 3]
+
+
+def test_a_full_market_lane_drops_its_oldest_of_the_least_class_and_tells(tmp_path: Path):
+    told: list[dict[str, int]] = []
+    mine = Lane(spool(tmp_path, most_bytes=40), False, 0, 0, told.append)
+    mine.accept([event(1), event(2, "orderbook"), event(3, "orderbook"), event(4)])
+    mine.accept([event(5)])
+    assert told == [{"orderbook.linear.BTCUSDT": 2}]
+    assert balanced(mine)
+    assert numbers(mine.take(10)) == [1, 4, 5]
+
+
+def test_what_is_too_old_is_dropped_and_told(tmp_path: Path):
+    told: list[dict[str, int]] = []
+    mine = Lane(spool(tmp_path), False, 0, 0, told.append)
+    mine.accept([event(1, stamp=100), event(2, stamp=200)])
+    mine.sweep(oldest_s=150)
+    assert told == [{"trades.linear.BTCUSDT": 1}]
+    assert numbers(mine.take(10)) == [2]
+    assert balanced(mine)
+
+
+def test_a_disk_that_takes_nothing_costs_market_events_and_stops_private_ones(tmp_path: Path):
+    class Broken(Spool):
+        def append(self, rows: object) -> None:
+            raise SpoolFailure("read-only")
+
+    told: list[dict[str, int]] = []
+    market = Lane(Broken(tmp_path / "m.db", 2**20, False), False, 0, 0, told.append)
+    private = Lane(Broken(tmp_path / "p.db", 2**20, True), True, 10, 10_000)
+    assert market.accept(events(1))
+    assert told == [{"trades.linear.BTCUSDT": 1}]
+    assert not private.accept(events(1))
+    assert balanced(market)
+    assert balanced(private)
+
+
+def test_a_corrupt_file_is_set_aside_and_the_lane_goes_on(tmp_path: Path):
+    first = lane(tmp_path)
+    first.accept(events(*range(100)))
+    first.close()
+    file = tmp_path / "lane.db"
+    file.write_bytes(b"no database at all" * 100)
+    second = lane(tmp_path, most_events=10)
+    assert second.accept(events(7))
+    assert numbers(second.take(10)) == [7]
+    assert list(tmp_path.glob("lane.db.corrupt-*"))
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path):
+    with pytest.raises(SpoolFailure):
+        Spool(tmp_path / "missing" / "lane.db", 2**20, False)
+
+
+class LaneMachine(RuleBasedStateMachine):
+    """A lane against a plain queue: whatever happens, nothing is lost and the order is kept."""
+
+    @initialize(durable=st.booleans())
+    def open(self, durable: bool) -> None:
+        self.folder = TemporaryDirectory()
+        self.durable = durable
+        self.lane = lane(Path(self.folder.name), durable, most_events=4)
+        self.model: deque[int] = deque()
+        self.out: list[Entry] = []
+        self.number = 0
+
+    @rule(count=st.integers(1, 4))
+    def accept(self, count: int) -> None:
+        fresh = list(range(self.number, self.number + count))
+        self.number += count
+        assert self.lane.accept(events(*fresh))
+        self.model.extend(fresh)
+
+    @rule(most=st.integers(1, 6))
+    def take(self, most: int) -> None:
+        taken = self.lane.take(most)
+        expected = [self.model.popleft() for _ in range(len(taken))]
+        assert numbers(taken) == expected
+        assert taken or not self.model
+        self.out += taken
+
+    @rule(count=st.integers(1, 6))
+    def confirm(self, count: int) -> None:
+        done, self.out = self.out[:count], self.out[count:]
+        self.lane.confirmed(done)
+
+    @rule()
+    def lose_connection(self) -> None:
+        self.lane.returned(self.out)
+        self.model.extendleft(reversed(numbers(self.out)))
+        self.out = []
+
+    @rule()
+    def spill(self) -> None:
+        self.lane.spill()
+
+    @rule()
+    def sweep(self) -> None:
+        self.lane.sweep()
+
+    @rule()
+    def restart(self) -> None:
+        self.lose_connection()
+        self.lane.close()
+        self.lane = lane(Path(self.folder.name), self.durable, most_events=4)
+
+    @invariant()
+    def counters_are_balanced(self) -> None:
+        assert balanced(self.lane)
+
+    def teardown(self) -> None:
+        self.lane.close()
+        self.folder.cleanup()
+
+
+TestLane = LaneMachine.TestCase
+TestLane.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)

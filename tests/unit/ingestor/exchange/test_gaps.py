@@ -1,0 +1,47 @@
+"""Windows in which something may have been missed."""
+
+import json
+
+from common.channels import of_topic
+from ingestor.delivery.line import Line, Origin
+from ingestor.exchange.gaps import Gaps
+
+TICKER = of_topic("linear", "tickers.BTCUSDT")
+
+
+def line() -> Line:
+    return Line(TICKER, Origin("mainnet", "01J"))
+
+
+def test_a_window_is_two_events_in_the_stream_of_its_topic():
+    mine, gaps = line(), Gaps()
+    before = mine.live(b"{}", None, 1)
+    opened = gaps.opened(mine, "reset", since_ns=5, now_ns=6)
+    closed = gaps.closed(mine, "next", now_ns=9)
+    assert opened is not None
+    assert closed is not None
+    assert {event.routing_key for event in (opened, closed)} == {"gap.ticker.linear.BTCUSDT"}
+    told = [json.loads(event.body) for event in (opened, closed)]
+    assert [event["sequence"][-1] for event in told] == ["2", "3"]
+    assert [event["data"]["state"] for event in told] == ["open", "closed"]
+    assert told[1]["data"] | {"last_id": before.id, "first_id": "next"} == told[1]["data"]
+
+
+def test_a_window_that_is_open_is_not_opened_again():
+    mine, gaps = line(), Gaps()
+    gaps.opened(mine, "reset", 5, 6)
+    assert gaps.opened(mine, "silent", 7, 8) is None
+    assert gaps.closed(mine, None, 9) is not None
+    assert gaps.closed(mine, None, 10) is None
+
+
+def test_what_changed_while_it_was_written_is_written_again():
+    mine, gaps = line(), Gaps()
+    gaps.opened(mine, "reset", 5, 6)
+    being_written = gaps.unwritten()
+    gaps.closed(mine, None, 9)
+    gaps.written(being_written)
+    [left] = gaps.unwritten()
+    assert left.closed_ns == 9
+    gaps.written([left])
+    assert gaps.unwritten() == []
