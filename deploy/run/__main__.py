@@ -18,6 +18,7 @@ from deploy.run.supervision import Supervisor
 ROOT = Path(__file__).resolve().parents[2]
 
 _INTERRUPTED = 130
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def make_env(screen: Screen) -> int:
@@ -91,7 +92,7 @@ COMMANDS: dict[str, Callable[[Screen], int]] = {
 
 def main(name: str) -> int:
     os.chdir(ROOT)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _INTERRUPTS:
         signal.signal(number, _interrupt)
     screen = Screen()
     try:
@@ -108,6 +109,9 @@ def main(name: str) -> int:
 
 
 def _interrupt(*_: object) -> None:
+    """Once is enough: what tidies up must not be interrupted by a signal that comes twice."""
+    for number in _INTERRUPTS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -1,7 +1,6 @@
 """`make run` from the moment that .venv is there: servers, schema, processes, health, a look at live events."""
 
 import contextlib
-import signal
 import socket
 import subprocess
 import sys
@@ -84,8 +83,6 @@ def _undone_on_failure(supervisor: Supervisor, screen: Screen) -> Iterator[None]
     except _Unhealthy:
         raise
     except BaseException:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
         with screen.step("stopped what was started") as step:
             supervisor.stop(step.progress, patience_s=_PATIENCE_S)
         raise
