@@ -10,6 +10,7 @@ from api.errors import Refusal
 
 MOST_BYTES = 65_536
 MOST_DEPTH = 8
+_CLOSE = {"Connection": "close"}  # what is left of the body is nobody's next request
 
 
 def read(request: Request) -> Any:
@@ -39,10 +40,15 @@ def _bytes(request: Request) -> bytes:
         raise _too_large()
     body = bytearray()
     stream = request.environ["wsgi.input"]  # not request.stream: that ends a chunked body silently at its limit
-    while len(body) <= MOST_BYTES and (part := stream.read(_left(request, body))):
-        body += part
+    try:
+        while len(body) <= MOST_BYTES and (part := stream.read(_left(request, body))):
+            body += part
+    except Exception as error:  # gunicorn's own, for chunks that are none or a caller that went away
+        raise _cut_short() from error
     if len(body) > MOST_BYTES:
         raise _too_large()
+    if len(body) < (request.content_length or 0):
+        raise _cut_short()
     return bytes(body)
 
 
@@ -94,11 +100,13 @@ def _malformed(why: str) -> Refusal:
     return Refusal(400, "malformed_json", f"the body is not well-formed JSON: {why}")
 
 
+def _cut_short() -> Refusal:
+    return Refusal(400, "malformed_body", "the body could not be read to its end", headers=_CLOSE)
+
+
 def _too_deep() -> Refusal:
     return Refusal(400, "too_deep", f"the body nests deeper than {MOST_DEPTH} levels")
 
 
 def _too_large() -> Refusal:
-    return Refusal(
-        413, "body_too_large", f"the body is longer than {MOST_BYTES} bytes", headers={"Connection": "close"}
-    )
+    return Refusal(413, "body_too_large", f"the body is longer than {MOST_BYTES} bytes", headers=_CLOSE)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 import structlog
@@ -58,15 +59,20 @@ def register(app: Flask) -> None:
     app.register_error_handler(Exception, _our_mistake)
 
 
-def problem(refusal: Refusal) -> Response:
-    shown = {
-        "type": f"urn:ws-gateway:problem:{refusal.code}",
-        "title": HTTPStatus(refusal.status).phrase,
-        "status": refusal.status,
-        "code": refusal.code,
-        "detail": refusal.detail,
+def shape(status: int, code: str, detail: str) -> dict[str, Any]:
+    """RFC 9457."""
+    return {
+        "type": f"urn:ws-gateway:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
         "trace_id": get_contextvars().get("trace_id"),
     }
+
+
+def problem(refusal: Refusal) -> Response:
+    shown = shape(refusal.status, refusal.code, refusal.detail)
     if refusal.faults:
         shown["errors"] = _listed(refusal.faults)
     response = Response(orjson.dumps(shown), refusal.status, mimetype=MIME_TYPE)

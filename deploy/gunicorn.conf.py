@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -18,7 +19,7 @@ except ConfigError as error:
     sys.exit(f"api: {error}")
 
 bind = f"{_settings.bind}:{_settings.port}"
-worker_class = "gthread"
+worker_class = "api.worker.Worker"  # gthread, with deadlines
 workers = 2
 threads = 8
 timeout = 30
@@ -36,7 +37,13 @@ accesslog = None  # the api writes its own line per request
 errorlog = "-"
 loglevel = "warning"
 
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="wsgw-api-metrics-", dir=worker_tmp_dir)
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=f"wsgw-api-metrics-{os.getpid()}-", dir=worker_tmp_dir)
+
+
+def when_ready(server: Any) -> None:
+    """A connection that sends nothing gets no thread."""
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
 
 
 def child_exit(_server: Any, worker: Any) -> None:
