@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Engine
 from common import database
 from common.errors import Unavailable
 
-ANSWER_WITHIN_S = 3.0  # a caller is told after at most 5 s that we cannot say
-_HANGS_AFTER_S = 1.0
+ANSWER_WITHIN_S = 2.5  # a caller is told after at most 5 s that we cannot say,
+PROBED_WITHIN_S = 1.0  # even when it first waited for a thread that waited for the database
+_HANGS_AFTER_S = 0.9
 
 
 class Store:
@@ -49,22 +50,22 @@ class Store:
     @contextmanager
     def _guarded(self) -> Iterator[None]:
         if self._hanging is None:
-            with self._watched():
+            with self._watched(ANSWER_WITHIN_S):
                 yield
             return
         if not self._probing.acquire(blocking=False):
             raise Unavailable(self._hanging)
         try:
-            with self._watched():
+            with self._watched(PROBED_WITHIN_S):
                 yield
         finally:
             self._probing.release()
 
     @contextmanager
-    def _watched(self) -> Iterator[None]:
+    def _watched(self, within_s: float) -> Iterator[None]:
         began_at = time.monotonic()
         try:
-            with database.ends_within(ANSWER_WITHIN_S), database.available():
+            with database.ends_within(within_s), database.available():
                 yield
         except Unavailable as error:
             self._turned(up=False)
