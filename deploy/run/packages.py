@@ -29,9 +29,10 @@ class Missing:
 
 def missing() -> list[Missing]:
     found = []
-    if not postgres.installed():
+    unfinished = _unfinished(("postgresql", "rabbitmq-server"))
+    if not postgres.installed() or "postgresql" in unfinished:
         found.append(Missing("postgresql", "PostgreSQL"))
-    if not rabbitmq.installed():
+    if not rabbitmq.installed() or "rabbitmq-server" in unfinished:
         found.append(Missing("rabbitmq-server", "RabbitMQ"))
     if not _venv_possible():
         found.append(Missing("python3-venv", "Python's venv"))
@@ -89,10 +90,10 @@ def _services_left_alone(packages: Collection[str]) -> Iterator[None]:
         _CLUSTERS.write_text("create_main_cluster = false\n")
     try:
         yield
+    finally:
         for package in packages:
             for unit in _UNITS.get(package, []):
                 _disable(unit)
-    finally:
         if _POLICY in ours:
             _POLICY.unlink(missing_ok=True)
         if _CLUSTERS in ours:
@@ -111,6 +112,16 @@ def _disable(unit: str) -> None:
         link.unlink()
     if Path("/etc/init.d", unit).exists() and shutil.which("update-rc.d"):
         subprocess.run(["update-rc.d", unit, "disable"], check=False, capture_output=True)
+
+
+def _unfinished(packages: Collection[str]) -> set[str]:
+    """Packages whose installation was interrupted: their programs may be there already."""
+    if shutil.which("dpkg-query") is None:
+        return set()
+    query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *packages]
+    found = subprocess.run(query, check=False, capture_output=True, text=True).stdout
+    states = dict(line.split() for line in found.splitlines())
+    return {package for package, state in states.items() if state not in ("installed", "not-installed", "config-files")}
 
 
 def _repair(step: Step) -> None:
