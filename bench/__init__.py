@@ -1,0 +1,1 @@
+"""Measures the gateway: the real processes, on private servers, fed with recorded frames."""

@@ -1,0 +1,175 @@
+"""What is measured, and how hard."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from bench.children import Child
+from bench.frames import now_us
+from bench.measuring import Figures, figures, flow, measured, report, watched
+from bench.meters import Stopwatch
+from bench.world import Corner, World
+from tests.waiting import eventually
+
+BRIDGES = ("bare", "asynchronous", "plain")
+_BACK_WITHIN_S = 60.0
+_LIVE_MS = 500.0  # an event that comes so soon is not from a backlog
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much of everything; the quick one is a look, the full one a measurement."""
+
+    seconds: float
+    rates: tuple[int, ...]
+    beyond: tuple[int, ...]  # tried, one after the other, until one is too much
+    offered: int  # to the bridges, more than they can take
+    service_rates: tuple[int, ...]
+    spooled: int
+    outage_s: float  # what is sent before and after the broker is away, each
+
+
+QUICK = Effort(
+    seconds=4, rates=(3_000, 10_000), beyond=(), offered=10_000, service_rates=(1_500,), spooled=20_000, outage_s=4
+)
+FULL = Effort(
+    seconds=20,
+    rates=(1_000, 3_000, 10_000, 20_000),
+    beyond=(15_000, 17_500, 20_000, 22_500, 25_000, 30_000, 35_000, 40_000),
+    offered=20_000,
+    service_rates=(1_500, 2_000, 2_500, 3_000, 3_500, 4_000, 5_000, 6_000),
+    spooled=100_000,
+    outage_s=8,
+)
+Scenario = Callable[[World, Effort], Iterator[Figures]]
+
+
+def rates(world: World, effort: Effort) -> Iterator[Figures]:
+    """One service, no class queues: the gateway and the bare bridge in turn, then what others would write."""
+    with world.corner() as corner:
+        for rate in effort.rates:
+            yield once(corner, "gateway", "rates", rate, effort.seconds)
+            yield once(corner, "bare", "rates", rate, effort.seconds)
+        for name in ("asynchronous", "plain"):
+            for rate in (*(rate for rate in effort.rates if rate <= 3_000), effort.offered):
+                yield once(corner, name, "rates", rate, min(effort.seconds, 10))
+
+
+def limit(world: World, effort: Effort) -> Iterator[Figures]:
+    """One service, no class queues: the most that the gateway sustains, and the bare bridge beside it."""
+    with world.corner() as corner:
+        for name in ("gateway", "bare"):
+            for rate in effort.beyond:
+                row = once(corner, name, "limit", rate, effort.seconds / 2)
+                yield row
+                if not row.sustained:
+                    break
+
+
+def default(world: World, effort: Effort) -> Iterator[Figures]:
+    """As it is installed: the class's common queue and one service's, so that each event is stored twice."""
+    with world.corner(class_queues="all") as corner:
+        for rate in (rate for rate in (*effort.rates, *effort.beyond[:2]) if rate >= 10_000):
+            row = once(corner, "gateway", "default", rate, effort.seconds)
+            yield row
+            if not row.sustained:
+                break
+
+
+def services(world: World, effort: Effort) -> Iterator[Figures]:
+    """Ten services on the same topics: each event is delivered ten times."""
+    with world.corner(services=[f"bench{number}" for number in range(10)]) as corner:
+        ingestor = corner.ingestor()
+        for number, rate in enumerate(effort.service_rates):
+            row = measured(corner, ingestor, "services", rate, effort.seconds if not number else effort.seconds / 2)
+            yield row
+            if not row.sustained:
+                break
+
+
+def spool(world: World, effort: Effort) -> Iterator[Figures]:
+    """Events pile up on disk while the broker is away; when it is back they drain, and others go on arriving."""
+    rate, more_s = 1_000, effort.spooled / 10_000 + 25
+    with world.corner() as corner:
+        ingestor = corner.ingestor()
+        running = flow(corner, effort.spooled + round(rate * more_s) + 1)
+        running.send(rate, 1)
+        before = running.sent
+        world.rabbitmq.stop()
+        ingestor.meter.forget_peak()
+        stopwatch = Stopwatch.start(watched(corner, ingestor))
+        running.send(10_000, effort.spooled / 10_000)
+        spooling_s = stopwatch.used_s()["ingestor"]
+        eventually(lambda: corner.lane("spooled") + corner.lane("in_flight") >= effort.spooled, 30, "all is spooled")
+        spooled, held = corner.lane("spooled"), corner.lane("in_flight")
+        piled = running.sent
+        running.begin(rate, more_s)
+        stopwatch = Stopwatch.start({"ingestor": ingestor.meter})
+        back_us = _started(world, corner)
+        running.ended(more_s + 30)
+        told = report(running, before, spans=[[before, piled]], after_us=back_us, within_ms=_LIVE_MS)
+        [span] = told["spans"]
+        drained_s = (span["last_us"] - span["first_us"]) / 1e6
+        more = {
+            "spooled": spooled,
+            "in_memory": held,
+            "spooling_us": round(spooling_s * 1e6 / effort.spooled, 1),
+            "drained_per_s": round(span["count"] / drained_s) if drained_s else 0,
+            "first_after_s": round((span["first_us"] - back_us) / 1e6, 2),
+            "live_again_s": round((told["live_us"] - back_us) / 1e6, 2),
+        }
+        events, used_s = running.sent - before, stopwatch.used_s()
+        yield figures("spool", ingestor, rate, more_s, running, told, used_s, events, more)
+
+
+def restart(world: World, effort: Effort) -> Iterator[Figures]:
+    """The broker is stopped in good order and started again while events arrive."""
+    rate, seconds = 3_000, 2 * effort.outage_s + 20
+    with world.corner() as corner:
+        ingestor = corner.ingestor()
+        running = flow(corner, round(rate * seconds) + 1)
+        stopwatch = Stopwatch.start({"ingestor": ingestor.meter})
+        running.begin(rate, seconds)
+        time.sleep(effort.outage_s)
+        stopped_us = now_us()
+        world.rabbitmq.stop()
+        back_us = _started(world, corner)
+        running.ended(seconds + 30)
+        told = report(running, 0, after_us=back_us, within_ms=_LIVE_MS)
+        more = {
+            "away_s": round((back_us - stopped_us) / 1e6, 2),
+            "live_again_s": round((told["live_us"] - back_us) / 1e6, 2),
+        }
+        yield figures("restart", ingestor, rate, seconds, running, told, stopwatch.used_s(), max(1, running.sent), more)
+
+
+ALL: dict[str, Scenario] = {
+    "rates": rates,
+    "limit": limit,
+    "default": default,
+    "services": services,
+    "spool": spool,
+    "restart": restart,
+}
+
+
+def once(corner: Corner, name: str, scenario: str, rate: float, seconds: float) -> Figures:
+    """A fresh process of this system, for one measurement."""
+    child: Child = corner.ingestor() if name == "gateway" else corner.bridge(name)
+    try:
+        return measured(corner, child, scenario, rate, seconds)
+    finally:
+        corner.stop(child)
+
+
+def _started(world: World, corner: Corner) -> int:
+    """Start the broker again; when it took connections."""
+    world.rabbitmq.begin()
+
+    def answers() -> int:
+        corner.broker.connect().close()
+        return now_us()
+
+    back_us = eventually(answers, _BACK_WITHIN_S, "the broker is back")
+    world.rabbitmq.wait_until_ready()
+    return back_us

@@ -1,0 +1,223 @@
+"""A stand-in for Bybit's linear endpoint that does one thing: write frames at an exact rate.
+
+`python -m bench.sender --port N` serves one WebSocket client at a time, and an empty list of instruments over HTTP.
+Orders: `{"do": "send", "rate": 3000, "seconds": 10, "first": 0}` · `{"do": "status"}`.
+"""
+
+import argparse
+import base64
+import hashlib
+import json
+import re
+import select
+import socket
+import sys
+import time
+from contextlib import suppress
+
+from bench.frames import Mix, now_us
+from bench.orders import Message, Orders, answer
+
+_MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_LOOK_EVERY_S = 0.02  # at requests, while frames are written
+_MOST_TOGETHER = 64
+_STUCK_S = 20.0  # a receiver that takes nothing for so long is gone
+_SEND_BUFFER = 2**18  # what is sent and not yet read is not much, so that a slow reader shows
+_TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
+_NO_INSTRUMENTS = {"retCode": 0, "retMsg": "OK", "result": {"list": [], "nextPageCursor": ""}}
+
+
+class Peer:
+    """A connection, whose requests are few and small."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self.socket = connected
+        self.topics: set[str] = set()
+        self.upgraded = False
+        self.gone = False
+        self._rest = b""
+
+    def hear(self) -> None:
+        """Read what is there and answer it."""
+        try:
+            chunk = self.socket.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        if not chunk:
+            self.close()
+            return
+        self._rest += chunk
+        if not self.upgraded:
+            self._greet()
+        if self.upgraded:
+            while self._next_frame():
+                pass
+
+    def write(self, data: bytes) -> None:
+        """All of it, waiting while the receiver is slow."""
+        view = memoryview(data)
+        while view and not self.gone:
+            try:
+                view = view[self.socket.send(view) :]
+            except BlockingIOError:
+                if not select.select([], [self.socket], [], _STUCK_S)[1]:
+                    self.close()
+            except OSError:
+                self.close()
+
+    def close(self) -> None:
+        self.gone = True
+        self.socket.close()
+
+    def _greet(self) -> None:
+        head, end, rest = self._rest.partition(b"\r\n\r\n")
+        if not end:
+            return
+        self._rest = rest
+        key = re.search(rb"(?im)^sec-websocket-key:\s*(\S+)", head)
+        if key is None:
+            body = json.dumps(_NO_INSTRUMENTS).encode()
+            kind = b"Content-Type: application/json\r\nConnection: close\r\n"
+            self.write(b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n%b" % (kind, len(body), body))
+            self.close()
+            return
+        accept = base64.b64encode(hashlib.sha1(key[1] + _MAGIC).digest())
+        upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        self.write(b"HTTP/1.1 101 Switching Protocols\r\n%bSec-WebSocket-Accept: %b\r\n\r\n" % (upgrade, accept))
+        self.upgraded = True
+
+    def _next_frame(self) -> bool:
+        data = self._rest
+        if len(data) < 2:
+            return False
+        size, at = data[1] & 0x7F, 2
+        if size >= 126:
+            wide = 2 if size == 126 else 8
+            size, at = int.from_bytes(data[2 : 2 + wide], "big"), 2 + wide
+        end = at + 4 + size
+        if len(data) < end:
+            return False
+        key = data[at : at + 4]
+        payload = bytes(byte ^ key[n % 4] for n, byte in enumerate(data[at + 4 : end]))
+        self._rest = data[end:]
+        self._take(data[0] & 0x0F, payload)
+        return not self.gone
+
+    def _take(self, opcode: int, payload: bytes) -> None:
+        if opcode == _CLOSE:
+            self.close()
+        elif opcode == _PING:
+            self.write(bytes((0x80 | _PONG, len(payload))) + payload)
+        elif opcode == _TEXT:
+            self._request(json.loads(payload))
+
+    def _request(self, asked: Message) -> None:
+        op = asked["op"]
+        if op == "subscribe":
+            self.topics |= set(asked["args"])
+        elif op == "unsubscribe":
+            self.topics -= set(asked["args"])
+        reply = {
+            "success": True,
+            "ret_msg": "pong" if op == "ping" else "",
+            "conn_id": "bench",
+            "req_id": asked.get("req_id", ""),
+            "op": op,
+        }
+        text = json.dumps(reply).encode()
+        self.write((bytes((0x81, len(text))) if len(text) < 126 else b"\x81\x7e" + len(text).to_bytes(2, "big")) + text)
+
+
+class Sender:
+    """Everything happens in one thread; requests are looked at between two writes."""
+
+    def __init__(self, port: int) -> None:
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener.setblocking(False)
+        self._orders = Orders()
+        self._peers: list[Peer] = []
+        self._subscriber: Peer | None = None
+        self._mix = Mix()
+
+    def run(self) -> None:
+        answer({"ready": True})
+        while not self._orders.ended:
+            for order in self._look(wait_s=0.5):
+                match order["do"]:
+                    case "status":
+                        peer = self._to()
+                        answer({"topics": sorted(peer.topics) if peer else []})
+                    case "send":
+                        answer(self._send(order["rate"], order["seconds"], order["first"]))
+
+    def _send(self, rate: float, seconds: float, first: int) -> Message:
+        """Frame n is due n / rate after the start; what cannot be written in time is written later, or not at all."""
+        peer, most = self._to(), round(rate * seconds)
+        if peer is None:
+            return {"sent": 0, "late_ms": 0.0, "elapsed_s": 0.0}
+        sent, late_s, look_at = 0, 0.0, 0.0
+        started = time.monotonic()
+        while sent < most and not peer.gone:
+            now = time.monotonic()
+            elapsed = now - started
+            if elapsed > seconds + 1.0:
+                break
+            due = min(most, int(elapsed * rate) + 1)
+            if due > sent:
+                late_s = elapsed - sent / rate
+                until = min(due, sent + _MOST_TOGETHER)
+                peer.write(self._frames(first + sent, first + until))
+                sent = until
+            else:
+                time.sleep(max(0.0, started + sent / rate - time.monotonic()))
+            if now >= look_at:
+                look_at = now + _LOOK_EVERY_S
+                self._look(wait_s=0.0)
+        return {"sent": sent, "late_ms": round(late_s * 1000, 3), "elapsed_s": time.monotonic() - started}
+
+    def _frames(self, first: int, until: int) -> bytes:
+        sent_us, ts = now_us(), b"%d" % (time.time_ns() // 1_000_000)
+        return b"".join([self._mix.next(number, sent_us, ts) for number in range(first, until)])
+
+    def _to(self) -> Peer | None:
+        """Whom frames go to: the newest WebSocket; its books begin with their snapshots."""
+        peer = next((each for each in reversed(self._peers) if each.upgraded and not each.gone), None)
+        if peer is not self._subscriber:
+            self._subscriber = peer
+            self._mix.begin()
+        return peer
+
+    def _look(self, wait_s: float) -> list[Message]:
+        orders: list[Message] = []
+        waiting = [self._listener.fileno(), self._orders.fileno(), *(peer.socket.fileno() for peer in self._peers)]
+        readable = select.select(waiting, [], [], wait_s)[0]
+        if self._orders.fileno() in readable:
+            orders = self._orders.read()
+        for peer in self._peers:
+            if peer.socket.fileno() in readable:
+                peer.hear()
+        self._peers = [peer for peer in self._peers if not peer.gone]
+        if self._listener.fileno() in readable:
+            with suppress(BlockingIOError):
+                self._welcome()
+        return orders
+
+    def _welcome(self) -> None:
+        connected, _ = self._listener.accept()
+        connected.setblocking(False)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        self._peers.append(Peer(connected))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    Sender(parser.parse_args().port).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

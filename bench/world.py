@@ -1,0 +1,203 @@
+"""Private servers for the whole bench, and a fresh corner of them for each measurement."""
+
+import shutil
+import socket
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.children import Child, Told
+from bench.frames import topics
+from bench.meters import Meter
+from common import database, settings
+from common.channels import Channel, of_topic
+from common.settings import Environment
+from common.tables import subscriptions
+from common.tables.subscriptions import Caps
+from common.topology import service_queue
+from deploy.run.processes import family_of
+from tests import servers
+from tests.servers import Broker, Database, Postgres, RabbitMQ
+from tests.waiting import eventually
+
+_PORTS = iter(range(19000, 20000))  # below 32768: above, a retrying client can connect to itself
+_CAPS = Caps(1000, 10_000)
+_LIVE_WITHIN_S = 30.0
+
+
+def free_port() -> int:
+    for port in _PORTS:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no free port from 19000 to 19999")
+
+
+def channels() -> list[Channel]:
+    return [of_topic("linear", topic) for topic in topics()]
+
+
+def queues_of(service: str) -> list[str]:
+    """A service has one queue per class, and an event is in one of them."""
+    return sorted({service_queue(channel.channel_type, service) for channel in channels()})
+
+
+@dataclass(slots=True)
+class World:
+    """The servers that all measurements share, and the sender."""
+
+    folder: Path
+    rabbitmq: RabbitMQ
+    postgres: Postgres
+    template: Database
+    sender: Told
+    sender_port: int
+    first: int = 0  # the next number that no frame has had
+
+    @property
+    def websocket(self) -> str:
+        return f"ws://127.0.0.1:{self.sender_port}/v5/public/linear"
+
+    def broker_meter(self) -> Meter:
+        """The node, not its launcher or helpers: RabbitMQ's pid is the pid we started."""
+        return Meter(self.rabbitmq.pid)
+
+    def broker_processes(self) -> list[int]:
+        return family_of(self.rabbitmq.pid)
+
+    @contextmanager
+    def corner(self, services: Sequence[str] = ("bench",), class_queues: str = "none") -> Iterator["Corner"]:
+        """A vhost and a database of its own, with these services' wishes for every topic of the mix."""
+        with ExitStack() as stack:
+            broker = stack.enter_context(servers.fresh_vhost(self.rabbitmq))
+            rows = stack.enter_context(servers.fresh_database(self.postgres, self.template))
+            folder = Path(tempfile.mkdtemp(dir=self.folder))
+            _wish(rows, services)
+            corner = Corner(self, broker, rows, folder, tuple(services), class_queues)
+            stack.callback(corner.close)
+            yield corner
+
+
+@dataclass(slots=True)
+class Corner:
+    world: World
+    broker: Broker
+    database: Database
+    folder: Path
+    services: tuple[str, ...]
+    class_queues: str
+    _metrics_port: int = field(default_factory=free_port)
+    _running: list[Child] = field(default_factory=list)
+    _consumer: Told | None = None
+
+    def ingestor(self) -> Child:
+        """The real process, live on all topics."""
+        metrics_port = self._metrics_port = free_port()
+        origin = f"127.0.0.1:{self.world.sender_port}"
+        env = {
+            **self.database.environ(),
+            **self.broker.environ(),
+            "BYBIT_ENVIRONMENT": "simulator",
+            "BYBIT_WS_URL": f"ws://{origin}",
+            "BYBIT_REST_URL": f"http://{origin}",
+            "WS_GATEWAY_SPOOL_DIR": str(self.folder / "spool"),
+            "WS_GATEWAY_METRICS_PORT": str(metrics_port),
+            "WS_GATEWAY_CLASS_QUEUES": self.class_queues,
+        }
+        ingestor = self._start(Child("ingestor", ["-m", "ingestor"], env, self.folder))
+        eventually(lambda: self._live(ingestor) and self._connected(), _LIVE_WITHIN_S, "the ingestor is live")
+        return ingestor
+
+    def bridge(self, name: str) -> Child:
+        """One of the bridges; the queues have to be there already."""
+        arguments = ["-m", f"bench.bridges.{name}", self.world.websocket, self.broker.url()]
+        bridge = self._start(Child(name, arguments, {}, self.folder))
+        eventually(lambda: self._live(bridge), _LIVE_WITHIN_S, f"{name} has subscribed")
+        return bridge
+
+    def consumer(self) -> Told:
+        if self._consumer is None:
+            self._consumer = Told("consumer", ["-m", "bench.consumer"], self.broker.environ(), self.folder)
+            self._running.append(self._consumer)
+        return self._consumer
+
+    def stop(self, child: Child) -> None:
+        child.stop()
+        self._running.remove(child)
+
+    def close(self) -> None:
+        for child in reversed(self._running):
+            child.kill()
+
+    def lane(self, what: str) -> int:
+        """A figure of the market lane: accepted, confirmed, dropped, spooled or in_flight."""
+        return int(self._figures().get(f'wsgw_outbox_events{{lane="market",what="{what}"}}', -1))
+
+    def _start(self, child: Child) -> Child:
+        self._running.append(child)
+        return child
+
+    def _live(self, child: Child) -> bool:
+        if not child.running:
+            raise RuntimeError(f"{child.name} ended: {child.log()[-2000:]}")
+        return len(self.world.sender.ask({"do": "status"}, 5)["topics"]) == len(topics())
+
+    def _connected(self) -> bool:
+        return self._figures().get("wsgw_broker_connected") == 1
+
+    def _figures(self) -> dict[str, float]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=5) as reply:
+            text = reply.read().decode()
+        pairs = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """Everything is gone afterwards."""
+    for name in ("postgres", "rabbitmq"):
+        if not servers.installed(name):
+            sys.exit(f"{name} is not installed: make packages installs it")
+    folder = Path(tempfile.mkdtemp(prefix="ws-gateway-bench-"))
+    folder.chmod(0o755)  # Postgres runs as another user
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        rabbitmq, postgres = RabbitMQ(_made(folder / "rabbitmq")), Postgres(_made(folder / "postgres"))
+        rabbitmq.port, rabbitmq.management_port, postgres.port = free_port(), free_port(), free_port()
+        rabbitmq.private_ports = (free_port(), free_port())
+        for server in (rabbitmq, postgres):
+            server.begin()
+            stack.callback(server.kill)
+        postgres.wait_until_ready()
+        template = postgres.on("bench")
+        postgres.on().execute("CREATE DATABASE bench")
+        servers.migrate(template)
+        sender_port = free_port()
+        sender = Told("sender", ["-m", "bench.sender", "--port", str(sender_port)], {}, folder)
+        stack.callback(sender.kill)
+        rabbitmq.wait_until_ready()
+        yield World(folder, rabbitmq, postgres, template, sender, sender_port)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(mode=0o755)
+    return folder
+
+
+def _wish(rows: Database, services: Sequence[str]) -> None:
+    engine = database.engine(settings.postgres(Environment(rows.environ())), "bench")
+    try:
+        with engine.begin() as connection:
+            for service in services:
+                known = subscriptions.counted(connection)
+                subscriptions.add(connection, channels(), service, None, None, _CAPS, known)
+    finally:
+        engine.dispose()
