@@ -22,6 +22,8 @@ def provide(root: Path, screen: Screen, kind: str) -> None:
         return
     with screen.step(f"Python packages of {_LOCKS[kind]} in .venv") as step:
         stamp.unlink(missing_ok=True)
+        if done.get("root", str(root)) != str(root):
+            shutil.rmtree(venv)  # its scripts name the interpreter by its old path
         try:
             _install(root, venv, step, _LOCKS[kind])
         except Failure:
@@ -29,7 +31,7 @@ def provide(root: Path, screen: Screen, kind: str) -> None:
                 raise
             shutil.rmtree(venv)  # half an installation can be beyond repair
             _install(root, venv, step, _LOCKS[kind])
-        stamp.write_text(json.dumps({kind: wanted[kind]}))
+        stamp.write_text(json.dumps({"root": str(root), kind: wanted[kind]}))
 
 
 def digests(root: Path) -> dict[str, str]:

@@ -29,8 +29,8 @@ def test_what_is_not_well_is_named() -> None:
 def test_an_event_fits_one_line() -> None:
     body = (
         b'{"type":"bybit.trades","subject":"publicTrade.BTCUSDT","receivedtime":"2026-08-09T21:26:58.125431Z",'
-        b'"data":{"data":[{"p":"58000.1"}],"padding":"' + b"x" * 200 + b'"}}'
+        b'"data":{"data":[' + b",".join([b'{"p":"58000.1"}'] * 20) + b"]}}"
     )
     shown = demo.line(body)
-    assert shown.startswith('  21:26:58.125  bybit.trades   publicTrade.BTCUSDT    {"data":[{"p":"58000.1"}]')
+    assert shown.startswith('  21:26:58.125  bybit.trades   publicTrade.BTCUSDT    [{"p":"58000.1"},{"p":"58000.1"}')
     assert len(shown) < 120
