@@ -16,6 +16,7 @@ from persister.settings import Settings
 from persister.upkeep import Upkeep
 
 _GRACE_S = 4.0  # a write under way ends well within it
+_HEARTBEAT_S = 3  # RabbitMQ believes a frozen persister dead after two to three of these, and the next one takes over
 _CONFIG = 78  # EX_CONFIG of sysexits.h
 
 
@@ -25,7 +26,8 @@ def main(env: Mapping[str, str]) -> int:
     name = f"{settings.name} persister"
     engine = database.engine(settings.postgres, name)
     metrics = MetricsServer(settings.bind, settings.metrics_port)
-    consumer = Consumer(partial(amqp.connect, settings.rabbitmq, name), Ledger(engine))
+    connect = partial(amqp.connect, settings.rabbitmq, name, _HEARTBEAT_S)
+    consumer = Consumer(connect, Ledger(engine))
     upkeep = Upkeep(engine, settings.months_kept, partial(datetime.now, UTC))
     return Crew().run_until_stopped([metrics, upkeep, consumer], _GRACE_S)
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import pika
 import structlog
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
 
 from common import amqp
 from common.errors import BadMessage, Unavailable, reported_as
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 _MOST_MESSAGES = 100
 _HEAVIEST_BYTES = 4 * 2**20
 _UNACKED = 2 * _MOST_MESSAGES  # one batch is written while the next one travels
+_NO_QUEUE = f"{BALANCE_QUEUE}.leaving"  # as it will stand in the broker's log
 _TICK_S = 0.5  # how long a stop may go unnoticed
 _LONGEST_WAIT_S = 5.0  # shorter than elsewhere: while we wait, balances are late
 
@@ -66,13 +68,16 @@ class Consumer:
             conversation = Conversation(connection, self._ledger)
             conversation.begin()
             log.info("reading balances", queue=BALANCE_QUEUE)
-            with figures.consuming.track_inprogress():
-                while not stop.is_set():
-                    conversation.go_on(backoff)
+            try:
+                with figures.consuming.track_inprogress():
+                    while not stop.is_set():
+                        conversation.go_on(backoff)
+            finally:
+                conversation.end()
 
 
 class Conversation:
-    """One connection's life with the queue; leaving it returns what is not acknowledged, in order."""
+    """One connection's life with the queue."""
 
     def __init__(self, connection: pika.BlockingConnection, ledger: Ledger) -> None:
         self._connection = connection
@@ -93,6 +98,16 @@ class Conversation:
             backoff.reset()
         if not self._channel.consumer_tags:
             raise Unavailable(f"the queue {BALANCE_QUEUE} was deleted")
+
+    def end(self) -> None:
+        """Give back what is not acknowledged, in its order.
+
+        pika's own way of closing rejects what has arrived one by one, and each of these would then be delivered again
+        after those behind it. The broker returns them as they were when it closes the channel over a fault.
+        """
+        if self._connection.is_open and self._channel.is_open:
+            with suppress(ChannelClosedByBroker):
+                self._channel.queue_declare(_NO_QUEUE, passive=True)
 
     def _received(
         self, _channel: BlockingChannel, method: pika.spec.Basic.Deliver, properties: pika.BasicProperties, body: bytes

@@ -53,6 +53,7 @@ class Ledger:
 
     def open(self) -> None:
         """Learn what each coin stands at; raises Unavailable while Postgres is away or not migrated yet."""
+        self._engine.dispose()  # a session that met a read-only server may stay so when the server no longer is
         with reached(), self._engine.connect() as connection:
             found = account_balances.standing(connection)
         self._knowledge = Knowledge({(row.coin, row.account_type): _standing(row) for row in found})
