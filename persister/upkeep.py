@@ -8,8 +8,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from common.errors import BadMessage
-from common.retrying import Backoff, keep_trying
+from common.errors import BadMessage, Unavailable
 from common.tables import balance_syncs, months
 from common.tables.months import LEDGERS, Month
 from persister.postgres import reached
@@ -18,6 +17,7 @@ log = structlog.get_logger(__name__)
 
 _AHEAD = 3  # months with a partition beyond this one: so long may nobody look after it
 _EVERY_S = 3600.0
+_SOON_S = 5.0
 
 
 class Upkeep:
@@ -32,10 +32,10 @@ class Upkeep:
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            keep_trying(self._look_after, stop, neighbour="postgres")
-            stop.wait(_EVERY_S)
+            stop.wait(_EVERY_S if self._look_after() else _SOON_S)
 
-    def _look_after(self, backoff: Backoff) -> None:
+    def _look_after(self) -> bool:
+        """Whether that is over for now; a Postgres that is away is the consumer's to tell of."""
         this_month = Month.of(self._now())
         try:
             with reached():
@@ -44,9 +44,11 @@ class Upkeep:
                     oldest = this_month.later(-self._months_kept)
                     self._alone(lambda connection: _let_go(connection, oldest))
                 self._alone(balance_syncs.prune)
+        except Unavailable:
+            return False
         except (DBAPIError, BadMessage) as error:
             log.error("upkeep failed", error=str(error))  # the default partition takes what comes meanwhile
-        backoff.reset()
+        return True
 
     def _alone(self, work: Callable[[Connection], None]) -> None:
         with self._engine.begin() as connection:
