@@ -1,6 +1,7 @@
 """The ingestor is put together here."""
 
 import fcntl
+import signal
 import sys
 import threading
 import time
@@ -16,7 +17,7 @@ from common.channels import FIXED, of_topic
 from common.errors import ConfigError
 from common.lifecycle import Crew, Worker
 from common.metrics import MetricsServer
-from common.settings import Bybit, process_environment
+from common.settings import Bybit, Credentials, process_environment
 from ingestor.bybit.session import Session, Timing
 from ingestor.delivery.line import Lines, Origin
 from ingestor.delivery.outbox import Lane, Outbox
@@ -26,6 +27,7 @@ from ingestor.delivery.spool import Spool, SpoolFailure
 from ingestor.epoch import new_epoch
 from ingestor.exchange.budget import Budget
 from ingestor.exchange.clock import ExchangeClock
+from ingestor.exchange.credentials import Account, CredentialsWatch
 from ingestor.exchange.fleet import Fleet, url_of
 from ingestor.exchange.gaps import Gaps
 from ingestor.exchange.listing import Listing
@@ -63,7 +65,8 @@ def main(env: Mapping[str, str]) -> int:
     clock, gaps, changed = ExchangeClock(), Gaps(), threading.Event()
     lines = Lines(Origin(settings.bybit.environment, epoch))
     wallet = of_topic(*FIXED["balance"])
-    rest = Rest(settings.bybit, clock.now_ms)
+    account = Account(settings.bybit.credentials)
+    rest = Rest(settings.bybit, account, clock.now_ms)
     snapshots = Snapshots(rest, clock, lines.of(wallet), outbox.put)
     around = Surroundings(
         out=outbox,
@@ -74,7 +77,7 @@ def main(env: Mapping[str, str]) -> int:
         changed=changed.set,
         subscribed=lambda channel: snapshots.ask_wallet("subscribed") if channel == wallet else None,
     )
-    fleet = Fleet(partial(open_stream, settings.bybit, around), crew.start)
+    fleet = Fleet(partial(open_stream, settings.bybit, account, around), crew.start)
     listing = Listing(rest, engine, fleet.retry_rejected)
 
     sights = Sights(
@@ -94,23 +97,30 @@ def main(env: Mapping[str, str]) -> int:
         cache=Cache(settings.spool_dir / "wishes.json"),
         retention=settings.retention,
         market_queue_type=settings.market_queue_type,
-        own=(wallet,) if settings.bybit.credentials else (),
+        own=lambda: (wallet,) if account.credentials else (),
     )
+    watch = CredentialsWatch(process_environment, lambda found: renew(account, found, fleet))
+    signal.signal(signal.SIGHUP, lambda *_: watch.look())
     pokes = Pokes(settings.rabbitmq, epoch, reconciler.poke)
     metrics = MetricsServer(settings.bind, settings.metrics_port)
 
     log.info("starting", epoch=epoch, environment=settings.bybit.environment)
-    workers: list[Worker] = [metrics, status, queues, publisher, snapshots, fleet, listing, reconciler, pokes]
+    workers: list[Worker] = [metrics, status, queues, publisher, snapshots, fleet, listing, reconciler, watch, pokes]
     try:
         return crew.run_until_stopped(workers, GRACE_S)
     finally:
         lock.close()
 
 
-def open_stream(bybit: Bybit, around: Surroundings, endpoint: str, number: int) -> Stream:
-    credentials = bybit.credentials if endpoint == "private" else None
+def open_stream(bybit: Bybit, account: Account, around: Surroundings, endpoint: str, number: int) -> Stream:
+    credentials = account.credentials if endpoint == "private" else None
     session = Session(endpoint, Timing(), time.monotonic(), credentials)
     return Stream(number, url_of(bybit, endpoint), session, around)
+
+
+def renew(account: Account, credentials: Credentials | None, fleet: Fleet) -> None:
+    account.credentials = credentials
+    fleet.renew(credentials)
 
 
 def open_outbox(folder: Path) -> Outbox:

@@ -84,9 +84,9 @@ class Session:
         return self._converge(now)
 
     def renew(self, credentials: Credentials | None) -> list[Action]:
-        """Other credentials: try them at once if the old ones were refused."""
+        """Perhaps other credentials: try them at once where the old ones were refused."""
         self._credentials = credentials
-        return self._connect(Happening.RENEWED) if self.state in (State.PARKED, State.BACKOFF) else []
+        return self._connect(Happening.RENEWED) if self.state is State.PARKED and credentials else []
 
     def retry_rejected(self, now: float) -> list[Action]:
         self.topics.retry_rejected(now)

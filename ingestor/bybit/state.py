@@ -35,7 +35,6 @@ TRANSITIONS = {
     (State.LIVE, Happening.LOST): State.BACKOFF,
     (State.LIVE, Happening.UNWANTED): State.IDLE,
     (State.BACKOFF, Happening.DUE): State.CONNECTING,
-    (State.BACKOFF, Happening.RENEWED): State.CONNECTING,
     (State.BACKOFF, Happening.UNWANTED): State.IDLE,
     (State.PARKED, Happening.DUE): State.CONNECTING,
     (State.PARKED, Happening.RENEWED): State.CONNECTING,

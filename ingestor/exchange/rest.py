@@ -12,8 +12,8 @@ from requests import RequestException
 
 from common import settings
 from common.errors import Unavailable, reported_as
-from common.settings import Credentials
 from common.tables.instruments import Instrument
+from ingestor.exchange.credentials import Account
 
 ORIGINS = {
     "mainnet": "https://api.bybit.com",
@@ -40,13 +40,10 @@ class Snapshot:
 class Rest:
     """Signed and public calls; every failure is Unavailable, because nothing may hang on them."""
 
-    def __init__(self, bybit: settings.Bybit, now_ms: Callable[[], int]) -> None:
+    def __init__(self, bybit: settings.Bybit, account: Account, now_ms: Callable[[], int]) -> None:
         self._origin = bybit.rest_url or ORIGINS[bybit.environment]
-        self._credentials = bybit.credentials
+        self._account = account
         self._now_ms = now_ms
-
-    def renew(self, credentials: Credentials | None) -> None:
-        self._credentials = credentials
 
     def clock(self) -> tuple[int, float]:
         """The exchange's time in ms, and how long the question took in s."""
@@ -84,10 +81,8 @@ class Rest:
         raise Unavailable(f"the list of {category} has no end")
 
     def _client(self) -> Any:
-        keys = {} if self._credentials is None else {
-            "api_key": self._credentials.key,
-            "api_secret": self._credentials.secret,
-        }  # fmt: skip
+        credentials = self._account.credentials
+        keys = {"api_key": credentials.key, "api_secret": credentials.secret} if credentials else {}
         client = HTTP(timeout=_ANSWER_WITHIN_S, max_retries=1, recv_window=10_000, **keys)
         client.endpoint = self._origin
         client.client.trust_env = False

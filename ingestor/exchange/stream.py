@@ -112,6 +112,7 @@ class Stream:
         self._seen_at = 0.0
         self._stopping = False
         self._frames = FRAMES.labels(self.endpoint)
+        self._frames_set_aside = SET_ASIDE.labels(self.endpoint)
         self._log = log.bind(endpoint=self.endpoint, socket_no=number)
         self.seen = SocketSeen(self.endpoint, number, session.state, _now(), 0, None, None, None)
 
@@ -255,7 +256,7 @@ class Stream:
                 return
 
     def _set_aside(self, frame: bytes, reason: str) -> None:
-        SET_ASIDE.labels(self.endpoint).inc()
+        self._frames_set_aside.inc()
         self._log.warning("frame set aside", reason=reason, sample=repr(frame[:_SAMPLE]))
 
     def _interrupted(self, told: Interrupted) -> None:

@@ -58,7 +58,7 @@ class Reconciler:
         cache: Cache,
         retention: settings.Retention,
         market_queue_type: str,
-        own: Sequence[Channel],
+        own: Callable[[], Sequence[Channel]],
     ) -> None:
         self._engine = engine
         self._queues = queues
@@ -68,7 +68,7 @@ class Reconciler:
         self._cache = cache
         self._retention = retention
         self._market_queue_type = market_queue_type
-        self._own = tuple(own)
+        self._own = own
         self._pokes: SimpleQueue[Poke] = SimpleQueue()
         self._carried_out = 0
         self._known: dict[tuple[str, str, str], Wish] | None = None
@@ -141,7 +141,7 @@ class Reconciler:
 
     def _channels(self, wishes: Iterable[Wish]) -> list[Channel]:
         """Each topic once, however many services want it, and our own."""
-        wanted = {(channel.endpoint, channel.topic): channel for channel in self._own}
+        wanted = {(channel.endpoint, channel.topic): channel for channel in self._own()}
         for wish in wishes:
             channel = _channel(wish)
             if channel is not None:
@@ -150,7 +150,7 @@ class Reconciler:
 
     def _start_from_cache(self) -> None:
         """Until Postgres answers, the last known wishes are the best guess there is."""
-        self._fleet.want(self._own)
+        self._fleet.want(self._own())
         try:
             with database.available():
                 self._carry_out(self._read())

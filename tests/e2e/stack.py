@@ -54,6 +54,10 @@ class Process:
     def signal(self, number: int) -> None:
         os.killpg(self.pid, number)
 
+    def hang_up(self) -> None:
+        """SIGHUP: read the credentials anew."""
+        os.kill(self.pid, signal.SIGHUP)
+
     def stop(self) -> int:
         """End it in good order; the exit status."""
         assert self._process is not None, "not started"

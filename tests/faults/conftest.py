@@ -1,0 +1,59 @@
+"""A gateway at work, shared by the tests of a file, and the exchange that can be made to fail."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from tests import servers
+from tests.e2e.stack import Stack, call
+from tests.servers import Database, Postgres, RabbitMQ
+from tests.waiting import eventually
+
+
+class Exchange:
+    """The simulator's control interface."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def control(self, path: str, **body: object) -> None:
+        status, answer = call(self._port, "POST", f"/control/{path}", body)
+        assert status < 300, answer
+
+    def fault(self, kind: str, **details: object) -> None:
+        self.control("faults", kind=kind, **details)
+
+    def well(self) -> None:
+        call(self._port, "DELETE", "/control/faults")
+
+    def connections(self, endpoint: str) -> list[dict[str, object]]:
+        found = call(self._port, "GET", "/control/connections")[1]
+        return [each for each in found["connections"] if each["endpoint"] == endpoint]
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    postgres: Postgres, migrated: Database, rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """Everything runs, and nothing is subscribed."""
+    with servers.fresh_database(postgres, migrated) as database, servers.fresh_vhost(rabbitmq) as broker:
+        mine = Stack(tmp_path_factory.mktemp("gateway"), database, broker)
+        try:
+            mine.start()
+            mine.healthy()
+            yield mine
+        finally:
+            mine.stop()
+
+
+@pytest.fixture
+def exchange(gateway: Stack) -> Iterator[Exchange]:
+    """Made well again after the test."""
+    mine = Exchange(gateway.simulator_port)
+    try:
+        yield mine
+    finally:
+        mine.well()
+        with suppress(AssertionError):
+            eventually(lambda: gateway.call("GET", "/health")[0] == 200, 30, "the gateway is healthy again")
