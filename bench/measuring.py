@@ -3,7 +3,6 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bench import meters
 from bench.children import Child
 from bench.meters import Meter, Stopwatch
 from bench.orders import Message
@@ -38,7 +37,7 @@ class Figures:
     p999_ms: float
     cpu_us: dict[str, float]  # per event, by process
     peak_mib: float
-    load: str
+    others: float  # cores that everything else on the machine kept busy
     more: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> Message:
@@ -112,12 +111,11 @@ def measured(corner: Corner, child: Child, scenario: str, rate: float, seconds: 
     stopwatch = Stopwatch.start(watched(corner, child))
     running.send(rate, seconds)
     told = report(running, warm)
-    used_s = stopwatch.used_s()
-    return figures(scenario, child, rate, seconds, running, told, used_s, max(1, running.sent - warm))
+    return figures(scenario, child, rate, seconds, running, told, stopwatch, max(1, running.sent - warm))
 
 
 def figures(
-    scenario: str, child: Child, rate: float, seconds: float, flow: Flow, told: Message, used_s: dict[str, float],
+    scenario: str, child: Child, rate: float, seconds: float, flow: Flow, told: Message, stopwatch: Stopwatch,
     events: int, more: Message | None = None,
 ) -> Figures:  # fmt: skip
     each = list(told["services"].values())
@@ -142,8 +140,8 @@ def figures(
         p50_ms=worst["p50_ms"],
         p99_ms=worst["p99_ms"],
         p999_ms=worst["p999_ms"],
-        cpu_us={name: round(used * 1e6 / events, 1) for name, used in used_s.items()},
+        cpu_us={name: round(used * 1e6 / events, 1) for name, used in stopwatch.used_s().items()},
         peak_mib=child.meter.peak_mib(),
-        load=meters.load(),
+        others=stopwatch.others(),
         more=more or {},
     )

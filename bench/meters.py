@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,13 +43,26 @@ class Stopwatch:
 
     meters: dict[str, Meter]
     _before: dict[str, float]
+    _busy_s: float
+    _at: float
 
     @classmethod
     def start(cls, meters: dict[str, Meter]) -> "Stopwatch":
-        return cls(meters, {name: meter.cpu_s() for name, meter in meters.items()})
+        return cls(meters, {name: meter.cpu_s() for name, meter in meters.items()}, busy_s(), time.monotonic())
 
     def used_s(self) -> dict[str, float]:
         return {name: meter.cpu_s() - self._before[name] for name, meter in self.meters.items()}
+
+    def others(self) -> float:
+        """How many cores everything else kept busy, on average."""
+        passed_s = time.monotonic() - self._at
+        return round(max(0.0, busy_s() - self._busy_s - sum(self.used_s().values())) / passed_s, 2)
+
+
+def busy_s() -> float:
+    """Of all cores together, what a hypervisor takes included."""
+    user, nice, system, _idle, _waiting, *rest = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9])
+    return (user + nice + system + sum(rest)) / _TICKS_PER_S
 
 
 def machine() -> dict[str, str]:
@@ -62,11 +76,6 @@ def machine() -> dict[str, str]:
         "memory": f"{memory_kib / 2**20:.1f} GiB",
         "system": f"{name}, Linux {os.uname().release.split('-')[0]}",
     }
-
-
-def load() -> str:
-    """The load average of the last minute: what else the machine was busy with."""
-    return f"{os.getloadavg()[0]:.2f}"
 
 
 def _first(path: Path, name: str, between: str = ":") -> str:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from bench.children import Child
 from bench.frames import now_us
-from bench.measuring import Figures, figures, flow, measured, report, watched
+from bench.measuring import Figures, figures, flow, measured, report
 from bench.meters import Stopwatch
 from bench.world import Corner, World
 from tests.waiting import eventually
 
 BRIDGES = ("bare", "asynchronous", "plain")
 _BACK_WITHIN_S = 60.0
+_AWAY_S = 15.0  # the broker, at a restart
 _LIVE_MS = 500.0  # an event that comes so soon is not from a backlog
 
 
@@ -26,11 +27,17 @@ class Effort:
     offered: int  # to the bridges, more than they can take
     service_rates: tuple[int, ...]
     spooled: int
-    outage_s: float  # what is sent before and after the broker is away, each
+    catching_up_s: float  # for how long events go on arriving after an outage
 
 
 QUICK = Effort(
-    seconds=4, rates=(3_000, 10_000), beyond=(), offered=10_000, service_rates=(1_500,), spooled=20_000, outage_s=4
+    seconds=4,
+    rates=(3_000, 10_000),
+    beyond=(),
+    offered=10_000,
+    service_rates=(1_500,),
+    spooled=20_000,
+    catching_up_s=15,
 )
 FULL = Effort(
     seconds=20,
@@ -39,7 +46,7 @@ FULL = Effort(
     offered=20_000,
     service_rates=(1_500, 2_000, 2_500, 3_000, 3_500, 4_000, 5_000, 6_000),
     spooled=100_000,
-    outage_s=8,
+    catching_up_s=25,
 )
 Scenario = Callable[[World, Effort], Iterator[Figures]]
 
@@ -89,15 +96,15 @@ def services(world: World, effort: Effort) -> Iterator[Figures]:
 
 def spool(world: World, effort: Effort) -> Iterator[Figures]:
     """Events pile up on disk while the broker is away; when it is back they drain, and others go on arriving."""
-    rate, more_s = 1_000, effort.spooled / 10_000 + 25
+    rate, more_s = 1_000, _AWAY_S + effort.catching_up_s
     with world.corner() as corner:
         ingestor = corner.ingestor()
-        running = flow(corner, effort.spooled + round(rate * more_s) + 1)
+        running = flow(corner, effort.spooled + round(rate * (more_s + 1)) + 1)
         running.send(rate, 1)
         before = running.sent
         world.rabbitmq.stop()
         ingestor.meter.forget_peak()
-        stopwatch = Stopwatch.start(watched(corner, ingestor))
+        stopwatch = Stopwatch.start({"ingestor": ingestor.meter})
         running.send(10_000, effort.spooled / 10_000)
         spooling_s = stopwatch.used_s()["ingestor"]
         eventually(lambda: corner.lane("spooled") + corner.lane("in_flight") >= effort.spooled, 30, "all is spooled")
@@ -115,22 +122,23 @@ def spool(world: World, effort: Effort) -> Iterator[Figures]:
             "in_memory": held,
             "spooling_us": round(spooling_s * 1e6 / effort.spooled, 1),
             "drained_per_s": round(span["count"] / drained_s) if drained_s else 0,
-            "first_after_s": round((span["first_us"] - back_us) / 1e6, 2),
-            "live_again_s": round((told["live_us"] - back_us) / 1e6, 2),
+            "first_after_s": _seconds(back_us, span["first_us"]),
+            "live_again_s": _seconds(back_us, told["live_us"]),
         }
-        events, used_s = running.sent - before, stopwatch.used_s()
-        yield figures("spool", ingestor, rate, more_s, running, told, used_s, events, more)
+        events = running.sent - before
+        yield figures("spool", ingestor, rate, more_s, running, told, stopwatch, events, more)
 
 
 def restart(world: World, effort: Effort) -> Iterator[Figures]:
     """The broker is stopped in good order and started again while events arrive."""
-    rate, seconds = 3_000, 2 * effort.outage_s + 20
+    rate, before_s = 3_000, 4.0
+    seconds = before_s + _AWAY_S + effort.catching_up_s
     with world.corner() as corner:
         ingestor = corner.ingestor()
         running = flow(corner, round(rate * seconds) + 1)
         stopwatch = Stopwatch.start({"ingestor": ingestor.meter})
         running.begin(rate, seconds)
-        time.sleep(effort.outage_s)
+        time.sleep(before_s)
         stopped_us = now_us()
         world.rabbitmq.stop()
         back_us = _started(world, corner)
@@ -138,9 +146,9 @@ def restart(world: World, effort: Effort) -> Iterator[Figures]:
         told = report(running, 0, after_us=back_us, within_ms=_LIVE_MS)
         more = {
             "away_s": round((back_us - stopped_us) / 1e6, 2),
-            "live_again_s": round((told["live_us"] - back_us) / 1e6, 2),
+            "live_again_s": _seconds(back_us, told["live_us"]),
         }
-        yield figures("restart", ingestor, rate, seconds, running, told, stopwatch.used_s(), max(1, running.sent), more)
+        yield figures("restart", ingestor, rate, seconds, running, told, stopwatch, max(1, running.sent), more)
 
 
 ALL: dict[str, Scenario] = {
@@ -160,6 +168,11 @@ def once(corner: Corner, name: str, scenario: str, rate: float, seconds: float) 
         return measured(corner, child, scenario, rate, seconds)
     finally:
         corner.stop(child)
+
+
+def _seconds(since_us: int, until_us: int) -> float | None:
+    """None when it never came to that."""
+    return round((until_us - since_us) / 1e6, 2) if until_us else None
 
 
 def _started(world: World, corner: Corner) -> int:

@@ -1,5 +1,6 @@
 """Private servers for the whole bench, and a fresh corner of them for each measurement."""
 
+import random
 import shutil
 import socket
 import sys
@@ -24,20 +25,26 @@ from tests import servers
 from tests.servers import Broker, Database, Postgres, RabbitMQ
 from tests.waiting import eventually
 
-_PORTS = iter(range(19000, 20000))  # below 32768: above, a retrying client can connect to itself
+_PORTS = range(19000, 20000)  # below 32768: above, a retrying client can connect to itself
+_held: list[socket.socket] = []
 _CAPS = Caps(1000, 10_000)
 _LIVE_WITHIN_S = 30.0
 
 
 def free_port() -> int:
-    for port in _PORTS:
+    """One that nobody listens on, and no other bench on this machine takes while this process lives."""
+    for port in random.sample(_PORTS, len(_PORTS)):
+        claim = socket.socket(socket.AF_UNIX)
         with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
+                claim.bind(f"\0ws-gateway-bench-port-{port}")
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("127.0.0.1", port))
             except OSError:
+                claim.close()
                 continue
-            return port
+        _held.append(claim)
+        return port
     raise RuntimeError("no free port from 19000 to 19999")
 
 
@@ -201,3 +208,9 @@ def _wish(rows: Database, services: Sequence[str]) -> None:
                 subscriptions.add(connection, channels(), service, None, None, _CAPS, known)
     finally:
         engine.dispose()
+
+
+def versions(one: World) -> tuple[str, str]:
+    """Of RabbitMQ and PostgreSQL."""
+    [(version,)] = one.postgres.on().execute("SHOW server_version")
+    return str(one.rabbitmq.on().manage("GET", "overview")["rabbitmq_version"]), str(version).split()[0]
