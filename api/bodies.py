@@ -23,7 +23,7 @@ def read(request: Request) -> Any:
 def parsed(body: bytes) -> Any:
     try:
         value = json.loads(
-            body.decode("utf-8"), parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_without_repeats
+            body.decode("utf-8"), parse_constant=_no_number, parse_float=_number, object_pairs_hook=_without_repeats
         )
     except UnicodeDecodeError as error:
         raise _malformed("it is not UTF-8") from error
@@ -85,11 +85,12 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _finite(text: str) -> float:
+def _number(text: str) -> float:
+    """7.0 is 7: JSON knows one kind of number."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text[:40]} is out of range")
-    return number
+    return int(number) if number.is_integer() else number
 
 
 def _no_number(text: str) -> NoReturn:

@@ -64,8 +64,12 @@ def _complete(operation: Operation, closed: bool) -> None:
         operation["security"] = [{_SCHEME: []}]
     if "requestBody" in operation:
         operation["requestBody"]["required"] = True
-    for status, description in _refusals(operation, closed):
-        operation["responses"].setdefault(str(status), _problem(status, description))
+    told = operation["responses"]
+    for status, response in told.items():
+        if status >= "400" and "application/json" not in response.get("content", {}):
+            told[status] = _problem(int(status), response["description"])
+    for code, description in _refusals(operation, closed):
+        told.setdefault(str(code), _problem(code, description))
 
 
 def _refusals(operation: Operation, closed: bool) -> Iterator[tuple[int, str]]:
@@ -73,9 +77,10 @@ def _refusals(operation: Operation, closed: bool) -> Iterator[tuple[int, str]]:
         yield 400, "The body is not well-formed JSON"
         yield 413, "The body is longer than 64 KiB"
         yield 415, "The body is not application/json in UTF-8"
-    if "requestBody" in operation or any(parameter["in"] == "query" for parameter in operation["parameters"]):
+    named = {(parameter["in"], parameter["name"]) for parameter in operation["parameters"]}
+    if "requestBody" in operation or "query" in {place for place, _ in named} or ("path", "service") in named:
         yield 422, "Fields that cannot be taken, all of them named"
-    if any(parameter["in"] == "path" for parameter in operation["parameters"]):
+    if "path" in {place for place, _ in named}:
         yield 404, "There is no such thing, or it is another service's"
     if closed:
         yield 401, "No key, or one that is not known"

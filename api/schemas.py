@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -17,27 +17,44 @@ from pydantic import (
     StrictStr,
     StringConstraints,
     ValidationError,
+    WithJsonSchema,
 )
 
 from api.validation import faults_of
 from common import topology
-from common.channels import CHANNEL_TYPES, RAW_CATEGORIES, BadChannel, Channel, Fault, Request, resolve
+from common.channels import CHANNEL_TYPES, INTERVALS, RAW_CATEGORIES, BadChannel, Channel, Fault, Request, resolve
 
 MOST_LIMIT = 1000
 LONGEST_LEASE_S = 30 * 24 * 3600
 _WHOLE = re.compile(r"-?[0-9]{1,20}")
 
-Text = Annotated[StrictStr, StringConstraints(min_length=1, max_length=255)]
+_SHORT = StringConstraints(min_length=1, max_length=255)
+_FIT = r"^[^\s\u0000-\u001f\u007f-\u009f]+$"
+
+
+def _one_of(names: Sequence[str]) -> WithJsonSchema:
+    """For the description; whoever asks for another one is told more than that it is none of these."""
+    return WithJsonSchema({"type": "string", "enum": list(names)})
+
+
+Text = Annotated[
+    StrictStr, _SHORT, WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 255, "pattern": _FIT})
+]
 ServiceName = Annotated[
     StrictStr,
     Field(
         description="who asks; names the queue",
-        examples=["model-service"],
+        max_length=255,
         json_schema_extra={"pattern": "^[a-z0-9][a-z0-9-]{0,62}$"},
     ),
 ]
-ChannelType = Annotated[Text, Field(json_schema_extra={"enum": list(CHANNEL_TYPES)}, examples=["trades"])]
-Category = Annotated[Text, Field(json_schema_extra={"enum": list(RAW_CATEGORIES)})]
+ChannelType = Annotated[StrictStr, _SHORT, _one_of(CHANNEL_TYPES)]
+Category = Annotated[StrictStr, _SHORT, _one_of(RAW_CATEGORIES)]
+_MINUTES = [int(interval) for interval in INTERVALS if interval.isdigit()]
+Interval = Annotated[
+    Annotated[StrictStr, StringConstraints(min_length=1, max_length=3)] | StrictInt,
+    WithJsonSchema({"anyOf": [{"type": "string", "enum": INTERVALS}, {"type": "integer", "enum": _MINUTES}]}),
+]
 Status = Literal["pending", "live", "rejected", "cancelled", "expired"]
 Flag = Annotated[StrictBool, BeforeValidator(lambda text: {"true": True, "false": False}.get(text, text))]
 Whole = Annotated[StrictInt, BeforeValidator(lambda text: int(text) if _WHOLE.fullmatch(str(text)) else text)]
@@ -78,12 +95,10 @@ class Topic(Strict):
 
     channel_type: ChannelType | None = Field(None, description="may be left out when topic is given")
     category: Category | None = Field(None, description="linear when left out")
-    symbol: Text | None = Field(None, examples=["BTCUSDT"])
+    symbol: Text | None = Field(None)
     depth: StrictInt | None = Field(None, ge=1, le=1000, description="of an orderbook; 50 (option: 25) when left out")
-    interval: Annotated[StrictStr, StringConstraints(min_length=1, max_length=3)] | StrictInt | None = Field(
-        None, description="of a kline; 1 when left out", examples=["1", "D"]
-    )
-    topic: Text | None = Field(None, description="instead of the parts", examples=["publicTrade.BTCUSDT"])
+    interval: Interval | None = Field(None, description="of a kline; 1 when left out")
+    topic: Text | None = Field(None, description="instead of the parts")
 
 
 Lease = Annotated[
@@ -94,6 +109,12 @@ Lease = Annotated[
 
 class Ask(Topic):
     """A service's wish for one topic."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"channel_type": "trades", "symbol": "BTCUSDT", "requesting_service": "model-service"}]
+        }
+    )
 
     requesting_service: ServiceName
     ttl_seconds: Lease = None
@@ -110,6 +131,20 @@ class Ask(Topic):
 
 class AskList(Strict):
     """All that a service wants."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "subscriptions": [
+                        {"channel_type": "orderbook", "symbol": "BTCUSDT", "depth": 50},
+                        {"topic": "kline.1.ETHUSDT", "category": "spot"},
+                    ],
+                    "ttl_seconds": 3600,
+                }
+            ]
+        }
+    )
 
     subscriptions: list[Topic] = Field(description="what is not in the list ends")
     ttl_seconds: Lease = None

@@ -5,11 +5,13 @@ from typing import Any
 
 import orjson
 from flask import Response
+from pydantic import BaseModel
 from sqlalchemy import Connection, Row
 
 from api import diagnosis
 from api.diagnosis import FarEnd, Hop, Seen
 from api.schemas import Page
+from api.validation import REFS
 from common import topology
 
 _OPTIONS = orjson.OPT_UTC_Z
@@ -20,6 +22,12 @@ def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = No
     if headers:
         response.headers.update(headers)
     return response
+
+
+def also(model: type[BaseModel], description: str) -> dict[str, Any]:
+    """A further response of the same shape, for the description of a call."""
+    schema = {"$ref": REFS.format(model=model.__name__)}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
 def subscriptions(connection: Connection, rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 from apiflask import APIBlueprint
 from flask import Response
 
-from api import health, metrics, readiness
+from api import health, metrics, readiness, showing
 from api.health import Component, Evidence
 from api.keys import open_without_a_key
 from api.schemas import Health, Live, Ready, ReadyQuery
@@ -21,6 +21,7 @@ def routes(store: Store) -> APIBlueprint:
 
     @blueprint.get("/health")
     @blueprint.output(Health)
+    @blueprint.doc(responses={503: showing.also(Health, "A component is down")})
     @open_without_a_key
     def whole() -> Response:
         """Whether every part of the gateway does its work."""
@@ -37,6 +38,7 @@ def routes(store: Store) -> APIBlueprint:
     @blueprint.get("/ready")
     @blueprint.input(ReadyQuery, location="query")
     @blueprint.output(Ready)
+    @blueprint.doc(responses={503: showing.also(Ready, "Something is missing")})
     @open_without_a_key
     def ready(query_data: ReadyQuery) -> Response:
         """Whether all that a service wants is live and its queues are there; what is missing is named."""

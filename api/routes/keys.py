@@ -18,6 +18,8 @@ from api.store import Store
 from common.channels import Fault
 from common.tables import api_keys
 
+_LINKS = {"revoke": {"operationId": "delete_keys_revoke", "parameters": {"key_id": "$response.body#/id"}}}
+
 
 def routes(store: Store) -> APIBlueprint:
     blueprint = APIBlueprint("keys", __name__, url_prefix="/api/v1/keys")
@@ -25,8 +27,8 @@ def routes(store: Store) -> APIBlueprint:
 
     @blueprint.post("")
     @blueprint.input(NewKey)
-    @blueprint.output(MadeKey, 201)
-    @blueprint.doc(responses={409: "The service has as many live keys as it may have"})
+    @blueprint.output(MadeKey, 201, links=_LINKS)
+    @blueprint.doc(responses={409: {"description": "The service has as many live keys as it may have"}})
     def make(json_data: NewKey) -> Response:
         """Make a key for a service; it is shown this once."""
         if unfit := service_faults(json_data.service):

@@ -27,9 +27,14 @@ from api.store import Store
 from api.waiting import WaitingRoom
 from common.tables import standings
 
-_HELD_ALREADY = {
-    "description": "The service holds it already; its lease is renewed",
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Subscription"}}},
+_LINKED = {
+    "one": "get_subscriptions_one",
+    "diagnosis": "get_subscriptions_diagnosed",
+    "cancel": "delete_subscriptions_cancel",
+}
+_LINKS = {
+    name: {"operationId": operation, "parameters": {"subscription_id": "$response.body#/id"}}
+    for name, operation in _LINKED.items()
 }
 
 
@@ -38,9 +43,9 @@ def routes(store: Store, intents: Intents, room: WaitingRoom) -> APIBlueprint:
 
     @blueprint.post("")
     @blueprint.input(Ask)
-    @blueprint.output(Subscription, 201)
+    @blueprint.output(Subscription, 201, links=_LINKS)
     @blueprint.input(Preferences, location="headers")
-    @blueprint.doc(responses={200: _HELD_ALREADY})
+    @blueprint.doc(responses={200: showing.also(Subscription, "The service holds it already; its lease is renewed")})
     def ask(json_data: Asked, headers_data: Preferences) -> Response:
         """Ask for a topic; the same again answers with the same subscription."""
         shown, is_new = intents.ask(json_data, g.trace_id)

@@ -1,0 +1,59 @@
+"""The committed description is the one that the code generates."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from api import describe
+from api.errors import MIME_TYPE
+
+COMMITTED = Path(__file__).parents[3] / "docs" / "openapi.json"
+
+
+@pytest.fixture(scope="module")
+def spec() -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(COMMITTED.read_bytes())
+    return found
+
+
+def operations(spec: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [(f"{method} {path}", each) for path, all_ in spec["paths"].items() for method, each in all_.items()]
+
+
+def test_it_is_the_committed_one():
+    assert COMMITTED.read_bytes() == describe.written(), "python -m api.describe > docs/openapi.json"
+
+
+def test_it_is_openapi_3_1(spec: dict[str, Any]):
+    assert spec["openapi"] == "3.1.0"
+    assert spec["servers"] == [{"url": "/"}]
+
+
+def test_every_reference_leads_somewhere(spec: dict[str, Any]):
+    used = set(re.findall(r'"#/components/schemas/([^"]+)"', COMMITTED.read_text()))
+    assert used <= set(spec["components"]["schemas"])
+
+
+def test_every_call_has_a_name_a_summary_and_an_answer(spec: dict[str, Any]):
+    names = [each["operationId"] for _, each in operations(spec)]
+    assert len(names) == len(set(names))
+    for label, each in operations(spec):
+        assert each["summary"], label
+        assert any(status < "300" for status in each["responses"]), label
+
+
+def test_every_refusal_is_a_problem(spec: dict[str, Any]):
+    for label, each in operations(spec):
+        for status, response in each["responses"].items():
+            if status >= "400" and "application/json" not in response["content"]:
+                assert list(response["content"]) == [MIME_TYPE], (label, status)
+
+
+def test_every_call_but_the_probes_wants_a_key(spec: dict[str, Any]):
+    for label, each in operations(spec):
+        closed = "/api/v1/" in label
+        assert ("security" in each) == closed, label
+        assert ("401" in each["responses"]) == closed, label
