@@ -52,14 +52,8 @@ def test_eight_levels_are_fine():
 
 def values() -> st.SearchStrategy[Any]:
     text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
-    plain = (
-        st.none()
-        | st.booleans()
-        | st.integers(-(2**60), 2**60)
-        | text
-       
-    plain |= st.floats(allow_nan=False, allow_infinity=False)
-    )
+    finite = st.floats(allow_nan=False, allow_infinity=False)
+    plain = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | text | finite
     return st.recursive(plain, lambda inner: st.lists(inner) | st.dictionaries(text, inner), max_leaves=6)
 
 
