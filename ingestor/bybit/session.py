@@ -74,14 +74,14 @@ class Session:
     # -- what is wanted -------------------------------------------------------------------------------------
 
     def want(self, channels: Iterable[Channel], now: float) -> list[Action]:
-        self.topics.want(channels, now)
+        told = self.topics.want(channels, now)
         if self.topics.nothing_wanted:
             self._unused_since = self._unused_since or now
         else:
             self._unused_since = None
         if self.state is State.IDLE and not self.topics.nothing_wanted:
-            return self._connect(Happening.WANTED)
-        return self._converge(now)
+            return [*told, *self._connect(Happening.WANTED)]
+        return [*told, *self._converge(now)]
 
     def renew(self, credentials: Credentials | None) -> list[Action]:
         """Perhaps other credentials: try them at once where the old ones were refused."""

@@ -74,17 +74,19 @@ class Topics:
     _number: int = 0
     _left: set[str] = field(default_factory=set)  # late pushes of these are no surprise
 
-    def want(self, channels: Iterable[Channel], now: float) -> None:
+    def want(self, channels: Iterable[Channel], now: float) -> list[Action]:
+        told: list[Action] = []
         wanted = {channel.topic: channel for channel in channels}
         for name, topic in list(self.by_name.items()):
             topic.wanted = name in wanted
             if not topic.wanted and topic.state in (TopicState.WANTED, TopicState.REJECTED):
-                del self.by_name[name]
+                told += self._forget(name)
         for name, channel in wanted.items():
             if name not in self.by_name:
                 rhythm, book = rhythm_of(channel.channel_type), book_of(channel.channel_type, channel.depth)
                 self.by_name[name] = Topic(channel, rhythm, book, ask_at=now)
                 self._left.discard(name)
+        return told
 
     @property
     def nothing_wanted(self) -> bool:
@@ -214,9 +216,12 @@ class Topics:
             if topic.book is not None:
                 topic.book.restart()
             return []
-        del self.by_name[name]
         self._left.add(name)
-        return []
+        return self._forget(name)
+
+    def _forget(self, name: str) -> list[Action]:
+        """Nobody wants it any more: whatever was missed ends here."""
+        return self._resumed(self.by_name.pop(name), name)
 
     # -- data -----------------------------------------------------------------------------------------------
 
@@ -290,7 +295,7 @@ class Topics:
         self._left.clear()
         for name, topic in list(self.by_name.items()):
             if not topic.wanted:
-                del self.by_name[name]
+                told += self._forget(name)
                 continue
             if topic.ever_held and topic.state is not TopicState.REJECTED:
                 told += self._interrupted(topic, name, cause, since)

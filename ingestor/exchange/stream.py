@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from common.channels import Channel
+from common.channels import Channel, of_topic
 from common.envelope import Event
 from common.errors import Unavailable
 from ingestor.bybit.actions import (
@@ -273,7 +273,7 @@ class Stream:
             self._burst.append(event)
 
     def _line(self, topic: str) -> Line:
-        return self._around.line_of(self._session.topics.by_name[topic].channel)
+        return self._around.line_of(of_topic(self.endpoint, topic))
 
     # -- what is told ---------------------------------------------------------------------------------------
 

@@ -117,7 +117,7 @@ def test_a_topic_that_falls_silent_alone_is_asked_for_anew_and_the_others_stay(w
 
 @pytest.mark.parametrize("form", FORMS)
 def test_garbage_costs_one_frame_and_not_the_connection(watch: Watch, exchange: Exchange, form: str):
-    more = {"bytes": 50 * 2**20} if form == "huge" else {}
+    more = {"bytes": 9 * 2**20} if form == "huge" else {}
     [before] = exchange.connections("linear")
     set_aside = watch.gateway.metrics()['wsgw_frames_set_aside_total{endpoint="linear"}']
     exchange.fault("garbage", endpoint="linear", topic=BOOK, form=form, **more)
