@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 
 CONTENT_TYPE = "application/cloudevents+json"
@@ -61,5 +62,6 @@ def _rfc3339_ms(moment_ms: int) -> str:
     return f"{_second(seconds)}.{rest:03d}Z"
 
 
+@lru_cache(maxsize=64)  # events of the same second follow each other
 def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
