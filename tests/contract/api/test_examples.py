@@ -1,0 +1,109 @@
+"""Every example of docs/api.md, run as it stands and in its order."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.contract.api.conftest import ADMINISTRATOR_KEY, PATH, Ingestor, body
+
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = (DOCS / "api.md").read_text()
+_BLOCK = re.compile(r"```http\n(.*?)```", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Message:
+    first: str
+    headers: dict[str, str]
+    body: str
+
+
+def message(block: str) -> Message:
+    head, _, text = block.partition("\n\n")
+    first, *headers = head.strip().splitlines()
+    return Message(first, dict(line.split(": ", 1) for line in headers), text.strip())
+
+
+def examples() -> Iterator[tuple[Message, Message]]:
+    blocks = [message(block) for block in _BLOCK.findall(PAGE)]
+    assert len(blocks) % 2 == 0
+    yield from zip(blocks[::2], blocks[1::2], strict=True)
+
+
+@pytest.fixture
+def placeholders(client: FlaskClient, ingestor: Ingestor, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The world of the page: one live subscription that nobody reads; the ingestor is about to come to the rest."""
+    monkeypatch.setattr("api.routes.balances._SYNCED_WITHIN_S", 0.0)
+    wish = {"channel_type": "ticker", "symbol": "BTCUSDT", "requesting_service": "dashboard"}
+    live = body(client.post(PATH, json=wish))["id"]
+    ingestor.lists("linear", "BTCUSDT", "ETHUSDT")
+    ingestor.leads(generation=1, age_s=-3600)  # heard of for as long as this test takes
+    ingestor.connected("linear", age_s=-3600)
+    ingestor.holds("tickers.BTCUSDT")
+    ingestor.holds("kline.1.ETHUSDT", "rejected", "error:handler not found")
+    ingestor.execute("UPDATE topics SET updated_at = now() + interval '1 hour'")
+    never = "acked_at = NULL, last_event_at = NULL, events = 0, channel_type = 'kline'"
+    ingestor.execute(f"UPDATE topics SET {never} WHERE state = 'rejected'")
+    ingestor.sees_queue("ws-gateway.ticker.dashboard", "ticker", "dashboard", consumers=0, age_s=-3600)
+    return {"$ADMINISTRATOR": ADMINISTRATOR_KEY, "$LIVE": live}
+
+
+def test_the_examples_are_true(client: FlaskClient, placeholders: dict[str, str]):
+    del client.environ_base["HTTP_X_API_KEY"]
+    for asked, told in examples():
+        answer = ask(client, asked, placeholders)
+        assert str(answer.status_code) == told.first, (asked.first, answer.text)
+        for name, value in told.headers.items():
+            assert matches(answer.headers[name], value), (asked.first, name)
+        assert matches(answer.json, json.loads(told.body)), f"{asked.first}\n{json.dumps(answer.json, indent=1)}"
+        if asked.first == "POST /api/v1/keys":
+            placeholders["$KEY"] = answer.json["id"] if answer.json else ""
+        if asked.first == "POST /api/v1/balances/sync":
+            placeholders["$SYNC"] = answer.json["id"] if answer.json else ""
+
+
+def ask(client: FlaskClient, asked: Message, placeholders: dict[str, str]) -> TestResponse:
+    def filled(text: str) -> str:
+        return re.sub(r"\$[A-Z]+", lambda found: placeholders[found.group()], text)
+
+    method, path = asked.first.split(" ")
+    headers = {name: filled(value) for name, value in asked.headers.items()}
+    if asked.body:
+        headers["Content-Type"] = "application/json"
+    return client.open(filled(path), method=method, headers=headers, data=asked.body or None)
+
+
+def matches(found: Any, told: Any) -> bool:
+    """Equal, but for `…`, which stands for something that is there."""
+    if isinstance(told, dict):
+        return isinstance(found, dict) and found.keys() == told.keys() and all(matches(found[k], told[k]) for k in told)
+    if isinstance(told, list):
+        return isinstance(found, list) and len(found) == len(told) and all(map(matches, found, told))
+    if isinstance(told, str) and "…" in told:
+        return found is not None and re.fullmatch(".+".join(map(re.escape, told.split("…"))), str(found)) is not None
+    return bool(found == told)
+
+
+def test_every_call_has_an_example():
+    spec = json.loads((DOCS / "openapi.json").read_text())
+    shown = {(asked.first.split(" ")[0].lower(), asked.first.split(" ")[1].split("?")[0]) for asked, _ in examples()}
+    for path, operations in spec["paths"].items():
+        form = re.compile(re.sub(r"\{[^}]+\}", "[^/]+", path))
+        for method in operations:
+            assert any(each == method and form.fullmatch(place) for each, place in shown), (method, path)
+
+
+def test_every_code_that_is_raised_is_explained():
+    files = [path for folder in ("api", "common") for path in (DOCS.parent / folder).rglob("*.py")]
+    source = "\n".join(path.read_text() for path in files)
+    raised = set(re.findall(r'Refusal\(\s*\d+, "(\w+)"', source)) | set(re.findall(r'Fault\([^"\n]+"(\w+)",', source))
+    raised |= set(re.findall(r'_refuse\(\s*"\w+", "(\w+)"', source)) | set(re.findall(r'Fault\("\w+", "(\w+)"', source))
+    assert len(raised) > 20
+    assert sorted(raised - set(re.findall(r"\w+", PAGE))) == []
