@@ -12,11 +12,30 @@ import pika
 import websocket
 
 from bench.bridges.common import EXCHANGE, WINDOW, arguments, keys, subscribe
-from ingestor.delivery.joined import JoinedConnection
 
 _READ_AHEAD = 2**16
 _MOST_WAITING = 20_000
 _PERSISTENT = pika.BasicProperties(delivery_mode=2)
+
+
+class Joined(pika.SelectConnection):  # type: ignore[misc]
+    """Between `gather` and `flush` outgoing frames are joined into one send."""
+
+    _gathered: list[bytes] | None = None
+
+    def gather(self) -> None:
+        self._gathered = []
+
+    def flush(self) -> None:
+        gathered, self._gathered = self._gathered, None
+        if gathered:
+            super()._adapter_emit_data(b"".join(gathered))
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        if self._gathered is None:
+            super()._adapter_emit_data(data)
+        else:
+            self._gathered.append(data)
 
 
 class Bridge:
@@ -27,7 +46,7 @@ class Bridge:
         self._confirmed = 0
         self._channel: Any = None
         self.ready = threading.Event()
-        self.connection = JoinedConnection(
+        self.connection = Joined(
             pika.URLParameters(amqp),
             on_open_callback=lambda connection: connection.channel(on_open_callback=self._opened),
         )

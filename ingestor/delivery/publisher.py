@@ -12,11 +12,12 @@ import structlog
 from pika.adapters.select_connection import IOLoop
 from pika.spec import Basic
 
-from common import amqp, envelope, settings, topology
+from common import amqp, settings
 from common.retrying import Backoff
 from ingestor.delivery.joined import JoinedConnection
 from ingestor.delivery.ledger import Ledger
 from ingestor.delivery.outbox import Entry, Lane, Outbox
+from ingestor.delivery.wire import Wire
 from ingestor.metrics import PUBLISHER
 
 log = structlog.get_logger(__name__)
@@ -74,6 +75,7 @@ class Publisher:
         self.link = Link(False, datetime.now(UTC), "not connected yet")
         self._connection: JoinedConnection | None = None
         self._channel: Any = None
+        self._wire: Wire | None = None
         self._ready = False
         self._away_since: float | None = time.monotonic()
         self._progress_at = 0.0
@@ -116,6 +118,7 @@ class Publisher:
 
     def _channel_opened(self, channel: Any) -> None:
         self._channel = channel
+        self._wire = Wire(channel.channel_number, channel.connection.params.frame_max)
         channel.add_on_close_callback(self._channel_closed)
         channel.add_on_return_callback(self._came_back)
         channel.confirm_delivery(self._settled, callback=lambda _: self._make_topology())
@@ -197,18 +200,14 @@ class Publisher:
         return batch
 
     def _publish(self, batch: list[Sent]) -> None:
-        connection, publish = self._connection, self._channel.basic_publish
-        if connection is None:
-            return
         for sent in batch:  # first into the ledger: whatever happens below, none of them is forgotten
             self._ledger.published(sent)
-        connection.gather()
-        try:
-            for sent in batch:
-                event = sent.entry.event
-                publish(topology.EVENTS, event.routing_key, event.body, _properties(event), mandatory=True)
-        finally:
-            connection.flush()
+        if self._connection is None or self._wire is None or not self._channel.is_open:
+            return
+        frames: list[bytes] = []
+        for sent in batch:
+            self._wire.publish(sent.entry.event, frames)
+        self._connection.write(frames)
         PUBLISHER.published.inc(len(batch))
 
     def _settled(self, frame: Any) -> None:
@@ -303,14 +302,3 @@ class Publisher:
 
     def _waiting(self) -> int:
         return sum(lane.counts().in_flight + lane.counts().spooled for lane in self._outbox.lanes)
-
-
-def _properties(event: envelope.Event) -> pika.BasicProperties:
-    return pika.BasicProperties(
-        content_type=envelope.CONTENT_TYPE,
-        delivery_mode=2,
-        timestamp=event.timestamp_s,
-        message_id=event.id,
-        type=event.event_class,
-        app_id=envelope.APP_ID,
-    )

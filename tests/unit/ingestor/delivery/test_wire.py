@@ -1,0 +1,75 @@
+"""What we write for a publish is what pika would write, and goes where pika's own bytes go."""
+
+import pika
+import pytest
+from pika import frame, spec
+
+from common import envelope, topology
+from common.envelope import Event
+from ingestor.delivery.joined import JoinedConnection
+from ingestor.delivery.wire import Wire
+
+FRAME_MAX = 4096
+BODIES = [b"", b"{}", b"x" * (FRAME_MAX - 8), b"x" * (FRAME_MAX - 7), bytes(range(256)) * 100]
+
+
+def event(body: bytes, **more: str) -> Event:
+    named = {"id": "0f8c2b6e5d7a4c1e9b3a7f60d2e41c58", "event_class": "trades", "routing_key": "trades.linear.BTCUSDT"}
+    return Event(**(named | more), body=body, timestamp_s=1_786_310_819)
+
+
+def written(*events: Event) -> bytes:
+    wire, out = Wire(1, FRAME_MAX), list[bytes]()
+    for each in events:
+        wire.publish(each, out)
+    return b"".join(out)
+
+
+def by_pika(event: Event) -> bytes:
+    properties = pika.BasicProperties(
+        content_type=envelope.CONTENT_TYPE,
+        delivery_mode=2,
+        timestamp=event.timestamp_s,
+        message_id=event.id,
+        type=event.event_class,
+        app_id=envelope.APP_ID,
+    )
+    asked = spec.Basic.Publish(exchange=topology.EVENTS, routing_key=event.routing_key, mandatory=True)
+    sent: list[bytes] = []
+    connection = object.__new__(pika.SelectConnection)
+    connection._body_max_length = FRAME_MAX - 8
+    connection._output_marshaled_frames = sent.extend
+    connection._send_message(1, asked, (properties, event.body))
+    return b"".join(sent)
+
+
+@pytest.mark.parametrize("body", BODIES, ids=len)
+def test_the_bytes_are_those_of_pika(body: bytes):
+    assert written(event(body)) == by_pika(event(body))
+
+
+def test_keys_classes_and_ids_do_not_get_mixed_up():
+    events = [event(b"1"), event(b"2", routing_key="gap.trades.linear.BTCUSDT", event_class="gap"), event(b"3")]
+    events.append(event(b"4", id="short", routing_key="raw.linear.%C3%A9" + "x" * 230))
+    assert written(*events) == b"".join(map(by_pika, events))
+
+
+def test_pika_decodes_them():
+    used, method = frame.decode_frame(written(event(b"{}")))
+    assert used
+    assert method.method.routing_key == "trades.linear.BTCUSDT"
+
+
+def test_pika_still_sends_through_the_hook_that_we_write_to():
+    passed: list[bytes] = []
+
+    class Deaf(JoinedConnection):
+        def __init__(self) -> None:
+            self.bytes_sent = self.frames_sent = 0
+
+        def _adapter_emit_data(self, data: bytes) -> None:
+            passed.append(data)
+
+    Deaf()._output_marshaled_frames([b"one", b"two"])
+    Deaf().write([b"three", b"four"])
+    assert passed == [b"one", b"two", b"threefour"]
