@@ -170,7 +170,7 @@ def test_a_second_start_changes_nothing_and_is_quick(first_start: str, clone: Cl
     before, began_at = clone.family(), time.monotonic()
     status, output = clone.make("run")
     assert status == 0, output
-    assert time.monotonic() - began_at < 15
+    assert time.monotonic() - began_at < 30  # five seconds where nothing else runs
     assert set(before) & set(clone.family()) == set(before)
     assert "bybit.trades" in output
 
@@ -179,7 +179,7 @@ def test_a_wrong_value_is_named_at_once(first_start: str, clone: Clone) -> None:
     began_at = time.monotonic()
     status, output = clone.make("run", BYBIT_ENVIRONMENT="prod")
     assert status != 0
-    assert time.monotonic() - began_at < 3
+    assert time.monotonic() - began_at < 10  # a third of a second where nothing else runs
     assert "BYBIT_ENVIRONMENT='prod': allowed is one of mainnet, testnet, demo, simulator" in output
 
 
