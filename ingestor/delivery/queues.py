@@ -63,6 +63,7 @@ class Queues:
         self._plan = Plan()
         self._orders: SimpleQueue[Order] = SimpleQueue()
         self._channel: Any = None
+        self._declared: set[str] = set()
         self._bound: set[Binding] = set()
         self._unbound: set[Binding] = set()
         self._as_they_are: set[str] = set()  # queues that exist with other arguments
@@ -99,8 +100,7 @@ class Queues:
         connection = amqp.connect(self._rabbitmq, "ws-gateway ingestor queues")
         try:
             with reported_as(Unavailable, *amqp.AWAY):
-                self._bound.clear()
-                self._unbound.clear()
+                self._forget_all()
                 self._open_channel(connection)
                 self._make_all(connection)
                 backoff.reset()
@@ -121,7 +121,7 @@ class Queues:
         if order.plan is not None:
             self._plan = order.plan
         else:
-            self._bound.clear()
+            self._forget_all()
         self._make_all(connection)
         self._unmet = None
         order.made.set()
@@ -136,7 +136,9 @@ class Queues:
     def _make_all(self, connection: Any) -> None:
         self._make_exchanges()
         for queue in (*self._common.queues, *self._plan.queues):
-            self._declare(connection, queue)
+            if queue.name not in self._declared:
+                self._declare(connection, queue)
+                self._declared.add(queue.name)
         for binding in sorted((self._common.bindings | self._plan.bindings) - self._bound, key=_order):
             self._channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
             self._bound.add(binding)
@@ -186,12 +188,22 @@ class Queues:
             depth = self._look_at(connection, queue.name)
             if depth is None:
                 log.warning("queue was deleted; making it again", queue=queue.name)
-                self._bound -= {binding for binding in self._bound if binding.queue == queue.name}
+                self._forget(queue.name)
             else:
                 seen[queue.name] = depth
         self.depths = seen
         if len(seen) < len(self._common.queues) + len(self._plan.queues):
             self._make_all(connection)
+
+    def _forget(self, queue: str) -> None:
+        """It has to be made again, and a new queue is bound to nothing."""
+        self._declared.discard(queue)
+        self._bound = {binding for binding in self._bound if binding.queue != queue}
+
+    def _forget_all(self) -> None:
+        self._declared.clear()
+        self._bound.clear()
+        self._unbound.clear()
 
     def _look_at(self, connection: Any, name: str) -> Depth | None:
         try:
