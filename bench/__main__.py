@@ -9,36 +9,58 @@ from collections.abc import Sequence
 
 from bench import report, scenarios
 from bench.measuring import Figures
+from bench.orders import Message
+from bench.parts import PARTS
 from bench.world import versions, world
 
 
 def main() -> int:
     given = _arguments()
-    effort = scenarios.QUICK if given.quick else scenarios.FULL
+    names = [name for name in given.only or (*scenarios.ALL, *PARTS) if name not in given.skip]
+    rows, where = _measured([name for name in names if name in scenarios.ALL], given.quick)
+    _tell("goals", report.summary(rows))
+    other = [_part(name, given.quick) for name in names if name in PARTS and (given.only or not given.quick)]
+    if not given.quick and not given.only:
+        report.keep(rows, where, [each for each in other if each["text"]])
+    return 0
+
+
+def _measured(names: Sequence[str], quick: bool) -> tuple[list[Figures], dict[str, str]]:
+    effort = scenarios.QUICK if quick else scenarios.FULL
     rows: list[Figures] = []
+    if not names:
+        return rows, {}
     with world() as one:
         where = report.surroundings(*versions(one))
         print("  ".join(f"{name} {value}" for name, value in where.items()))
-        for name in given.only or scenarios.ALL:
+        for name in names:
             print(f"\n{name}: {scenarios.ALL[name].__doc__}\n{report.header()}", flush=True)
             for row in scenarios.ALL[name](one, effort):
                 rows.append(row)
                 print(report.line(row), flush=True)
-    _tell("goals", report.summary(rows))
-    if not given.quick and not given.only:
-        report.keep(rows, where, [])
-    return 0
+    return rows, where
+
+
+def _part(name: str, quick: bool) -> Message:
+    part = PARTS[name]
+    if not part.there:
+        return {"title": part.title, "text": ""}
+    print(f"\n{name}: {part.title}", flush=True)
+    return part.run(quick)
 
 
 def _arguments() -> argparse.Namespace:
+    names = [*scenarios.ALL, *PARTS]
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the gateway.")
     parser.add_argument("--quick", action="store_true", help="a look of three minutes")
-    parser.add_argument("--only", action="append", choices=list(scenarios.ALL), help="one part; may be repeated")
+    parser.add_argument("--only", action="append", choices=names, help="one part; may be repeated")
+    parser.add_argument("--skip", action="append", choices=names, default=[], help="leave a part out")
     return parser.parse_args()
 
 
 def _tell(title: str, lines: Sequence[str]) -> None:
-    print(f"\n{title}", *lines, sep="\n  ")
+    if lines:
+        print(f"\n{title}", *lines, sep="\n  ")
 
 
 if __name__ == "__main__":
