@@ -1,5 +1,6 @@
 """The balances in Postgres, written one batch at a time."""
 
+import logging
 import time
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
@@ -80,10 +81,12 @@ class Ledger:
         figures.rows.labels("account_balances").inc(len(coins))
         figures.rows.labels("account_margin_balances").inc(len(accounts))
         new = {row.event_id for row in (*coins, *accounts)}
+        each_is_told = logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
         for event in events:
             figures.lag.observe(max(0.0, (now - event.received_at).total_seconds()))
             figures.messages.labels(_became(event, new)).inc()
-            log.debug("balances written", trace_id=event.id, origin=event.origin, coins=event.coins)
+            if each_is_told:
+                log.debug("balances written", trace_id=event.id, origin=event.origin, coins=event.coins)
         for snapshot, comparison in written.comparisons:
             _tell_comparison(snapshot, comparison)
         self._tell_unknown(events)

@@ -60,7 +60,8 @@ _KNOWN = {
     "account": {"accountType", "coin", *ACCOUNT_AMOUNTS},
     "coin": {"coin", *COIN_AMOUNTS, *COIN_FLAGS, *COIN_TEXTS},
 }
-_AMOUNT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,6})?", re.ASCII)
+_SHORT_AMOUNT = re.compile(r"-?\d{1,60}(\.\d{1,60})?", re.ASCII).fullmatch  # what nearly all are; always fits
+_AMOUNT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,6})?", re.ASCII).fullmatch
 _MOST_DIGITS = 131_072  # of Postgres' numeric before the point, and after it:
 _MOST_DECIMALS = 16_383
 _LONGEST_NAME = 255
@@ -108,19 +109,19 @@ class Balances:
 def read(body: bytes) -> Balances | None:
     """The event in a message's body, None when it is of a kind that balances do not come in; raises BadMessage."""
     event = _members(_parsed(body), "the event")
-    listed_under = _LISTED_UNDER.get((_value(event, "type"), _value(event, "origin")))
+    origin = _optional_text(event.get("origin"), "origin") or ""
+    listed_under = _LISTED_UNDER.get((_text(event, "type"), origin))
     if listed_under is None:
-        _text(event, "type")
         return None
     received_at = _moment(event, "receivedtime")
     if received_at is None:
         raise BadMessage("receivedtime is missing")
     message = _members(event.get("data"), "data")
     accounts = _elements(message.get(listed_under), listed_under)
-    unknown = {*_unknown("message", message)}
+    unknown = _unknown("message", message)
     return Balances(
         id=_text(event, "id"),
-        origin=_text(event, "origin"),
+        origin=origin,
         at=_moment(event, "time") or received_at,
         received_at=received_at,
         accounts=tuple(_account(number, part, unknown) for number, part in enumerate(accounts)),
@@ -165,32 +166,27 @@ def _sum(amounts: Any) -> Decimal | None:
     return total if known else None
 
 
-def _parsed(body: bytes) -> Part:
+def _parsed(body: bytes) -> Any:
     try:
         return written.parse(body.decode("utf-8"), _DEPTH)
     except ValueError as error:
         raise BadMessage(str(error)) from error
 
 
-def _account(number: int, part: Part, unknown: set[str]) -> Account:
+def _account(number: int, part: Any, unknown: set[str]) -> Account:
     account = _members(part, f"account {number}")
     unknown |= _unknown("account", account)
     coins = _elements(account["coin"], "coin") if "coin" in account else []
     return Account(
         number=number,
-        type=_optional_text(_value(account, "accountType"), "accountType") or "",
-        amounts={
-            column: _amount(_value(account, name), f"account {number}: {name}")
-            for name, column in ACCOUNT_AMOUNTS.items()
-        },
+        type=_optional_text(account.get("accountType"), "accountType") or "",
+        amounts={column: _amount(account.get(name), "account", name) for name, column in ACCOUNT_AMOUNTS.items()},
         coins=tuple(_coin(place, coin, unknown) for place, coin in enumerate(coins)),
     )
 
 
-def _coin(number: int, part: Part, unknown: set[str]) -> Coin:
-    coin = part.value
-    if not isinstance(coin, dict):
-        raise BadMessage(f"coin {number} is no object")
+def _coin(number: int, part: Any, unknown: set[str]) -> Coin:
+    coin = _members(part, f"coin {number}")
     name = _optional_text(coin.get("coin"), "coin")
     if not name:
         raise BadMessage(f"coin {number} has no name")
@@ -199,7 +195,7 @@ def _coin(number: int, part: Part, unknown: set[str]) -> Coin:
     return Coin(
         number=number,
         name=name,
-        amounts={column: _amount(coin.get(field), f"{name}: {field}") for field, column in COIN_AMOUNTS.items()},
+        amounts={column: _amount(coin.get(field), name, field) for field, column in COIN_AMOUNTS.items()},
         flags={column: value if isinstance(value, bool) else None for column, value in flags.items()},
         texts={column: _plain(coin.get(field), field) for field, column in COIN_TEXTS.items()},
         text=part.text,
@@ -211,16 +207,18 @@ def _flag(value: Any) -> bool:
     return value is None or value == "" or isinstance(value, bool)
 
 
-def _amount(value: Any, what: str) -> Decimal | None:
+def _amount(value: Any, whose: str, field: str) -> Decimal | None:
     if value is None or value == "":
         return None
-    if isinstance(value, str) and _AMOUNT.fullmatch(value):
+    if isinstance(value, str) and _SHORT_AMOUNT(value):
+        return Decimal(value)
+    if isinstance(value, str) and _AMOUNT(value):
         value = Decimal(value)
     if not isinstance(value, Decimal):
-        raise BadMessage(f"{what} is no amount")
+        raise BadMessage(f"{whose}: {field} is no amount")
     _, _, exponent = value.as_tuple()
     if not isinstance(exponent, int) or exponent < -_MOST_DECIMALS or value.adjusted() >= _MOST_DIGITS:
-        raise BadMessage(f"{what} has more digits than the database can keep")
+        raise BadMessage(f"{whose}: {field} has more digits than the database can keep")
     return value
 
 
@@ -228,8 +226,8 @@ def _plain(value: Any, what: str) -> str | None:
     return str(value) if isinstance(value, Decimal) else _optional_text(value, what)
 
 
-def _text(members: Mapping[str, Part], name: str) -> str:
-    found = _optional_text(_value(members, name), name)
+def _text(members: Mapping[str, Any], name: str) -> str:
+    found = _optional_text(members.get(name), name)
     if not found:
         raise BadMessage(f"{name} is missing")
     return found
@@ -243,8 +241,8 @@ def _optional_text(value: Any, what: str) -> str | None:
     return value
 
 
-def _moment(members: Mapping[str, Part], name: str) -> datetime | None:
-    text = _optional_text(_value(members, name), name)
+def _moment(members: Mapping[str, Any], name: str) -> datetime | None:
+    text = _optional_text(members.get(name), name)
     if text is None:
         return None
     try:
@@ -256,19 +254,14 @@ def _moment(members: Mapping[str, Part], name: str) -> datetime | None:
     return moment
 
 
-def _value(members: Mapping[str, Part], name: str) -> Any:
-    part = members.get(name)
-    return part.value if part else None
-
-
-def _members(part: Part | None, what: str) -> dict[str, Part]:
-    if part is None or not isinstance(part.value, dict):
+def _members(part: Any, what: str) -> dict[str, Any]:
+    if not isinstance(part, Part) or not isinstance(part.value, dict):
         raise BadMessage(f"{what} is no object")
     return part.value
 
 
-def _elements(part: Part | None, what: str) -> list[Part]:
-    if part is None or not isinstance(part.value, list):
+def _elements(part: Any, what: str) -> list[Any]:
+    if not isinstance(part, Part) or not isinstance(part.value, list):
         raise BadMessage(f"{what} is no list")
     return part.value
 

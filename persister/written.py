@@ -1,87 +1,99 @@
-"""JSON whose outer parts keep the text they were written as."""
+"""JSON whose outer objects and lists keep the text they were written as."""
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from json.decoder import scanstring  # type: ignore[attr-defined]
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
-_SPACE = re.compile(r"[ \t\n\r]*")
+Mark: TypeAlias = Callable[[str, int], re.Match[str] | None]
+
+_SPACE: Mark = re.compile(r"[ \t\n\r]*").match
+_PLAIN_MEMBER: Mark = re.compile(  # most members are a text without escapes: one match does for them
+    r'[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*[,}]'
+).match
+_NAME_BEGINS: Mark = re.compile(r'[ \t\n\r]*"').match
+_COLON: Mark = re.compile(r"[ \t\n\r]*:[ \t\n\r]*").match
+_COMMA_OR_BRACE: Mark = re.compile(r"[ \t\n\r]*[,}]").match
+_COMMA_OR_BRACKET: Mark = re.compile(r"[ \t\n\r]*[,\]]").match
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A value, and the text that it was read from."""
+    """An object or a list, and the text that it was read from."""
 
-    value: Any  # above `depth`: dict[str, Part] or list[Part]; below it: what json makes of the text
+    value: Any  # dict[str, …] or list[…] of parts, down to `depth`; below it, what json makes of the text
     text: str
 
 
-def parse(text: str, depth: int) -> Part:
-    """The text as JSON, its `depth` outer levels as parts, numbers as Decimal; raises ValueError."""
+def parse(text: str, depth: int) -> Any:
+    """The text as JSON, the objects and lists of its `depth` outer levels as parts, numbers as Decimal.
+
+    Raises ValueError for what is no JSON.
+    """
     try:
-        part, end = _part(text, _past_space(text, 0), depth)
+        value, end = _value(text, _past_space(text, 0), depth)
     except (StopIteration, RecursionError, ArithmeticError) as error:
         raise ValueError(f"no JSON ({type(error).__name__})") from error
     if _past_space(text, end) != len(text):
         raise ValueError(f"no JSON (something follows at character {end})")
-    return part
+    return value
 
 
-def _part(text: str, at: int, depth: int) -> tuple[Part, int]:
-    value: Any
-    if depth and text.startswith("{", at):
-        value, end = _members(text, at, depth - 1)
-    elif depth and text.startswith("[", at):
-        value, end = _elements(text, at, depth - 1)
-    else:
+def _value(text: str, at: int, depth: int) -> tuple[Any, int]:
+    if not text.startswith(("{", "["), at):
         value, end = _scan(text, at)
+        return value, end
+    if not depth:
+        value, end = _scan(text, at)
+    elif text[at] == "{":
+        value, end = _members(text, at, depth - 1)
+    else:
+        value, end = _elements(text, at, depth - 1)
     return Part(value, text[at:end]), end
 
 
-def _members(text: str, at: int, depth: int) -> tuple[dict[str, Part], int]:
-    found: dict[str, Part] = {}
+def _members(text: str, at: int, depth: int) -> tuple[dict[str, Any], int]:
+    found: dict[str, Any] = {}
     at = _past_space(text, at + 1)
     if text.startswith("}", at):
         return found, at + 1
     while True:
-        if not text.startswith('"', at):
-            raise ValueError(f"no JSON (a name is missing at character {at})")
-        name, at = scanstring(text, at + 1, True)
-        at = _past(text, at, ":")
-        found[name], at = _part(text, at, depth)
-        at = _past_space(text, at)
-        if text.startswith("}", at):
-            return found, at + 1
-        at = _past(text, at, ",")
+        plain = _PLAIN_MEMBER(text, at)
+        if plain:
+            found[plain[1]], at = plain[2], plain.end()
+        else:
+            name, at = scanstring(text, _past(text, at, _NAME_BEGINS), True)
+            found[name], at = _value(text, _past(text, at, _COLON), depth)
+            at = _past(text, at, _COMMA_OR_BRACE)
+        if text[at - 1] == "}":
+            return found, at
 
 
-def _elements(text: str, at: int, depth: int) -> tuple[list[Part], int]:
-    found: list[Part] = []
+def _elements(text: str, at: int, depth: int) -> tuple[list[Any], int]:
+    found: list[Any] = []
     at = _past_space(text, at + 1)
     if text.startswith("]", at):
         return found, at + 1
     while True:
-        part, at = _part(text, at, depth)
-        found.append(part)
-        at = _past_space(text, at)
-        if text.startswith("]", at):
-            return found, at + 1
-        at = _past(text, at, ",")
+        value, at = _value(text, _past_space(text, at), depth)
+        found.append(value)
+        at = _past(text, at, _COMMA_OR_BRACKET)
+        if text[at - 1] == "]":
+            return found, at
 
 
-def _past(text: str, at: int, mark: str) -> int:
-    at = _past_space(text, at)
-    if not text.startswith(mark, at):
-        raise ValueError(f"no JSON ({mark!r} is missing at character {at})")
-    return _past_space(text, at + 1)
+def _past(text: str, at: int, mark: Mark) -> int:
+    found = mark(text, at)
+    if found is None:
+        raise ValueError(f"no JSON (something else is expected at character {at})")
+    return found.end()
 
 
 def _past_space(text: str, at: int) -> int:
-    if at < len(text) and text[at] not in " \t\n\r":
-        return at
-    found = _SPACE.match(text, at)
+    found = _SPACE(text, at)
     return found.end() if found else at
 
 

@@ -30,8 +30,9 @@ from sqlalchemy import (
     true,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY
 
+from common.tables.adding import added, adding
 from common.tables.schema import Moment, WrittenJSON, amount, metadata
 
 _ARRIVAL = "rises in order of arrival"
@@ -96,6 +97,11 @@ latest_account_balances = Table(
 )
 
 _ledger, _latest = account_balances.c, latest_account_balances.c
+_ADD = adding(
+    account_balances,
+    leaving_out=["id", "recorded_at"],
+    returning=[_ledger.event_id, _ledger.coin, _ledger.account_type, _ledger.anomalies],
+)
 _shown = [column for column in account_balances.columns if column.name != "raw"]
 _MOST_COUNTED = 10_000  # beyond that a total costs more than the page that it decorates
 
@@ -120,11 +126,7 @@ class Span:
 
 def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Sequence[Row[Any]]:
     """Store the rows, pass over any stored before, and answer with those that are new."""
-    if not rows:
-        return ()
-    statement = insert(account_balances).on_conflict_do_nothing()
-    told = statement.returning(_ledger.event_id, _ledger.coin, _ledger.account_type, _ledger.anomalies)
-    return connection.execute(told, rows).all()
+    return added(connection, _ADD, rows)
 
 
 def standing(connection: Connection) -> Sequence[Row[Any]]:

@@ -22,8 +22,9 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY
 
+from common.tables.adding import added, adding
 from common.tables.schema import Moment, WrittenJSON, amount, metadata
 
 _ARRIVAL = "rises in order of arrival"
@@ -78,15 +79,16 @@ latest_account_margin_balances = Table(
 )
 
 _ledger, _latest = account_margin_balances.c, latest_account_margin_balances.c
+_ADD = adding(
+    account_margin_balances,
+    leaving_out=["id", "recorded_at"],
+    returning=[_ledger.event_id, _ledger.account_type, _ledger.anomalies],
+)
 
 
 def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Sequence[Row[Any]]:
     """Store the rows, pass over any stored before, and answer with those that are new."""
-    if not rows:
-        return ()
-    statement = insert(account_margin_balances).on_conflict_do_nothing()
-    told = statement.returning(_ledger.event_id, _ledger.account_type, _ledger.anomalies)
-    return connection.execute(told, rows).all()
+    return added(connection, _ADD, rows)
 
 
 def latest(connection: Connection) -> Sequence[Row[Any]]:

@@ -165,6 +165,20 @@ def test_no_message_raises_anything_else(message: Any) -> None:
         read(wallets.live(json.dumps(message).encode()))
 
 
+@given(
+    st.dictionaries(
+        st.sampled_from(["id", "type", "origin", "time", "receivedtime", "data"]),
+        st.sampled_from(
+            [None, 1, "", "x", [], {}, [[]], "live", "bybit.balance", "2026-03-29T10:15:51Z", {"data": [1]}]
+        ),
+    )
+)
+def test_no_event_raises_anything_else(changed: dict[str, Any]) -> None:
+    event = json.loads(wallets.live(wallets.frame())) | changed
+    with contextlib.suppress(BadMessage):
+        read(json.dumps(event).encode())
+
+
 @pytest.mark.parametrize("name", wallets.REAL)
 def test_what_stands_in_for_availableToWithdraw_is_what_Bybit_said_while_it_said_it(name: str) -> None:
     for account in understood(wallets.live(wallets.real(name))).accounts:
