@@ -1,0 +1,319 @@
+"""`python -m bench.balances [--rows N] [--only writing|reading]` measures how balances are written and read.
+
+Writing: the real persister, alone and beside an ingestor under load. Reading: the real api on a ledger of N rows, ten
+million when not told otherwise (some 10 GB and ten minutes), the older ones in months of their own.
+"""
+
+import argparse
+import http.client
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
+import pika
+
+from bench.children import Child
+from bench.measuring import flow
+from bench.world import Corner, World, free_port, world
+from common import topology
+from common.tables.months import Month
+from tests import wallets
+from tests.servers import ROOT, Database
+from tests.waiting import eventually
+
+COINS = 50
+MONTHS = 12
+KEY = "the-bench-key"
+_FRAMES = 2_000  # templates of wallet messages, each used again with another time
+_ASKED = 300  # times each question is put
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What was measured, and what it is to be."""
+
+    what: str
+    measured: str
+    goal: str = ""
+    met: bool = True
+
+    def __str__(self) -> str:
+        verdict = "" if not self.goal else f"   {'ok' if self.met else 'MISSED'}: {self.goal}"
+        return f"{self.what:<62} {self.measured:>24}{verdict}"
+
+
+class Publisher:
+    """Wallet messages at a rate, as the ingestor would publish them."""
+
+    def __init__(self, corner: Corner) -> None:
+        self._connection = corner.broker.connect()
+        self._channel = self._connection.channel()
+        self._frame = wallets.real("private.wallet.2023.jsonl")
+        self._number = 0
+
+    def send(self, count: int, per_s: float | None = None) -> float:
+        """How long it took; as fast as possible without a rate."""
+        began = time.perf_counter()
+        for sent in range(count):
+            if per_s is not None:
+                self._connection.process_data_events(max(0.0, began + sent / per_s - time.perf_counter()))
+            self._channel.basic_publish(topology.EVENTS, "balance.private", self._body(), _PERSISTENT)
+        self._connection.process_data_events(0)
+        return time.perf_counter() - began
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _body(self) -> bytes:
+        self._number += 1
+        at_ms = 1_699_764_599_844 + self._number
+        data = self._frame.replace(b"1699764599844", b"%d" % at_ms)
+        return wallets.live(data, time.time_ns() // 1_000_000, time.time_ns())
+
+
+_PERSISTENT = pika.BasicProperties(delivery_mode=2)
+
+
+class Persister:
+    """The real process, and what it says of itself."""
+
+    def __init__(self, corner: Corner) -> None:
+        self._port = free_port()
+        env = {**corner.database.environ(), **corner.broker.environ(), "WS_GATEWAY_METRICS_PORT": str(self._port)}
+        self.child = Child("persister", ["-m", "persister"], env, corner.folder)
+        eventually(lambda: self.figure("wsgw_persister_consuming"), 20, "the persister reads")
+
+    def figure(self, name: str) -> float:
+        return self._figures().get(name, 0.0)
+
+    def messages(self) -> float:
+        return self.figure('wsgw_persister_messages_total{outcome="stored"}')
+
+    def lags(self) -> dict[float, float]:
+        """Bound in seconds → how many were at most so late."""
+        prefix = 'wsgw_persister_lag_seconds_bucket{le="'
+        found = self._figures().items()
+        return {float(name[len(prefix) : -2]): value for name, value in found if name.startswith(prefix)}
+
+    def _figures(self) -> dict[str, float]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+
+def writing(world: World) -> Iterator[Line]:
+    with world.corner() as corner:
+        corner.ingestor()  # makes the queues
+        with persisting(corner) as (persister, publisher):
+            yield from _lags("idle, 20 wallet messages/s", persister, lambda: publisher.send(400, 20))
+            running = flow(corner, 3_000 * 25)
+            running.begin(3_000, 22)
+            yield from _lags("beside 3,000 events/s, 20 wallet messages/s", persister, lambda: publisher.send(400, 20))
+            running.ended(60)
+            yield from _sustained(persister, publisher)
+    with world.corner() as corner:
+        corner.ingestor()
+        yield from _backlog(corner)
+
+
+@contextmanager
+def persisting(corner: Corner) -> Iterator[tuple[Persister, Publisher]]:
+    persister, publisher = Persister(corner), Publisher(corner)
+    try:
+        publisher.send(50, 20)
+        yield persister, publisher
+    finally:
+        publisher.close()
+        persister.child.stop()
+
+
+def _lags(what: str, persister: Persister, send: Callable[[], float]) -> Iterator[Line]:
+    before, count = persister.lags(), persister.messages()
+    send()
+    eventually(lambda: persister.messages() >= count + 400, 20, "all are stored")
+    late = {bound: value - before[bound] for bound, value in persister.lags().items()}
+    p50, p99, most = (_within(late, share) for share in (0.5, 0.99, 1.0))
+    yield Line(f"{what}: read → committed p50", f"≤ {p50 * 1000:g} ms")
+    yield Line(f"{what}: p99", f"≤ {p99 * 1000:g} ms", "≤ 10 ms", p99 <= 0.010)
+    yield Line(f"{what}: the latest", f"≤ {most * 1000:g} ms", "≤ 1 s", most <= 1)
+
+
+def _within(late: dict[float, float], share: float) -> float:
+    """The smallest bound of the histogram that this share keeps."""
+    total = late[float("inf")]
+    return min(bound for bound, value in late.items() if value >= share * total)
+
+
+def _sustained(persister: Persister, publisher: Publisher) -> Iterator[Line]:
+    for per_s in (2_000, 3_000, 4_000):
+        before, count = persister.lags(), persister.messages()
+        took = publisher.send(per_s * 10, per_s)
+        eventually(lambda: persister.messages() >= count + per_s * 10, 60, "all are stored")  # noqa: B023
+        late = {bound: value - before[bound] for bound, value in persister.lags().items()}
+        most, offered = _within(late, 1.0), per_s * 10 / took
+        met = most <= 1 and offered > 0.95 * per_s
+        goal = "≤ 1 s" if per_s == 2_000 else ""
+        yield Line(f"{offered:,.0f} wallet messages/s for 10 s: the latest", f"≤ {most * 1000:g} ms", goal, met)
+
+
+def _backlog(corner: Corner) -> Iterator[Line]:
+    publisher = Publisher(corner)
+    publisher.send(100_000)
+    publisher.close()
+    with closing(corner.broker.connect()) as connection:
+        channel = connection.channel()
+
+        def waiting() -> int:
+            found = channel.queue_declare(topology.BALANCE_QUEUE, passive=True)
+            return int(found.method.message_count)
+
+        eventually(lambda: waiting() == 100_000, 60, "the backlog is there")
+    began = time.perf_counter()
+    persister = Persister(corner)
+    try:
+        eventually(lambda: persister.messages() == 100_000, 200, "the backlog is stored")
+        took = time.perf_counter() - began
+    finally:
+        persister.child.stop()
+    [(stored,)] = corner.database.execute("SELECT count(*) FROM account_margin_balances")
+    yield Line(
+        "100,000 messages of backlog (300,000 coins)", f"{took:.1f} s", "< 60 s", took < 60 and stored == 100_000
+    )
+
+
+def reading(world: World, rows: int) -> Iterator[Line]:
+    with world.corner() as corner:
+        began = time.perf_counter()
+        newest = fill(corner.database, rows)
+        yield Line(f"{rows:,} rows filled in", f"{time.perf_counter() - began:.0f} s")
+        yield from _sizes(corner.database, rows)
+        with api(corner) as ask:
+            middle = datetime.fromtimestamp(newest - 86400 * 30 * MONTHS / 2, UTC).isoformat().replace("+00:00", "Z")
+            yield _asked("latest, all coins", ask, "/api/v1/balances", {}, 10, 0.5)
+            yield _asked("latest, one coin", ask, "/api/v1/balances", {"coin": "C7"}, 10, 0.5)
+            yield _asked("as known half a year ago, all coins", ask, "/api/v1/balances", {"at": middle})
+            for what, query in _pages(ask, middle):
+                yield _asked(f"history, {what}", ask, "/api/v1/balances/history", query, 20)
+
+
+def _pages(ask: "Ask", middle: str) -> Iterator[tuple[str, dict[str, str]]]:
+    yield "one coin, first page", {"coin": "C7"}
+    yield "one coin, half a year ago", {"coin": "C7", "to": middle}
+    yield "one coin, offset 5,000", {"coin": "C7", "offset": "5000"}
+    yield "all coins, first page", {}
+    yield "all coins, half a year ago", {"to": middle}
+    for what, query in (("one coin", {"coin": "C7", "to": middle}), ("all coins", {"to": middle})):
+        cursor = str(ask("/api/v1/balances/history", query)["next_cursor"])
+        yield f"{what}, by cursor in the middle", {**query, "cursor": cursor}
+
+
+Ask = Callable[[str, dict[str, str]], dict[str, object]]
+
+
+def _asked(what: str, ask: Ask, path: str, query: dict[str, str], most_ms: float = 0, share: float = 0.95) -> Line:
+    times = []
+    for _ in range(_ASKED):
+        began = time.perf_counter()
+        ask(path, query)
+        times.append((time.perf_counter() - began) * 1000)
+    times.sort()
+    p50, p95 = times[_ASKED // 2], times[_ASKED * 95 // 100]
+    held = p50 if share == 0.5 else p95
+    goal = f"p{share * 100:.0f} ≤ {most_ms:g} ms" if most_ms else ""
+    return Line(what, f"p50 {p50:.1f}, p95 {p95:.1f} ms", goal, not most_ms or held <= most_ms)
+
+
+@contextmanager
+def api(corner: Corner) -> Iterator[Ask]:
+    """The real api under gunicorn, asked over one connection."""
+    port = free_port()
+    env = {
+        "PATH": os.environ["PATH"],
+        **corner.database.environ(),
+        **corner.broker.environ(),
+        "WS_GATEWAY_PORT": str(port),
+        "WS_GATEWAY_API_KEY": KEY,
+        "WS_GATEWAY_LOG_LEVEL": "WARNING",
+    }
+    command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "api.wsgi:app"]
+    process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.DEVNULL)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def ask(path: str, query: dict[str, str]) -> dict[str, object]:
+        import orjson
+
+        connection.request("GET", f"{path}?{urlencode(query)}", headers={"X-API-Key": KEY})
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(body.decode())
+        found: dict[str, object] = orjson.loads(body)
+        return found
+
+    try:
+        eventually(lambda: ask("/api/v1/balances", {}), 30, "the api answers")
+        yield ask
+    finally:
+        connection.close()
+        process.terminate()
+        process.wait(20)
+
+
+def fill(database: Database, rows: int) -> float:
+    """Spread evenly over the coins and the last year; the newest row's time. Raw is a real coin's."""
+    this_month = Month.of(datetime.now(UTC))
+    for number in range(MONTHS + 1):
+        for table in ("account_balances", "account_margin_balances"):
+            begins, ends = this_month.later(-number).begins(), this_month.later(1 - number).begins()
+            bounds = f"FROM ('{begins.isoformat()}') TO ('{ends.isoformat()}')"
+            partition = this_month.later(-number).partition_of(table)
+            database.execute(f"CREATE TABLE IF NOT EXISTS {partition} PARTITION OF {table} FOR VALUES {bounds}")
+    raw = wallets.understood(wallets.live(wallets.real("private.wallet.2026.jsonl"))).accounts[0].coins[0].text
+    step, at_once = 86400.0 * 30 * MONTHS / rows, 250_000
+    for first in range(0, rows, at_once):
+        database.execute(
+            "INSERT INTO account_balances (event_timestamp, event_id, account_no, coin, coin_no, account_type,"
+            " wallet_balance, available_balance, frozen, equity, usd_value, locked, spot_hedging_qty, bonus,"
+            " borrow_amount, spot_borrow, accrued_interest, total_order_im, total_position_im, total_position_mm,"
+            " unrealised_pnl,"
+            " cum_realised_pnl, collateral_switch, margin_collateral, received_at, trace_id, origin, raw)"
+            f" SELECT now() - make_interval(secs => ({rows} - g) * {step}), md5(g::text), 0, 'C' || g % {COINS}, 0,"
+            " 'UNIFIED', 1000 + g * 0.00000001, 900.5, 12.25, 1000.12345678, 1000.5, 0, 0, 0, 0, 0, 0, 0, 6.70702815,"
+            " 0.32571423, -0.00148, -0.0664735, true, true, now(), md5(g::text), 'live',"
+            f" '{raw}' FROM generate_series({first}, {min(first + at_once, rows) - 1}) g"
+        )
+    database.execute("VACUUM ANALYZE account_balances")
+    [(newest,)] = database.execute("SELECT extract(epoch FROM max(event_timestamp)) FROM account_balances")
+    return float(newest)
+
+
+def _sizes(database: Database, rows: int) -> Iterator[Line]:
+    for what, function in (("rows", "pg_relation_size"), ("indexes", "pg_indexes_size")):
+        tree = f"SELECT sum({function}(relid)) FROM pg_partition_tree('account_balances') WHERE isleaf"
+        [(size,)] = database.execute(tree)
+        yield Line(f"account_balances: {what}, per million", f"{size / rows * 1_000_000 / 2**20:.0f} MiB")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.balances")
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--only", choices=["writing", "reading"])
+    given = parser.parse_args()
+    met = True
+    with world() as w:
+        for name, lines in (("writing", writing(w)), ("reading", reading(w, given.rows))):
+            for line in lines if given.only in (None, name) else ():
+                print(line, flush=True)
+                met = met and line.met
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
