@@ -5,7 +5,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -13,18 +14,20 @@ from typing import IO
 import structlog
 
 from common import database, logs
-from common.channels import FIXED, of_topic
+from common.channels import FIXED, BadChannel, Channel, of_topic
 from common.errors import ConfigError
 from common.lifecycle import Crew, Worker
 from common.metrics import MetricsServer
 from common.settings import Bybit, Credentials, process_environment
+from common.tables.subscriptions import Wish
 from ingestor.bybit.session import Session, Timing
 from ingestor.delivery.line import Lines, Origin
 from ingestor.delivery.outbox import Lane, Outbox
 from ingestor.delivery.publisher import Publisher
-from ingestor.delivery.queues import Queues, common_plan
+from ingestor.delivery.queues import Queues, Traffic, common_plan
 from ingestor.delivery.spool import Spool, SpoolFailure
 from ingestor.epoch import new_epoch
+from ingestor.exchange.alive import Alive, Safe, Stamp, last_stamp, stamp
 from ingestor.exchange.budget import Budget
 from ingestor.exchange.clock import ExchangeClock
 from ingestor.exchange.credentials import Account, CredentialsWatch
@@ -57,14 +60,16 @@ def main(env: Mapping[str, str]) -> int:
     engine = database.engine(settings.postgres, f"{settings.service_name} ingestor", pool_size=3)
 
     outbox = open_outbox(settings.spool_dir)
-    queues = Queues(
-        settings.rabbitmq, common_plan(settings.class_queues, settings.retention, settings.market_queue_type)
-    )
-    publisher = Publisher(outbox, settings.rabbitmq, queues, WINDOW, settings.retention.hours * 3600)
+    traffic = Traffic()
+    common = common_plan(settings.class_queues, settings.retention, settings.market_queue_type)
+    queues = Queues(settings.rabbitmq, common, traffic)
+    publisher = Publisher(outbox, settings.rabbitmq, queues, traffic, WINDOW, settings.retention.hours * 3600)
 
-    clock, gaps, changed = ExchangeClock(), Gaps(), threading.Event()
-    lines = Lines(Origin(settings.bybit.environment, epoch))
     wallet = of_topic(*FIXED["balance"])
+    cache, sign_of_life = Cache(settings.spool_dir / "wishes.json"), settings.spool_dir / "alive.json"
+    held = [wallet, *channels_of(cache.last())]
+    clock, gaps, changed = ExchangeClock(), Gaps(last_stamp(sign_of_life).missed(held)), threading.Event()
+    lines = Lines(Origin(settings.bybit.environment, epoch))
     account = Account(settings.bybit.credentials)
     rest = Rest(settings.bybit, account, clock.now_ms)
     snapshots = Snapshots(rest, clock, lines.of(wallet), outbox.put)
@@ -88,13 +93,25 @@ def main(env: Mapping[str, str]) -> int:
         clock_offset_ms=lambda: clock.offset_ms,
     )
     status = Status(engine, epoch, sights, gaps, changed)
+    safe = Safe(outbox.market.counts().accepted, time.time_ns())
+
+    def alive_now() -> Stamp:
+        safe_ns = safe.until_ns(outbox.market.counts(), publisher.link.connected, time.time_ns())
+        return stamp(fleet.seen(), safe_ns, gaps.windows())
+
+    def carried_out(generation: int) -> None:
+        status.carried_out(generation)
+        if generation:  # 0 is of the cached wishes
+            gaps.carried(fleet.carried(), time.time_ns())
+
+    alive = Alive(sign_of_life, alive_now)
     reconciler = Reconciler(
         engine=engine,
         queues=queues,
         fleet=fleet,
         broker_connected=lambda: publisher.link.connected,
-        carried_out=status.carried_out,
-        cache=Cache(settings.spool_dir / "wishes.json"),
+        carried_out=carried_out,
+        cache=cache,
         retention=settings.retention,
         market_queue_type=settings.market_queue_type,
         own=lambda: (wallet,) if account.credentials else (),
@@ -105,7 +122,8 @@ def main(env: Mapping[str, str]) -> int:
     metrics = MetricsServer(settings.bind, settings.metrics_port)
 
     log.info("starting", epoch=epoch, environment=settings.bybit.environment)
-    workers: list[Worker] = [metrics, status, queues, publisher, snapshots, fleet, listing, reconciler, watch, pokes]
+    workers: list[Worker] = [metrics, status, queues, publisher, snapshots, fleet]
+    workers += [alive, listing, reconciler, watch, pokes]
     try:
         return crew.run_until_stopped(workers, GRACE_S)
     finally:
@@ -136,6 +154,15 @@ def open_outbox(folder: Path) -> Outbox:
         Lane(private, durable=True, most_events=_PRIVATE_EVENTS, most_bytes=_LANE_BYTES),
         Lane(market, durable=False, most_events=_MARKET_EVENTS, most_bytes=_LANE_BYTES, dropped=tell_dropped),
     )
+
+
+def channels_of(wishes: Iterable[Wish]) -> list[Channel]:
+    """Those of the wishes that name one."""
+    found: list[Channel] = []
+    for wish in wishes:
+        with suppress(BadChannel):
+            found.append(of_topic(wish.endpoint, wish.topic))
+    return found
 
 
 def tell_dropped(dropped: Mapping[str, int]) -> None:

@@ -18,6 +18,7 @@ from common.tables import connections, gaps, ingestors, queues, topics
 from ingestor.delivery.outbox import Counts
 from ingestor.delivery.publisher import Link
 from ingestor.delivery.queues import Depth
+from ingestor.delivery.watch import Level
 from ingestor.exchange.gaps import Gap
 from ingestor.exchange.stream import SocketSeen
 from ingestor.metrics import BROKER_CONNECTED, LANE, RECONCILED, TOPICS
@@ -174,7 +175,11 @@ def _queue_row(depth: Depth) -> queues.Queue:
         service=service or None,
         ready=depth.ready,
         consumers=depth.consumers,
+        publish_rate=depth.publish_rate,
         net_rate=depth.net_rate,
+        unused_since=depth.unused_since,
+        alarm=None if depth.alarm.level is Level.OK else str(depth.alarm.level),
+        reason=depth.alarm.reason,
         observed_at=datetime.fromtimestamp(time.time() - age_s, UTC),
     )
 

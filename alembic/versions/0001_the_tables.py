@@ -308,6 +308,8 @@ def upgrade() -> None:
         sa.Column("publish_rate", sa.Double(), nullable=True),
         sa.Column("net_rate", sa.Double(), nullable=True),
         sa.Column("unused_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("alarm", sa.Text(), nullable=True, comment="warning or critical, NULL when all is well"),
+        sa.Column("reason", sa.Text(), nullable=True, comment="why there is an alarm"),
         sa.Column("observed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_queues")),
     )

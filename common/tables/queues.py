@@ -1,7 +1,7 @@
 """What the ingestor sees of each queue."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Column, Connection, Double, Integer, Table, Text, delete, func
@@ -20,6 +20,8 @@ queues = Table(
     Column("publish_rate", Double),
     Column("net_rate", Double),
     Column("unused_since", Moment),
+    Column("alarm", Text, comment="warning or critical, NULL when all is well"),
+    Column("reason", Text, comment="why there is an alarm"),
     Column("observed_at", Moment, nullable=False, server_default=func.now()),
 )
 
@@ -33,7 +35,11 @@ class Queue:
     service: str | None
     ready: int
     consumers: int
+    publish_rate: float | None
     net_rate: float | None
+    unused_since: datetime | None
+    alarm: str | None
+    reason: str | None
     observed_at: datetime
 
 
@@ -43,22 +49,13 @@ def record(connection: Connection, seen: Sequence[Queue]) -> None:
         return
     connection.execute(delete(queues).where(queues.c.name.not_in([queue.name for queue in seen])))
     statement = insert(queues)
-    names = ("class", "service", "ready", "consumers", "net_rate", "observed_at")
+    changed = {column.name: statement.excluded[column.name] for column in queues.c if column.name != "name"}
     connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["name"], set_={name: statement.excluded[name] for name in names}
-        ),
-        [_columns(queue) for queue in seen],
+        statement.on_conflict_do_update(index_elements=["name"], set_=changed), [_columns(queue) for queue in seen]
     )
 
 
 def _columns(queue: Queue) -> dict[str, object]:
-    return {
-        "name": queue.name,
-        "class": queue.event_class,
-        "service": queue.service,
-        "ready": queue.ready,
-        "consumers": queue.consumers,
-        "net_rate": queue.net_rate,
-        "observed_at": queue.observed_at,
-    }
+    columns = asdict(queue)
+    columns["class"] = columns.pop("event_class")
+    return columns

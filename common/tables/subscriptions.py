@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -273,6 +274,18 @@ def ended(connection: Connection, after_generation: int) -> list[Wish]:
         .group_by(*columns[:3])
     )
     return [Wish(*row) for row in rows]
+
+
+def unused(connection: Connection) -> list[tuple[str, str, datetime]]:
+    """(service, channel type, since when) of what a service had and has no subscription of any more."""
+    mine = (subscriptions.c.requesting_service, subscriptions.c.channel_type)
+    rows = connection.execute(
+        select(*mine, func.max(subscriptions.c.updated_at))
+        .group_by(*mine)
+        .having(~func.bool_or(subscriptions.c.is_active))
+        .having(func.max(subscriptions.c.updated_at) > func.now() - text("interval '30 days'"))
+    )
+    return [(service, channel_type, since) for service, channel_type, since in rows]
 
 
 def last_generation(connection: Connection) -> int:

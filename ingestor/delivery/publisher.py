@@ -17,6 +17,7 @@ from common.retrying import Backoff
 from ingestor.delivery.joined import JoinedConnection
 from ingestor.delivery.ledger import Ledger
 from ingestor.delivery.outbox import Entry, Lane, Outbox
+from ingestor.delivery.queues import Traffic
 from ingestor.delivery.wire import Wire
 from ingestor.metrics import PUBLISHER
 
@@ -61,11 +62,18 @@ class Publisher:
     name = "publisher"
 
     def __init__(
-        self, outbox: Outbox, rabbitmq: settings.RabbitMQ, made: Topology, window: int, retention_s: float
+        self,
+        outbox: Outbox,
+        rabbitmq: settings.RabbitMQ,
+        made: Topology,
+        traffic: Traffic,
+        window: int,
+        retention_s: float,
     ) -> None:
         self._outbox = outbox
         self._rabbitmq = rabbitmq
         self._topology = made
+        self._traffic = traffic
         self._window = window
         self._retention_s = retention_s
         self._ledger: Ledger[Sent] = Ledger()
@@ -207,6 +215,7 @@ class Publisher:
         frames: list[bytes] = []
         for sent in batch:
             self._wire.publish(sent.entry.event, frames)
+            self._traffic.count(sent.entry.event.routing_key)
         self._connection.write(frames)
         PUBLISHER.published.inc(len(batch))
 

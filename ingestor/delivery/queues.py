@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -14,13 +15,36 @@ from common import amqp, settings, topology
 from common.errors import Unavailable, reported_as
 from common.retrying import Backoff, keep_trying
 from common.topology import Binding, Queue
+from ingestor.delivery.watch import FINE, Alarm, Level, Watched, alarm_of
 
 log = structlog.get_logger(__name__)
 
 LOOKED_AFTER_EVERY_S = 5.0
+KEPT_UNUSED = timedelta(hours=24)
 _LISTEN_S = 0.25
 _NOT_FOUND = 404
 _OTHER_ARGUMENTS = 406
+
+
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """A service queue for which nobody has a subscription any more."""
+
+    name: str
+    since: datetime
+
+
+@dataclass(slots=True)
+class Traffic:
+    """How often each routing key was published; the publisher counts, others read."""
+
+    by_key: dict[str, int] = field(default_factory=dict)
+
+    def count(self, key: str) -> None:
+        self.by_key[key] = self.by_key.get(key, 0) + 1
+
+    def of(self, keys: Iterable[str]) -> int:
+        return sum(self.by_key.get(key, 0) for key in keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +54,7 @@ class Plan:
     queues: tuple[Queue, ...] = ()
     bindings: frozenset[Binding] = frozenset()
     unbound: frozenset[Binding] = frozenset()
+    unused: frozenset[Unused] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +66,11 @@ class Depth:
     consumers: int
     net_rate: float | None
     observed_at: float
+    publish_rate: float | None = None
+    published: int = 0
+    nobody_since: float | None = None
+    unused_since: datetime | None = None
+    alarm: Alarm = FINE
 
 
 @dataclass(slots=True)
@@ -57,15 +87,17 @@ class Queues:
 
     name = "queues"
 
-    def __init__(self, rabbitmq: settings.RabbitMQ, common: Plan) -> None:
+    def __init__(self, rabbitmq: settings.RabbitMQ, common: Plan, traffic: Traffic) -> None:
         self._rabbitmq = rabbitmq
         self._common = common
+        self._traffic = traffic
         self._plan = Plan()
         self._orders: SimpleQueue[Order] = SimpleQueue()
         self._channel: Any = None
         self._declared: set[str] = set()
         self._bound: set[Binding] = set()
         self._unbound: set[Binding] = set()
+        self._retired: set[str] = set()  # unused ones that are gone
         self._as_they_are: set[str] = set()  # queues that exist with other arguments
         self._unmet: Order | None = None
         self._look_at_from = 0.0
@@ -139,6 +171,7 @@ class Queues:
             if queue.name not in self._declared:
                 self._declare(connection, queue)
                 self._declared.add(queue.name)
+                self._retired.discard(queue.name)
         for binding in sorted((self._common.bindings | self._plan.bindings) - self._bound, key=_order):
             self._channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
             self._bound.add(binding)
@@ -191,8 +224,13 @@ class Queues:
                 self._forget(queue.name)
             else:
                 seen[queue.name] = depth
+        self._tell_alarms(seen)
+        wanted = len(seen)
+        for unused in self._plan.unused:
+            if unused.name not in seen and (depth := self._retire(connection, unused)) is not None:
+                seen[unused.name] = depth
         self.depths = seen
-        if len(seen) < len(self._common.queues) + len(self._plan.queues):
+        if wanted < len(self._common.queues) + len(self._plan.queues):
             self._make_all(connection)
 
     def _forget(self, queue: str) -> None:
@@ -213,10 +251,63 @@ class Queues:
             if closed.reply_code != _NOT_FOUND:
                 raise
             return None
+        return self._seen(name, found.message_count, found.consumer_count)
+
+    def _seen(self, name: str, ready: int, consumers: int) -> Depth:
         now, before = time.monotonic(), self.depths.get(name)
-        grown = found.message_count - before.ready if before else 0
-        rate = grown / (now - before.observed_at) if before and now > before.observed_at else None
-        return Depth(name, found.message_count, found.consumer_count, rate, now)
+        published = self._traffic.of(self._keys_of(name))
+        nobody_since = None if consumers else (before.nobody_since if before else None) or now
+        watched = Watched(name, ready, consumers, self._kept(name), now - nobody_since if nobody_since else 0.0)
+        passed_s = now - before.observed_at if before else 0.0
+        return Depth(
+            name=name,
+            ready=ready,
+            consumers=consumers,
+            net_rate=(ready - before.ready) / passed_s if before and passed_s else None,
+            publish_rate=(published - before.published) / passed_s if before and passed_s else None,
+            published=published,
+            observed_at=now,
+            nobody_since=nobody_since,
+            alarm=alarm_of(watched),
+        )
+
+    def _keys_of(self, name: str) -> list[str]:
+        """The routing keys that reach this queue, as far as they were published."""
+        mine = {binding.routing_key for binding in self._bound if binding.queue == name}
+        prefixes = tuple(key.removesuffix("#") for key in mine if key.endswith(".#"))
+        return [key for key in list(self._traffic.by_key) if key in mine or (prefixes and key.startswith(prefixes))]
+
+    def _kept(self, name: str) -> int | None:
+        for queue in (*self._common.queues, *self._plan.queues):
+            if queue.name == name:
+                return queue.arguments.get("x-max-length")
+        return None
+
+    def _tell_alarms(self, seen: dict[str, Depth]) -> None:
+        for name, depth in seen.items():
+            before = self.depths[name].alarm.level if name in self.depths else Level.OK
+            if depth.alarm.level is not before:
+                tell = log.info if depth.alarm.level is Level.OK else log.warning
+                tell(
+                    "queue watch", queue=name, level=str(depth.alarm.level), reason=depth.alarm.reason, was=str(before)
+                )
+
+    def _retire(self, connection: Any, unused: Unused) -> Depth | None:
+        """Delete it a day after its last subscription ended, unless somebody still reads it."""
+        if unused.name in self._retired:
+            return None
+        depth = self._look_at(connection, unused.name)
+        overdue = datetime.now(UTC) - unused.since >= KEPT_UNUSED
+        if depth is not None and not (overdue and depth.consumers == 0):
+            return replace(depth, unused_since=unused.since, alarm=FINE)
+        if depth is not None:
+            self._channel.queue_delete(unused.name)
+            log.info(
+                "unused queue deleted", queue=unused.name, unused_since=unused.since.isoformat(), ready=depth.ready
+            )
+        self._forget(unused.name)
+        self._retired.add(unused.name)
+        return None
 
     def _open_channel(self, connection: Any) -> None:
         self._channel = connection.channel()

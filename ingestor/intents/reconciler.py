@@ -17,7 +17,7 @@ from common.errors import Unavailable
 from common.retrying import Backoff, keep_trying
 from common.tables import subscriptions
 from common.tables.subscriptions import Wish
-from ingestor.delivery.queues import Plan
+from ingestor.delivery.queues import Plan, Unused
 from ingestor.intents.cache import Cache
 
 log = structlog.get_logger(__name__)
@@ -41,6 +41,7 @@ class Desired:
     generation: int
     wishes: tuple[Wish, ...]
     ended: tuple[Wish, ...]
+    unused: tuple[Unused, ...] = ()
 
 
 class Reconciler:
@@ -112,6 +113,10 @@ class Reconciler:
                 subscriptions.last_generation(connection),
                 tuple(subscriptions.wishes(connection)),
                 tuple(subscriptions.ended(connection, self._carried_out)),
+                tuple(
+                    Unused(topology.service_queue(channel_type, service), since)
+                    for service, channel_type, since in subscriptions.unused(connection)
+                ),
             )
 
     def _carry_out(self, desired: Desired) -> None:
@@ -137,7 +142,7 @@ class Reconciler:
         bindings = frozenset(b for channel, service in pairs for b in topology.bindings_of(channel, service))
         ended = [(channel, wish.service) for wish in desired.ended if (channel := _channel(wish))]
         unbound = frozenset(b for channel, service in ended for b in topology.bindings_of(channel, service))
-        return Plan(tuple(queues.values()), bindings, unbound - bindings)
+        return Plan(tuple(queues.values()), bindings, unbound - bindings, frozenset(desired.unused))
 
     def _channels(self, wishes: Iterable[Wish]) -> list[Channel]:
         """Each topic once, however many services want it, and our own."""
