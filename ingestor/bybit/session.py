@@ -11,7 +11,7 @@ Every call answers with what to do, in order.
 """
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from common.channels import Channel
@@ -73,8 +73,8 @@ class Session:
 
     # -- what is wanted -------------------------------------------------------------------------------------
 
-    def want(self, channels: Iterable[Channel], now: float) -> list[Action]:
-        told = self.topics.want(channels, now)
+    def want(self, channels: Iterable[Channel], now: float, missed: Collection[str] = ()) -> list[Action]:
+        told = self.topics.want(channels, now, missed)
         if self.topics.nothing_wanted:
             self._unused_since = self._unused_since or now
         else:

@@ -1,6 +1,6 @@
 """What one socket should hold, what it holds, and what it has asked for."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from common.channels import Channel
@@ -74,7 +74,8 @@ class Topics:
     _number: int = 0
     _left: set[str] = field(default_factory=set)  # late pushes of these are no surprise
 
-    def want(self, channels: Iterable[Channel], now: float) -> list[Action]:
+    def want(self, channels: Iterable[Channel], now: float, missed: Collection[str] = ()) -> list[Action]:
+        """Exactly these, from now on; of the new ones, those in `missed` lack what an earlier life did not see."""
         told: list[Action] = []
         wanted = {channel.topic: channel for channel in channels}
         for name, topic in list(self.by_name.items()):
@@ -86,6 +87,8 @@ class Topics:
                 rhythm, book = rhythm_of(channel.channel_type), book_of(channel.channel_type, channel.depth)
                 self.by_name[name] = Topic(channel, rhythm, book, ask_at=now)
                 self._left.discard(name)
+                if name in missed:
+                    told += self._interrupted(self.by_name[name], name, "restart", now)
         return told
 
     @property

@@ -82,6 +82,13 @@ class Fleet:
             for endpoint in wanted.keys() | self._berths.keys():
                 self._share_out(endpoint, wanted.get(endpoint, {}))
 
+    def carried(self) -> set[tuple[str, str]]:
+        """Endpoint and topic of everything that is to be subscribed."""
+        with self._lock:
+            return {
+                (endpoint, topic) for endpoint, berths in self._berths.items() for b in berths for topic in b.channels
+            }
+
     def retry_rejected(self, endpoint: str) -> None:
         for stream in self._of(endpoint):
             stream.ask(lambda session, now: session.retry_rejected(now))

@@ -1,11 +1,13 @@
 """Windows in which a topic may have missed something: told in its stream, and kept for the table."""
 
 import threading
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
 
+from common.channels import Channel
 from common.envelope import Event, rfc3339_us
 from ingestor.delivery.line import Line
 from ingestor.metrics import GAPS
@@ -38,9 +40,13 @@ class Gap:
 
 
 class Gaps:
-    """One open window per topic at most. A topic's calls come from its socket's thread; `unwritten` from another."""
+    """One open window per topic at most. A topic's calls come from its socket's thread; the others from anywhere.
 
-    def __init__(self) -> None:
+    `earlier` are the windows that an earlier life left behind: each is opened, as it was, when its topic is wanted.
+    """
+
+    def __init__(self, earlier: Iterable[Gap] = ()) -> None:
+        self._earlier = {(gap.endpoint, gap.topic): gap for gap in earlier}
         self._open: dict[tuple[str, str], Gap] = {}
         self._unwritten: dict[tuple[str, str, int], Gap] = {}
         self._lock = threading.Lock()
@@ -50,11 +56,11 @@ class Gaps:
         key = (line.channel.endpoint, line.channel.topic)
         if key in self._open:
             return None
-        gap = Gap(*key, cause, since_ns, line.last_id)
         with self._lock:
+            gap = self._earlier.pop(key, None) or Gap(*key, cause, since_ns, line.last_id)
             self._open[key] = gap
             self._unwritten[*key, gap.opened_ns] = gap
-        GAPS.labels(gap.endpoint, cause.split(":")[0]).inc()
+        GAPS.labels(gap.endpoint, gap.cause.split(":")[0]).inc()
         return line.gap(_told(gap), now_ns)
 
     def closed(self, line: Line, first_id: str | None, now_ns: int) -> Event | None:
@@ -69,6 +75,28 @@ class Gaps:
             self._unwritten[*key, gap.opened_ns] = gap
         log.info("gap closed", endpoint=gap.endpoint, topic=gap.topic, cause=gap.cause, lasted_s=_lasted_s(gap))
         return line.gap(_told(gap), now_ns)
+
+    def missed(self, channels: Iterable[Channel]) -> frozenset[str]:
+        """Those of these topics that miss something since an earlier life."""
+        if not self._earlier:
+            return frozenset()
+        with self._lock:
+            return frozenset(each.topic for each in channels if (each.endpoint, each.topic) in self._earlier)
+
+    def carried(self, topics: Collection[tuple[str, str]], now_ns: int) -> None:
+        """These are all that is wanted: windows that an earlier life left of any other end here, untold."""
+        if not self._earlier:
+            return
+        with self._lock:
+            for key in self._earlier.keys() - set(topics):
+                gap = self._earlier.pop(key)
+                gap.closed_ns, gap.healed = now_ns, "no"
+                self._unwritten[*key, gap.opened_ns] = gap
+
+    def windows(self) -> list[Gap]:
+        """What is missing at this moment, earlier lives included."""
+        with self._lock:
+            return [replace(gap) for gap in (*self._earlier.values(), *self._open.values())]
 
     def unwritten(self) -> list[Gap]:
         with self._lock:

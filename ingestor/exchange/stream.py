@@ -123,7 +123,7 @@ class Stream:
         os.eventfd_write(self._waker, 1)
 
     def want(self, channels: Sequence[Channel]) -> None:
-        self.ask(lambda session, now: session.want(channels, now))
+        self.ask(lambda session, now: session.want(channels, now, self._around.gaps.missed(channels)))
 
     # -- the thread -----------------------------------------------------------------------------------------
 

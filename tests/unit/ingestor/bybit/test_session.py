@@ -377,3 +377,11 @@ def test_a_frame_that_makes_no_sense_is_set_aside_and_the_next_one_flows(frame: 
     talk = live(TRADES)
     assert isinstance(talk.received(frame, now=1.0)[0], SetAside)
     assert any(isinstance(told, Deliver) for told in talk.received(push(TRADES), now=1.1))
+
+
+def test_what_an_earlier_life_left_is_missing_until_data_comes():
+    talk = Session("linear", Timing(), now=0.0)
+    assert talk.want(channels(TICKER, TRADES), 1.0, missed={TICKER})[0] == Interrupted(TICKER, "restart", 1.0)
+    answer(talk, talk.opened(now=1.0, exchange_ms=0))
+    assert talk.received(push(TICKER), now=2.0)[0] == Resumed(TICKER)
+    assert talk.want(channels(TICKER, TRADES), 3.0, missed={TICKER}) == []

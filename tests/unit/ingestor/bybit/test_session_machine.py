@@ -63,10 +63,10 @@ class SessionMachine(RuleBasedStateMachine):
 
     # -- what the world does ---------------------------------------------------------------------------------
 
-    @rule(topics=st.sets(st.sampled_from(GOOD + BAD)))
-    def want(self, topics: set[str]) -> None:
+    @rule(topics=st.sets(st.sampled_from(GOOD + BAD)), missed=st.sets(st.sampled_from(GOOD + BAD)))
+    def want(self, topics: set[str], missed: set[str]) -> None:
         self.wanted = topics
-        self._perform(self.session.want([of_topic("linear", topic) for topic in sorted(topics)], self.now))
+        self._perform(self.session.want([of_topic("linear", topic) for topic in sorted(topics)], self.now, missed))
 
     @rule(which=st.integers(0, 20), lost=st.sampled_from(["no", "no", "no", "request", "reply"]))
     def exchange_answers(self, which: int, lost: str) -> None:

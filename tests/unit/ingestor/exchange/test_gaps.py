@@ -4,7 +4,7 @@ import json
 
 from common.channels import of_topic
 from ingestor.delivery.line import Line, Origin
-from ingestor.exchange.gaps import Gaps
+from ingestor.exchange.gaps import Gap, Gaps
 
 TICKER = of_topic("linear", "tickers.BTCUSDT")
 
@@ -45,3 +45,21 @@ def test_what_changed_while_it_was_written_is_written_again():
     assert left.closed_ns == 9
     gaps.written([left])
     assert gaps.unwritten() == []
+
+
+def test_a_window_of_an_earlier_life_is_opened_as_it_was():
+    mine, gaps = line(), Gaps([Gap("linear", TICKER.topic, "restart", 3, "last")])
+    assert gaps.missed([TICKER, of_topic("spot", TICKER.topic)]) == {TICKER.topic}
+    opened = gaps.opened(mine, "restart", since_ns=5, now_ns=6)
+    assert opened is not None
+    told = json.loads(opened.body)["data"]
+    assert (told["from"], told["last_id"]) == ("1970-01-01T00:00:00.000000Z", "last")
+    assert gaps.missed([TICKER]) == frozenset()
+    assert [gap.opened_ns for gap in gaps.windows()] == [3]
+
+
+def test_a_window_of_an_earlier_life_ends_when_nobody_wants_its_topic():
+    gaps = Gaps([Gap("linear", TICKER.topic, "restart", 3, None), Gap("linear", "tickers.X", "restart", 3, None)])
+    gaps.carried({("linear", TICKER.topic)}, now_ns=9)
+    assert [(gap.topic, gap.closed_ns) for gap in gaps.unwritten()] == [("tickers.X", 9)]
+    assert [gap.topic for gap in gaps.windows()] == [TICKER.topic]

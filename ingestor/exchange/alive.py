@@ -1,0 +1,113 @@
+"""What one life of the ingestor leaves on disk for the next: until when all was well, and what was missing."""
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import structlog
+
+from common.channels import PATHS, Channel
+from ingestor.bybit.state import State
+from ingestor.delivery.outbox import Counts
+from ingestor.exchange.gaps import Gap
+from ingestor.exchange.stream import SocketSeen
+
+log = structlog.get_logger(__name__)
+
+STAMPED_EVERY_S = 1.0
+_RESTART = "restart"
+_SPILLED_WITHIN_NS = 2_000_000_000  # after the broker has gone, what was in memory only is on disk
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Of each endpoint that was live, the moment up to which nothing can be lost any more; `windows` were open."""
+
+    well_ns: dict[str, int] = field(default_factory=dict)
+    windows: tuple[Gap, ...] = ()
+
+    def missed(self, held: Iterable[Channel]) -> list[Gap]:
+        """The windows with which the next life begins, given what this one held."""
+        found = {(gap.endpoint, gap.topic): gap for gap in self.windows}
+        for channel in held:
+            since_ns = self.well_ns.get(channel.endpoint)
+            if since_ns is not None:
+                gap = Gap(channel.endpoint, channel.topic, _RESTART, since_ns, last_id=None)
+                found.setdefault((gap.endpoint, gap.topic), gap)
+        return list(found.values())
+
+
+class Safe:
+    """Until when all that was accepted is confirmed, dropped and told, or on disk.
+
+    A lane confirms in order, so what was accepted up to a moment is safe when as many are done with.
+    """
+
+    def __init__(self, accepted: int, now_ns: int) -> None:
+        self._marks = deque([(now_ns, accepted)])  # moment, and how many had been accepted by then
+        self._safe_ns = now_ns
+
+    def until_ns(self, counts: Counts, connected: bool, now_ns: int) -> int:
+        self._marks.append((now_ns, counts.accepted))
+        done = counts.confirmed + counts.dropped
+        while self._marks and self._marks[0][1] <= done:
+            self._safe_ns = self._marks.popleft()[0]
+        if not connected:
+            while self._marks and self._marks[0][0] <= now_ns - _SPILLED_WITHIN_NS:
+                self._safe_ns = self._marks.popleft()[0]
+        return self._safe_ns
+
+
+def stamp(sockets: Iterable[SocketSeen], safe_ns: int, windows: Iterable[Gap]) -> Stamp:
+    """As things are; private events are on disk before they count as read, the others are safe up to `safe_ns`."""
+    well_ns: dict[str, int] = {}
+    for seen in sockets:
+        if seen.state is State.LIVE and seen.last_heartbeat_at is not None:
+            heard_ns = int(seen.last_heartbeat_at.timestamp() * 1e9)
+            moments = (heard_ns, *(() if seen.endpoint == "private" else (safe_ns,)))
+            well_ns[seen.endpoint] = min(*moments, well_ns.get(seen.endpoint, heard_ns))
+    return Stamp(well_ns, tuple(windows))
+
+
+class Alive:
+    """Stamps the file every second, and when it is stopped; it has to stop before the sockets do."""
+
+    name = "alive"
+
+    def __init__(self, path: Path, stamp: Callable[[], Stamp]) -> None:
+        self._path = path
+        self._stamp = stamp
+        self._failing = False
+
+    def run(self, stop: threading.Event) -> None:
+        while not stop.wait(STAMPED_EVERY_S):
+            self._write()
+        self._write()
+
+    def _write(self) -> None:
+        beside = self._path.with_suffix(".new")
+        try:
+            beside.write_text(json.dumps(asdict(self._stamp())))
+            beside.replace(self._path)
+            self._failing = False
+        except OSError as error:
+            if not self._failing:
+                log.warning("cannot leave a sign of life; the next restart's gap will look longer", error=str(error))
+            self._failing = True
+
+
+def last_stamp(path: Path) -> Stamp:
+    """The earlier life's; a first start has none, and of a file that makes no sense its age tells enough."""
+    try:
+        found = json.loads(path.read_text())
+        return Stamp(dict(found["well_ns"]), tuple(Gap(**gap) for gap in found["windows"]))
+    except FileNotFoundError:
+        return Stamp()
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        log.warning("the last sign of life cannot be read", error=str(error))
+        written_ns = path.stat().st_mtime_ns if path.exists() else time.time_ns()
+        return Stamp(dict.fromkeys(PATHS, written_ns))
