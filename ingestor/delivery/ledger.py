@@ -1,5 +1,6 @@
 """What the broker has been given and has not confirmed yet."""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -11,7 +12,7 @@ T = TypeVar("T")
 class Ledger(Generic[T]):
     """Delivery tags rise by one from 1 on each channel; confirms come in any order, singly or up to a tag."""
 
-    _by_tag: dict[int, T] = field(default_factory=dict)  # in order of publishing
+    _by_tag: OrderedDict[int, T] = field(default_factory=OrderedDict)  # a dict's front grows slow as it is emptied
     _last_tag: int = 0
 
     def __len__(self) -> int:

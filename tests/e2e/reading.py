@@ -58,8 +58,8 @@ class Reader:
             connection.process_data_events(0.1)
         connection.close()
 
-    def _keep(self, queue: str):  # type: ignore[no-untyped-def]
-        def keep(channel, method, properties, body):  # type: ignore[no-untyped-def]
+    def _keep(self, queue: str):
+        def keep(channel, method, properties, body):
             self.messages.append(Read(queue, body, properties))
             channel.basic_ack(method.delivery_tag)
 

@@ -34,7 +34,7 @@ class Process:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
-                env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")} | self._env,
+                env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **self._env},
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -143,7 +143,7 @@ class Stack:
         eventually(lambda: get(self.api_port, "/health/live"), 20, "the api answers")
 
     def _run(self, name: str, command: Sequence[str], more: Mapping[str, str]) -> None:
-        process = Process(name, command, self.env | more, self.folder)
+        process = Process(name, command, {**self.env, **more}, self.folder)
         self.processes[name] = process
         process.start()
 

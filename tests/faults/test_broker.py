@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -136,9 +137,7 @@ def test_what_was_spooled_survives_a_kill_of_the_ingestor(stack: Stack, broken_r
 
 
 def spilled(stack: Stack) -> bool:
-    """A copy of the spool holds what is not confirmed."""
-    import sqlite3
-
+    """The spool holds what is not confirmed."""
     now = counts(stack)
     with sqlite3.connect(f"file:{stack.folder}/spool/market.db?mode=ro", uri=True) as db:
         [(rows,)] = db.execute("SELECT count(*) FROM events").fetchall()
@@ -147,7 +146,7 @@ def spilled(stack: Stack) -> bool:
 
 def all_confirmed_in_second_life(stack: Stack) -> bool:
     now = counts(stack)
-    return now["accepted"] > 0 and now["spooled"] == now["in_flight"] == 0
+    return bool(now["accepted"] > 0 and now["spooled"] == now["in_flight"] == 0)
 
 
 def test_a_queue_deleted_by_hand_comes_back(stack: Stack):
@@ -159,7 +158,7 @@ def test_a_queue_deleted_by_hand_comes_back(stack: Stack):
     def there() -> bool:
         found = stack.broker.connect()
         try:
-            return found.channel().queue_declare(victim, passive=True).method.message_count > 0
+            return bool(found.channel().queue_declare(victim, passive=True).method.message_count > 0)
         finally:
             found.close()
 
