@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -45,9 +46,10 @@ class Watch:
         return closed[0]
 
     def assert_complete(self, topic: str) -> None:
-        """Counted without a hole within the life of the ingestor, and an open gap stands before each closed one."""
-        counted = [int(event["sequence"]) for event in self.events(topic)]
-        assert counted == list(range(counted[0], counted[0] + len(counted)))
+        """Counted without a hole within each life of the ingestor, and an open gap stands before each closed one."""
+        for _, life in groupby(self.events(topic), lambda event: event["epoch"]):
+            counted = [int(event["sequence"]) for event in life]
+            assert counted == list(range(counted[0], counted[0] + len(counted)))
         assert [gap["state"] for gap in self.gaps(topic)] == ["open", "closed"] * (len(self.gaps(topic)) // 2)
 
 
@@ -204,3 +206,20 @@ def test_a_refused_key_parks_the_private_socket_and_no_other(watch: Watch, excha
     watch.gateway.processes["ingestor"].hang_up()
     eventually(lambda: private()["state"] == "live", 10, "live again after SIGHUP")
     assert watch.gaps(BOOK) == []
+
+
+def test_the_next_life_tells_what_it_missed_of_the_one_before(watch: Watch):
+    before = watch.live(BOOK)[-1]
+    watch.gateway.processes["ingestor"].kill()
+    watch.gateway.start("ingestor")
+    for topic in (BOOK, TICKER):
+        gap = watch.gap(topic, 0)
+        assert gap["cause"] == "restart"
+        assert gap["from"] < gap["to"]
+        assert gap["from"] < before["receivedtime"] or topic is not BOOK
+        watch.flows(topic)
+        life = [event for event in watch.events(topic) if event["epoch"] != before["epoch"]]
+        assert [event["data"].get("state") for event in life[:3]] == ["open", "closed", None]
+        assert life[2]["id"] == gap["first_id"]
+    rows = watch.gateway.call("GET", "/api/v1/gaps?limit=100")[1]["items"]
+    assert {row["topic"] for row in rows if row["cause"] == "restart"} == {BOOK, TICKER, "wallet"}
