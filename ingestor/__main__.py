@@ -5,10 +5,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import IO
 
 import structlog
@@ -34,6 +35,7 @@ from ingestor.exchange.credentials import Account, CredentialsWatch
 from ingestor.exchange.fleet import Fleet, url_of
 from ingestor.exchange.gaps import Gaps
 from ingestor.exchange.listing import Listing
+from ingestor.exchange.overflow import Overflow
 from ingestor.exchange.rest import Rest
 from ingestor.exchange.snapshots import Snapshots
 from ingestor.exchange.stream import Stream, Surroundings
@@ -59,7 +61,8 @@ def main(env: Mapping[str, str]) -> int:
     crew = Crew()
     engine = database.engine(settings.postgres, f"{settings.service_name} ingestor", pool_size=3)
 
-    outbox = open_outbox(settings.spool_dir)
+    dropped: SimpleQueue[Mapping[str, int]] = SimpleQueue()
+    outbox = open_outbox(settings.spool_dir, dropped.put)
     traffic = Traffic()
     common = common_plan(settings.class_queues, settings.retention, settings.market_queue_type)
     queues = Queues(settings.rabbitmq, common, traffic)
@@ -105,6 +108,7 @@ def main(env: Mapping[str, str]) -> int:
             gaps.carried(fleet.carried(), time.time_ns())
 
     alive = Alive(sign_of_life, alive_now)
+    overflow = Overflow(dropped, fleet, lambda: outbox.market.counts().spooled)
     reconciler = Reconciler(
         engine=engine,
         queues=queues,
@@ -123,7 +127,7 @@ def main(env: Mapping[str, str]) -> int:
 
     log.info("starting", epoch=epoch, environment=settings.bybit.environment)
     workers: list[Worker] = [metrics, status, queues, publisher, snapshots, fleet]
-    workers += [alive, listing, reconciler, watch, pokes]
+    workers += [overflow, alive, listing, reconciler, watch, pokes]
     try:
         return crew.run_until_stopped(workers, GRACE_S)
     finally:
@@ -141,7 +145,7 @@ def renew(account: Account, credentials: Credentials | None, fleet: Fleet) -> No
     fleet.renew(credentials)
 
 
-def open_outbox(folder: Path) -> Outbox:
+def open_outbox(folder: Path, dropped: Callable[[dict[str, int]], None]) -> Outbox:
     """The two lanes, each with what an earlier life left in its spool."""
     try:
         private = Spool(folder / "private.db", _PRIVATE_SPOOL_BYTES, durable=True)
@@ -152,7 +156,7 @@ def open_outbox(folder: Path) -> Outbox:
         ) from failure
     return Outbox(
         Lane(private, durable=True, most_events=_PRIVATE_EVENTS, most_bytes=_LANE_BYTES),
-        Lane(market, durable=False, most_events=_MARKET_EVENTS, most_bytes=_LANE_BYTES, dropped=tell_dropped),
+        Lane(market, durable=False, most_events=_MARKET_EVENTS, most_bytes=_LANE_BYTES, dropped=dropped),
     )
 
 
@@ -163,10 +167,6 @@ def channels_of(wishes: Iterable[Wish]) -> list[Channel]:
         with suppress(BadChannel):
             found.append(of_topic(wish.endpoint, wish.topic))
     return found
-
-
-def tell_dropped(dropped: Mapping[str, int]) -> None:
-    log.error("events dropped: the spool is full or too old", events=sum(dropped.values()), by_key=dict(dropped))
 
 
 def locked(folder: Path) -> IO[str]:

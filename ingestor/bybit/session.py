@@ -92,6 +92,12 @@ class Session:
         self.topics.retry_rejected(now)
         return self._converge(now)
 
+    def overflowed(self, topics: Iterable[str], since: float) -> list[Action]:
+        return self.topics.overflowed(topics, since)
+
+    def overflow_over(self, topics: Iterable[str], now: float) -> list[Action]:
+        return [*self.topics.overflow_over(topics), *self._converge(now)]
+
     # -- the connection -------------------------------------------------------------------------------------
 
     def opened(self, now: float, exchange_ms: int) -> list[Action]:

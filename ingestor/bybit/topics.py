@@ -42,6 +42,7 @@ class Topic:
     missing: bool = False  # something may have been missed, and nothing has come since
     renew: bool = False  # leave it and ask for it anew
     suspect: bool = False  # was asked anew because it was silent
+    overflowing: bool = False  # we drop some of its events ourselves, for now
 
     @property
     def leaves(self) -> bool:
@@ -224,7 +225,9 @@ class Topics:
 
     def _forget(self, name: str) -> list[Action]:
         """Nobody wants it any more: whatever was missed ends here."""
-        return self._resumed(self.by_name.pop(name), name)
+        topic = self.by_name.pop(name)
+        topic.overflowing = False
+        return self._resumed(topic, name)
 
     # -- data -----------------------------------------------------------------------------------------------
 
@@ -309,6 +312,29 @@ class Topics:
                 topic.book.restart()
         return told
 
+    def overflowed(self, names: Iterable[str], since: float) -> list[Action]:
+        """We drop events of these ourselves: they miss something until `overflow_over`, although data flows."""
+        told: list[Action] = []
+        for name in names:
+            if (topic := self.by_name.get(name)) is not None:
+                topic.overflowing = True
+                told += self._interrupted(topic, name, "overflow", since)
+        return told
+
+    def overflow_over(self, names: Iterable[str]) -> list[Action]:
+        """Nothing more is dropped. A book without some of its deltas is worth nothing: it is asked for anew."""
+        told: list[Action] = []
+        for name in names:
+            topic = self.by_name.get(name)
+            if topic is None:
+                continue
+            topic.overflowing = False
+            if topic.book is not None:
+                topic.renew = True
+            elif topic.live:
+                told += self._resumed(topic, name)
+        return told
+
     def retry_rejected(self, now: float) -> None:
         """The list of instruments changed: what was refused may exist now."""
         for topic in self.by_name.values():
@@ -322,7 +348,7 @@ class Topics:
         return [Interrupted(name, cause, since)]
 
     def _resumed(self, topic: Topic, name: str) -> list[Action]:
-        if not topic.missing:
+        if not topic.missing or topic.overflowing:
             return []
         topic.missing = False
         return [Resumed(name)]

@@ -1,13 +1,16 @@
 """Which sockets there are, and which topics each of them carries."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from common import settings
 from common.channels import PATHS, Channel
 from common.lifecycle import Running
 from common.settings import Credentials
+from ingestor.bybit.actions import Action
+from ingestor.bybit.session import Session
 from ingestor.exchange.stream import SocketSeen, Stream
 
 MOST_TOPIC_CHARACTERS = 20_000  # of a connection; Bybit says 21,000 (websocket/connect)
@@ -93,6 +96,19 @@ class Fleet:
         for stream in self._of(endpoint):
             stream.ask(lambda session, now: session.retry_rejected(now))
 
+    def overflowed(self, keys: Iterable[str], since: float) -> set[str]:
+        """Events of these routing keys were dropped; the answer are those that nobody carries."""
+        unknown = set(keys)
+        for stream, topics in self._carriers(unknown):
+            stream.ask(partial(_overflowed, topics, since))
+        return unknown
+
+    def overflow_over(self, keys: Iterable[str]) -> set[str]:
+        unknown = set(keys)
+        for stream, topics in self._carriers(unknown):
+            stream.ask(partial(_overflow_over, topics))
+        return unknown
+
     def renew(self, credentials: Credentials | None) -> None:
         for stream in self._of("private"):
             stream.ask(lambda session, _now: session.renew(credentials))
@@ -100,6 +116,17 @@ class Fleet:
     def seen(self) -> list[SocketSeen]:
         with self._lock:
             return [berth.stream.seen for berths in self._berths.values() for berth in berths]
+
+    def _carriers(self, keys: set[str]) -> list[tuple[Stream, list[str]]]:
+        """The streams with those of their topics that have these keys; takes away the keys that were found."""
+        found: list[tuple[Stream, list[str]]] = []
+        with self._lock:
+            for berth in (berth for berths in self._berths.values() for berth in berths):
+                mine = [channel for channel in berth.channels.values() if channel.routing_key in keys]
+                keys -= {channel.routing_key for channel in mine}
+                if mine:
+                    found.append((berth.stream, [channel.topic for channel in mine]))
+        return found
 
     def _of(self, endpoint: str) -> list[Stream]:
         with self._lock:
@@ -124,6 +151,14 @@ class Fleet:
         stream = self._open_stream(endpoint, len(berths))
         berths.append(Berth(stream, self._start(stream)))
         return berths[-1]
+
+
+def _overflowed(topics: list[str], since: float, session: Session, _now: float) -> Sequence[Action]:
+    return session.overflowed(topics, since)
+
+
+def _overflow_over(topics: list[str], session: Session, now: float) -> Sequence[Action]:
+    return session.overflow_over(topics, now)
 
 
 def _weight(topic: str) -> int:

@@ -385,3 +385,30 @@ def test_what_an_earlier_life_left_is_missing_until_data_comes():
     answer(talk, talk.opened(now=1.0, exchange_ms=0))
     assert talk.received(push(TICKER), now=2.0)[0] == Resumed(TICKER)
     assert talk.want(channels(TICKER, TRADES), 3.0, missed={TICKER}) == []
+
+
+def test_a_topic_that_overflows_misses_something_until_it_is_over_although_data_flows():
+    talk = live(TICKER)
+    talk.received(push(TICKER), now=1.0)
+    assert talk.overflowed([TICKER, "tickers.UNKNOWN"], since=0.5) == [Interrupted(TICKER, "overflow", 0.5)]
+    assert talk.overflowed([TICKER], since=0.7) == []
+    assert [type(each) for each in talk.received(push(TICKER), now=2.0)] == [Deliver]
+    assert talk.overflow_over([TICKER], now=3.0) == [Resumed(TICKER)]
+
+
+def test_a_book_that_overflowed_is_asked_for_anew_and_whole_with_its_snapshot():
+    talk = live(BOOK)
+    talk.received(book(5, "snapshot"), now=1.0)
+    talk.overflowed([BOOK], since=0.5)
+    [left] = requests(talk.overflow_over([BOOK], now=2.0))
+    assert left["op"] == "unsubscribe"
+    assert [type(each) for each in talk.received(book(6), now=2.0)] == [Deliver]
+    [asked] = requests(talk.received(reply(left), now=2.0))
+    assert asked["op"] == "subscribe"
+    assert talk.received(book(9, "snapshot"), now=3.0)[0] == Resumed(BOOK)
+
+
+def test_a_topic_that_overflows_and_is_not_wanted_any_more_is_over():
+    talk = live(TICKER)
+    talk.overflowed([TICKER], since=0.5)
+    assert Resumed(TICKER) in answer(talk, talk.want([], now=1.0))
