@@ -87,7 +87,7 @@ def _account_failures(account: Account, at: datetime, received_at: datetime) -> 
 
 
 def _negative(amounts: Amounts, names: tuple[str, ...]) -> Iterator[str]:
-    yield from (f"sign:{name}" for name in names if _below_zero(amounts[name]))
+    yield from (f"sign:{name}" for name in names if (amount := amounts[name]) is not None and amount < 0)
 
 
 def _below_zero(amount: Decimal | None) -> bool:
@@ -104,6 +104,8 @@ def _equity_is_off(amounts: Amounts) -> bool:
 
 
 def _differ(one: Decimal, other: Decimal) -> bool:
+    if one == other:
+        return False
     allowed = max(_ROUNDING, EXACTLY.multiply(max(abs(one), abs(other)), _ROUNDING_SHARE))
     return abs(EXACTLY.subtract(one, other)) > allowed
 

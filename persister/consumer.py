@@ -92,12 +92,20 @@ class Conversation:
         self._channel.basic_consume(BALANCE_QUEUE, self._received)
 
     def go_on(self, backoff: Backoff) -> None:
-        self._connection.process_data_events(_TICK_S)
+        self._gather()
         while deliveries := self._waiting.take():
             self._settle(deliveries)
             backoff.reset()
         if not self._channel.consumer_tags:
             raise Unavailable(f"the queue {BALANCE_QUEUE} was deleted")
+
+    def _gather(self) -> None:
+        """Wait for a message, then take along what has arrived with it."""
+        self._connection.process_data_events(_TICK_S)
+        gathered = 0
+        while gathered < len(self._waiting) < _MOST_MESSAGES:
+            gathered = len(self._waiting)
+            self._connection.process_data_events(0)
 
     def end(self) -> None:
         """Give back what is not acknowledged, in its order.

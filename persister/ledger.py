@@ -91,7 +91,8 @@ class Ledger:
             _tell_comparison(snapshot, comparison)
         self._tell_unknown(events)
         for row in (*coins, *accounts):
-            self._tell_anomalies(row)
+            if row.anomalies or self._flagged:
+                self._tell_anomalies(row)
 
     def _tell_unknown(self, events: Iterable[Balances]) -> None:
         for event in events:
@@ -107,15 +108,12 @@ class Ledger:
         about, found = (row.account_type, getattr(row, "coin", "")), tuple(row.anomalies)
         if found == self._flagged.get(about, ()):
             return
+        if not found:
+            del self._flagged[about]
+            return
         self._flagged[about] = found
-        if found:
-            log.warning(
-                "a balance looks inconsistent",
-                account_type=about[0],
-                coin=about[1],
-                checks=found,
-                trace_id=row.event_id,
-            )
+        with logs.traced(row.event_id):
+            log.warning("a balance looks inconsistent", account_type=about[0], coin=about[1], checks=found)
 
 
 def _to_be_written(events: Iterable[Balances], knowledge: Knowledge) -> Written:

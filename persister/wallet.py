@@ -267,4 +267,4 @@ def _elements(part: Any, what: str) -> list[Any]:
 
 
 def _unknown(where: str, members: Mapping[str, Any]) -> set[str]:
-    return {f"{where}.{name}" for name in members if name not in _KNOWN[where]}
+    return {f"{where}.{name}" for name in members.keys() - _KNOWN[where]}
