@@ -1,12 +1,21 @@
-"""The whole gateway, fresh for each test that asks for it."""
+"""The whole gateway: one for a file, or a fresh one for a test."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.stack import Stack
-from tests.servers import Broker, Database
+from tests.e2e.stack import Stack, at_work
+from tests.servers import Broker, Database, Postgres, RabbitMQ
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    postgres: Postgres, migrated: Database, rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """One gateway at work for all tests of a file."""
+    with at_work(postgres, migrated, rabbitmq, tmp_path_factory.mktemp("gateway")) as mine:
+        yield mine
 
 
 @pytest.fixture

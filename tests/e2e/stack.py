@@ -7,12 +7,14 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.servers import ROOT, Broker, Database, free_port
+from tests import servers
+from tests.servers import ROOT, Broker, Database, Postgres, RabbitMQ, free_port
 from tests.waiting import eventually
 
 _STOP_WITHIN_S = 25.0
@@ -171,6 +173,19 @@ class Stack:
         text = get(port or self.ingestor_metrics, "/metrics")
         pairs = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
         return {name: float(value) for name, value in pairs}
+
+
+@contextmanager
+def at_work(postgres: Postgres, migrated: Database, rabbitmq: RabbitMQ, folder: Path) -> Iterator[Stack]:
+    """Everything runs and is healthy, and nothing is subscribed."""
+    with servers.fresh_database(postgres, migrated) as database, servers.fresh_vhost(rabbitmq) as broker:
+        mine = Stack(folder, database, broker)
+        try:
+            mine.start()
+            mine.healthy()
+            yield mine
+        finally:
+            mine.stop()
 
 
 def get(port: int, path: str) -> str:

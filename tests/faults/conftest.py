@@ -5,8 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests import servers
-from tests.e2e.stack import Stack, call
+from tests.e2e.stack import Stack, at_work, call
 from tests.servers import Database, Postgres, RabbitMQ
 from tests.waiting import eventually
 
@@ -37,14 +36,8 @@ def gateway(
     postgres: Postgres, migrated: Database, rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     """Everything runs, and nothing is subscribed."""
-    with servers.fresh_database(postgres, migrated) as database, servers.fresh_vhost(rabbitmq) as broker:
-        mine = Stack(tmp_path_factory.mktemp("gateway"), database, broker)
-        try:
-            mine.start()
-            mine.healthy()
-            yield mine
-        finally:
-            mine.stop()
+    with at_work(postgres, migrated, rabbitmq, tmp_path_factory.mktemp("gateway")) as mine:
+        yield mine
 
 
 @pytest.fixture
