@@ -92,6 +92,8 @@ class Lane:
 
     def take(self, most: int) -> list[Entry]:
         """The next ones to publish, oldest first."""
+        if not self._waiting and self._tail_from is None:  # looked at without the lock: what comes now rings again
+            return []
         with self._lock:
             if len(self._waiting) < most and self._tail_from is not None:
                 self._refill()

@@ -231,7 +231,8 @@ class Publisher:
         if self._returned:
             settled = self._without_returned(settled)
         for lane in self._outbox.lanes:
-            lane.confirmed(sent.entry for sent in settled if sent.lane is lane)
+            if entries := [sent.entry for sent in settled if sent.lane is lane]:
+                lane.confirmed(entries)
         PUBLISHER.confirmed.inc(len(settled))
         self._pump()
 
