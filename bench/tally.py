@@ -12,7 +12,7 @@ _NEVER = 0
 
 @dataclass(slots=True)
 class Place:
-    """Where the mark of a topic's frames is, and the last number that came."""
+    """Where the mark of a topic's frames is, and the highest number that came."""
 
     ends: int
     last: int = -1
@@ -57,7 +57,8 @@ class Tally:
             self._took[number] = since_us(sent_us, self.now)
             if number < place.last:
                 self.disordered += 1
-            place.last = number
+            else:
+                place.last = number
 
     def report(self, sent: int, warm: int) -> Message:
         """Of `sent` in all; the first `warm` of them count, but not for latencies and rates."""
