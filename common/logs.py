@@ -1,11 +1,13 @@
 """One JSON object a line on stdout, or readable text on a terminal."""
 
+import json
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
@@ -24,7 +26,7 @@ def configure(process: str, level: str = "INFO", json: bool | None = None) -> No
         _stamped(process),
     ]
     ends: list[Processor] = (
-        [structlog.processors.format_exc_info, _ordered, structlog.processors.JSONRenderer(default=str)]
+        [structlog.processors.format_exc_info, _ordered, structlog.processors.JSONRenderer(_json)]
         if as_json
         else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]  # locals hold secrets
     )
@@ -42,8 +44,18 @@ def configure(process: str, level: str = "INFO", json: bool | None = None) -> No
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    # No line shows any of these, and looking them up is half of what a line costs.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     for chatty in ("pika", "urllib3", "pybit", "websocket", "alembic.runtime.plugins"):
         logging.getLogger(chatty).setLevel("CRITICAL" if chatty in ("pika", "pybit") else "WARNING")
+
+
+def _json(event: EventDict, **_options: Any) -> str:
+    try:
+        return orjson.dumps(event, default=str).decode()
+    except orjson.JSONEncodeError:  # a lone surrogate, a number of more than 64 bits
+        return json.dumps(event, default=str)
 
 
 @contextmanager
