@@ -13,6 +13,7 @@ from tests.waiting import eventually
 
 BRIDGES = ("bare", "asynchronous", "plain")
 _BACK_WITHIN_S = 60.0
+_SERVICE_RATE = 1_500  # with ten services: the goal
 _AWAY_S = 15.0  # the broker, at a restart
 _LIVE_MS = 500.0  # an event that comes so soon is not from a backlog
 
@@ -44,7 +45,7 @@ FULL = Effort(
     rates=(1_000, 3_000, 10_000, 20_000),
     beyond=(5_000, 7_500, 10_000, 12_500, 15_000, 17_500, 20_000, 25_000, 30_000),
     offered=20_000,
-    service_rates=(1_500, 2_000, 2_500, 3_000, 4_000, 5_000),
+    service_rates=(500, 1_000, 1_500, 2_000, 2_500, 3_000, 4_000, 5_000),
     spooled=100_000,
     catching_up_s=25,
 )
@@ -84,10 +85,11 @@ def services(world: World, effort: Effort) -> Iterator[Figures]:
     """Ten services on the same topics: each event is delivered ten times."""
     with world.corner(services=[f"bench{number}" for number in range(10)]) as corner:
         ingestor = corner.ingestor()
-        for number, rate in enumerate(effort.service_rates):
-            row = measured(corner, ingestor, "services", rate, effort.seconds if not number else effort.seconds / 2)
+        for rate in effort.service_rates:
+            seconds = effort.seconds if rate == _SERVICE_RATE else effort.seconds / 2
+            row = measured(corner, ingestor, "services", rate, seconds)
             yield row
-            if not row.sustained:
+            if not row.sustained and rate >= _SERVICE_RATE:
                 break
 
 

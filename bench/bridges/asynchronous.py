@@ -1,6 +1,6 @@
 """asyncio: aiohttp's WebSocket client and aio-pika with publisher confirms, many of them under way at a time.
 
-aiohttp stands in for the library `websockets`, which the project does not install; it is the faster of the two.
+aiohttp stands in for the library `websockets`, which the project does not install.
 """
 
 import asyncio
