@@ -185,8 +185,8 @@ def routes(store: Store, poker: Poker) -> APIBlueprint:
             rows, accounts, total = _known(connection, query_data)
         return answer(
             {
-                "items": [_shown(row) for row in rows],
-                "accounts": [_shown(row) for row in accounts],
+                "items": _shown(rows),
+                "accounts": _shown(accounts),
                 "total": total,
                 "limit": query_data.limit,
                 "offset": query_data.offset,
@@ -205,7 +205,7 @@ def routes(store: Store, poker: Poker) -> APIBlueprint:
             total = account_balances.history_count(connection, span) if asked.cursor is None else None
         return answer(
             {
-                "items": [_shown(row) for row in rows[: asked.limit]],
+                "items": _shown(rows[: asked.limit]),
                 "total": total,
                 "limit": asked.limit,
                 "offset": asked.offset,
@@ -280,8 +280,10 @@ def _known(connection: Connection, asked: BalanceQuery) -> tuple[Sequence[Row[An
     return page, account_margin_balances.known_at(connection, asked.at), len(found)
 
 
-def _shown(row: Row[Any]) -> dict[str, Any]:
-    return {str(name): _written(value) for name, value in row._mapping.items() if name not in _HIDDEN}
+def _shown(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
+    names = [str(name) for name in rows[0]._fields] if rows else []
+    shown = [(place, name) for place, name in enumerate(names) if name not in _HIDDEN]
+    return [{name: _written(row[place]) for place, name in shown} for row in rows]
 
 
 def _written(value: Any) -> Any:
