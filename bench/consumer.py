@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass, field
 
 from bench.deliveries import Deliveries
-from bench.frames import now_us
 from bench.orders import Message, Orders, answer
 from bench.tally import Tally
 from tests.servers import Broker
@@ -101,10 +100,9 @@ class Consumer:
         return self.orders.read() if orders in readable else []
 
     def _read(self, service: Service) -> None:
-        service.tally.now = now_us()
         try:
             if service.deliveries is not None:
-                service.deliveries.read(service.tally.keep)
+                service.deliveries.read(service.tally.arrive, service.tally.keep)
         except OSError:
             self._drop(service)
 

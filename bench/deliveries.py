@@ -44,14 +44,15 @@ class Deliveries:
     def close(self) -> None:
         self.socket.close()
 
-    def read(self, keep: Keep) -> None:
-        """Hand over what is there; raises OSError when the connection ended."""
+    def read(self, arrived: Callable[[], None], keep: Keep) -> None:
+        """Tell that something arrived, then hand it over; raises OSError when the connection ended."""
         try:
             chunk = self.socket.recv(_CHUNK)
         except BlockingIOError:
             return
         if not chunk:
             raise OSError("the broker closed the connection")
+        arrived()
         tag = self._tag
         self._rest = self._parse(self._rest + chunk if self._rest else chunk, keep)
         if self._tag != tag:

@@ -3,7 +3,7 @@
 from array import array
 from dataclasses import dataclass, field
 
-from bench.frames import MARK_DIGITS, MARK_ENDS, read_mark, since_us
+from bench.frames import MARK_DIGITS, MARK_ENDS, now_us, read_mark, since_us
 from bench.orders import Message
 
 _QUARTERS = 4
@@ -25,7 +25,7 @@ class Tally:
     first: int
     most: int
     wrapping: int  # bytes that follow the frame in a message
-    now: int = 0  # set before each read
+    now: int = 0
     duplicated: int = 0
     redelivered: int = 0  # of the duplicated: by the broker, because the consumer had not acked them
     disordered: int = 0
@@ -38,6 +38,10 @@ class Tally:
     def __post_init__(self) -> None:
         self._arrived = array("Q", bytes(8 * self.most))
         self._took = array("Q", bytes(8 * self.most))
+
+    def arrive(self) -> None:
+        """Something arrives now; a clock read any earlier could be behind the frame's own."""
+        self.now = now_us()
 
     def keep(self, key: bytes, redelivered: bool, body: bytes) -> None:
         place = self._places.get(key) or self._place(key)

@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import pytest
 
-from bench.frames import MARK_DIGITS, MARK_ENDS, Mix, mark, now_us, read_mark, topics
+from bench.frames import MARK_DIGITS, MARK_ENDS, Mix, mark, read_mark, topics
 from bench.tally import Tally
 from common.channels import of_topic
 
@@ -26,7 +26,7 @@ def key(frame: bytes) -> bytes:
 def tally(frames: list[bytes]) -> Tally:
     counted = Tally(first=0, most=3000, wrapping=1)
     for frame in frames:
-        counted.now = now_us()
+        counted.arrive()
         counted.keep(key(frame), False, b'{"data":' + frame + b"}")
     return counted
 
