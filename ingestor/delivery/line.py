@@ -45,8 +45,18 @@ class Line:
 
     def snapshot(self, result: bytes, version_ms: int, received_ns: int) -> Event:
         """A REST result; its version is when it was asked for, by the exchange's clock."""
-        event_id = envelope.digest(*self._identity(), b"snapshot", str(version_ms).encode(), result)
-        return self._event("snapshot", ".snapshot", event_id, result, version_ms, received_ns)
+        return self._event(
+            "snapshot", ".snapshot", self.snapshot_id(result, version_ms), result, version_ms, received_ns
+        )
+
+    def snapshot_id(self, result: bytes, version_ms: int) -> str:
+        """Known before the event is made; any thread may ask."""
+        return envelope.digest(*self._identity(), b"snapshot", str(version_ms).encode(), result)
+
+    def backfill(self, key: str, element: bytes, time_ms: int, received_ns: int) -> Event:
+        """One element of a REST list that no frame brought; the same key has the same id in every life."""
+        event_id = envelope.digest(*self._identity(), b"backfill", key.encode())
+        return self._event("backfill", ".backfill", event_id, element, time_ms, received_ns)
 
     def gap(self, told: dict[str, object], received_ns: int) -> Event:
         """The topic may have missed something: `told` is the gap as DESIGN shows it."""

@@ -166,7 +166,7 @@ class Publisher:
     def _abort(self, reason: str) -> None:
         self._away(reason)
         if self._connection is not None and not self._connection.is_closed:
-            self._connection.abort()
+            self._connection.abort(reason)
 
     def _away(self, reason: str) -> None:
         self._ready = False

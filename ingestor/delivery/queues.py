@@ -99,6 +99,7 @@ class Queues:
         self._unbound: set[Binding] = set()
         self._retired: set[str] = set()  # unused ones that are gone
         self._as_they_are: set[str] = set()  # queues that exist with other arguments
+        self._out_of_reach: set[str] = set()  # classic queues whose node of a cluster is down
         self._unmet: Order | None = None
         self._look_at_from = 0.0
         self.depths: dict[str, Depth] = {}
@@ -117,7 +118,10 @@ class Queues:
 
     def wants(self, routing_key: str) -> bool:
         """Whether one of the services' queues should have had this."""
-        return any(binding.routing_key == routing_key for binding in self._plan.bindings)
+        return any(
+            binding.routing_key == routing_key and binding.queue not in self._out_of_reach
+            for binding in self._plan.bindings
+        )
 
     @property
     def mismatched(self) -> tuple[str, ...]:
@@ -168,41 +172,52 @@ class Queues:
     def _make_all(self, connection: Any) -> None:
         self._make_exchanges()
         for queue in (*self._common.queues, *self._plan.queues):
-            if queue.name not in self._declared:
-                self._declare(connection, queue)
+            if queue.name not in self._declared and self._declare(connection, queue):
                 self._declared.add(queue.name)
                 self._retired.discard(queue.name)
-        for binding in sorted((self._common.bindings | self._plan.bindings) - self._bound, key=_order):
+        wanted = {binding for binding in self._wanted() if binding.queue in self._declared}
+        for binding in sorted(wanted - self._bound, key=_order):
             self._channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
             self._bound.add(binding)
             self._unbound.discard(binding)
         for binding in sorted(self._plan.unbound - self._unbound, key=_order):
             self._unbind(connection, binding)
 
+    def _wanted(self) -> frozenset[Binding]:
+        return self._common.bindings | self._plan.bindings
+
     def _make_exchanges(self) -> None:
         self._channel.exchange_declare(topology.EVENTS, "topic", durable=True)
         self._channel.exchange_declare(topology.CONTROL, "direct", durable=True)
         self._channel.exchange_declare(topology.DEAD, "fanout", durable=True)
 
-    def _declare(self, connection: Any, queue: Queue) -> None:
-        """Make the queue if it is missing; one that exists with other arguments is used as it is."""
+    def _declare(self, connection: Any, queue: Queue) -> bool:
+        """Make the queue if it is missing; whether it is there, be it with other arguments."""
         if queue.name in self._as_they_are:
             if self._look_at(connection, queue.name):
-                return
+                return True
             self._as_they_are.discard(queue.name)
         try:
             self._channel.queue_declare(queue.name, durable=True, arguments=queue.arguments)
         except ChannelClosedByBroker as closed:
             self._open_channel(connection)
-            if closed.reply_code != _OTHER_ARGUMENTS:
-                raise
-            self._as_they_are.add(queue.name)
+            return self._as_it_is(queue.name, closed)
+        self._out_of_reach.discard(queue.name)
+        return True
+
+    def _as_it_is(self, name: str, closed: ChannelClosedByBroker) -> bool:
+        if closed.reply_code == _OTHER_ARGUMENTS:
+            self._as_they_are.add(name)
             log.warning(
-                "queue exists with other arguments and is used as it is",
-                queue=queue.name,
-                broker_says=closed.reply_text,
-                to_change_it=f"read it empty, then delete it: it is made again. rabbitmqctl delete_queue {queue.name}",
+                "queue exists with other arguments", queue=name, broker_says=closed.reply_text, hint=_hint(name)
             )
+            return True
+        if closed.reply_code != _NOT_FOUND:
+            raise closed
+        if name not in self._out_of_reach:  # 404 to a declare: it exists, on a node that is down
+            log.error("queue is out of reach; what comes for it is lost", queue=name, broker_says=closed.reply_text)
+        self._out_of_reach.add(name)
+        return False
 
     def _unbind(self, connection: Any, binding: Binding) -> None:
         try:
@@ -220,7 +235,8 @@ class Queues:
         for queue in (*self._common.queues, *self._plan.queues):
             depth = self._look_at(connection, queue.name)
             if depth is None:
-                log.warning("queue was deleted; making it again", queue=queue.name)
+                if queue.name not in self._out_of_reach:
+                    log.warning("queue was deleted; making it again", queue=queue.name)
                 self._forget(queue.name)
             else:
                 seen[queue.name] = depth
@@ -268,7 +284,7 @@ class Queues:
             published=published,
             observed_at=now,
             nobody_since=nobody_since,
-            alarm=alarm_of(watched),
+            alarm=Alarm(Level.WARNING, _hint(name)) if name in self._as_they_are else alarm_of(watched),
         )
 
     def _keys_of(self, name: str) -> list[str]:
@@ -334,6 +350,12 @@ def common_plan(classes: tuple[str, ...], retention: settings.Retention, market_
                 Binding(topology.DEAD, topology.DEAD, ""),
             }
         ),
+    )
+
+
+def _hint(name: str) -> str:
+    return (
+        f"it has other arguments than the settings say; to change that: rabbitmqctl delete_queue {name} once it is read"
     )
 
 
