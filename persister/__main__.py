@@ -1,5 +1,6 @@
 """The persister is put together here: `python -m persister`."""
 
+import logging
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ _CONFIG = 78  # EX_CONFIG of sysexits.h
 def main(env: Mapping[str, str]) -> int:
     settings = Settings.from_env(env)
     logs.configure("persister", settings.log_level)
+    logging.getLogger("pika").setLevel(logging.CRITICAL + 1)  # cries out over frames that cross our leaving
     name = f"{settings.name} persister"
     engine = database.engine(settings.postgres, name)
     metrics = MetricsServer(settings.bind, settings.metrics_port)

@@ -57,23 +57,31 @@ class Consumer:
     def __init__(self, connect: Callable[[], pika.BlockingConnection], ledger: Ledger) -> None:
         self._connect = connect
         self._ledger = ledger
+        self._told = False
 
     def run(self, stop: threading.Event) -> None:
         patience = Backoff(most_s=_LONGEST_WAIT_S)
         keep_trying(partial(self._consume, stop), stop, neighbour="rabbitmq or postgres", backoff=patience)
 
     def _consume(self, stop: threading.Event, backoff: Backoff) -> None:
+        if backoff.failures <= 1:
+            self._told = False  # something was written since it was said last
         self._ledger.open()
         with reported_as(Unavailable, *amqp.AWAY), hanging_up(self._connect()) as connection:
             conversation = Conversation(connection, self._ledger)
             conversation.begin()
-            log.info("reading balances", queue=BALANCE_QUEUE)
+            self._tell()
             try:
                 with figures.consuming.track_inprogress():
                     while not stop.is_set():
                         conversation.go_on(backoff)
             finally:
                 conversation.end()
+
+    def _tell(self) -> None:
+        if not self._told:
+            log.info("reading balances", queue=BALANCE_QUEUE)
+        self._told = True
 
 
 class Conversation:

@@ -216,6 +216,9 @@ def test_while_postgres_refuses_the_queue_keeps_everything(
     next(refusal, None)
     world.complete()
     assert process.poll() is None
+    log = world.log_of(0).read_text()
+    assert (log.count("neighbour is away"), log.count("critical")) == (1, 0)
+    assert log.count("reading balances") <= 2
 
 
 def test_killed_between_commit_and_ack_it_stores_nothing_twice(world: World) -> None:
