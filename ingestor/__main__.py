@@ -34,11 +34,13 @@ from ingestor.exchange.clock import ExchangeClock
 from ingestor.exchange.credentials import Account, CredentialsWatch
 from ingestor.exchange.fleet import Fleet, url_of
 from ingestor.exchange.gaps import Gaps
+from ingestor.exchange.history import Histories
 from ingestor.exchange.listing import Listing
 from ingestor.exchange.overflow import Overflow
 from ingestor.exchange.rest import Rest
 from ingestor.exchange.snapshots import Snapshots
 from ingestor.exchange.stream import Stream, Surroundings
+from ingestor.exchange.syncs import Syncs
 from ingestor.intents.cache import Cache
 from ingestor.intents.pokes import Pokes
 from ingestor.intents.reconciler import Reconciler
@@ -75,7 +77,8 @@ def main(env: Mapping[str, str]) -> int:
     lines = Lines(Origin(settings.bybit.environment, epoch))
     account = Account(settings.bybit.credentials)
     rest = Rest(settings.bybit, account, clock.now_ms)
-    snapshots = Snapshots(rest, clock, lines.of(wallet), outbox.put)
+    histories = Histories(rest)
+    snapshots = Snapshots(rest, clock, lambda channel, make: fleet.tell(channel, make))
     around = Surroundings(
         out=outbox,
         line_of=lines.of,
@@ -83,7 +86,9 @@ def main(env: Mapping[str, str]) -> int:
         budget=Budget(),
         clock=clock,
         changed=changed.set,
-        subscribed=lambda channel: snapshots.ask_wallet("subscribed") if channel == wallet else None,
+        subscribed=snapshots.ask,
+        ask_past=histories.ask,
+        clock_doubted=snapshots.ask_clock,
     )
     fleet = Fleet(partial(open_stream, settings.bybit, account, around), crew.start)
     listing = Listing(rest, engine, fleet.retry_rejected)
@@ -108,6 +113,7 @@ def main(env: Mapping[str, str]) -> int:
             gaps.carried(fleet.carried(), time.time_ns())
 
     alive = Alive(sign_of_life, alive_now)
+    syncs = Syncs(engine, rest, lines.of(wallet), fleet.tell)
     overflow = Overflow(dropped, fleet, lambda: outbox.market.counts().spooled)
     reconciler = Reconciler(
         engine=engine,
@@ -126,8 +132,8 @@ def main(env: Mapping[str, str]) -> int:
     metrics = MetricsServer(settings.bind, settings.metrics_port)
 
     log.info("starting", epoch=epoch, environment=settings.bybit.environment)
-    workers: list[Worker] = [metrics, status, queues, publisher, snapshots, fleet]
-    workers += [overflow, alive, listing, reconciler, watch, pokes]
+    workers: list[Worker] = [metrics, status, queues, publisher, snapshots, *histories.workers, fleet]
+    workers += [syncs, overflow, alive, listing, reconciler, watch, pokes]
     try:
         return crew.run_until_stopped(workers, GRACE_S)
     finally:

@@ -78,4 +78,9 @@ class Clock:
     rtt_s: float
 
 
-Action = Connect | Send | Close | Deliver | SetAside | Entered | Marked | Interrupted | Resumed | Clock
+@dataclass(frozen=True, slots=True)
+class ClockDoubted:
+    """The exchange refused a time of ours: ask for its own."""
+
+
+Action = Connect | Send | Close | Deliver | SetAside | Entered | Marked | Interrupted | Resumed | Clock | ClockDoubted

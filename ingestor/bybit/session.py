@@ -19,7 +19,7 @@ from common.errors import BadMessage
 from common.retrying import Backoff
 from common.settings import Credentials
 from ingestor.bybit import auth, messages
-from ingestor.bybit.actions import Action, Clock, Close, Connect, Deliver, Entered, Send, SetAside
+from ingestor.bybit.actions import Action, Clock, ClockDoubted, Close, Connect, Deliver, Entered, Send, SetAside
 from ingestor.bybit.messages import Data, Pong, Reply
 from ingestor.bybit.state import TRANSITIONS, Happening, State
 from ingestor.bybit.topics import Deaf, Topics
@@ -169,7 +169,8 @@ class Session:
         reason = f"authentication refused ({kind}): {reply.words}"
         passing = kind in auth.PASSING or (kind is auth.Refusal.UNKNOWN and self.failures == 0)
         if passing:
-            return [Close(reason), *self.lost(reason, now)]
+            doubted = [ClockDoubted()] if kind is auth.Refusal.SKEW else []
+            return [Close(reason), *doubted, *self.lost(reason, now)]
         interrupted = self.topics.lost(reason, self.heard_at, now)
         self._backoff.failures += 1
         self._wait_until = now + self._timing.parked_for_s

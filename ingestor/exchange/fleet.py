@@ -7,10 +7,12 @@ from functools import partial
 
 from common import settings
 from common.channels import PATHS, Channel
+from common.envelope import Event
 from common.lifecycle import Running
 from common.settings import Credentials
 from ingestor.bybit.actions import Action
 from ingestor.bybit.session import Session
+from ingestor.delivery.line import Line
 from ingestor.exchange.stream import SocketSeen, Stream
 
 MOST_TOPIC_CHARACTERS = 20_000  # of a connection; Bybit says 21,000 (websocket/connect)
@@ -95,6 +97,15 @@ class Fleet:
     def retry_rejected(self, endpoint: str) -> None:
         for stream in self._of(endpoint):
             stream.ask(lambda session, now: session.retry_rejected(now))
+
+    def tell(self, channel: Channel, make: Callable[[Line], Event]) -> bool:
+        """Publish one more event in the stream of this topic; False when nobody carries it."""
+        with self._lock:
+            berths = self._berths.get(channel.endpoint, [])
+            stream = next((berth.stream for berth in berths if channel.topic in berth.channels), None)
+        if stream is not None:
+            stream.tell(channel, make)
+        return stream is not None
 
     def overflowed(self, keys: Iterable[str], since: float) -> set[str]:
         """Events of these routing keys were dropped; the answer are those that nobody carries."""

@@ -48,6 +48,7 @@ class Gaps:
     def __init__(self, earlier: Iterable[Gap] = ()) -> None:
         self._earlier = {(gap.endpoint, gap.topic): gap for gap in earlier}
         self._open: dict[tuple[str, str], Gap] = {}
+        self._unhealed: dict[tuple[str, str, int], Gap] = {}  # closed, and the past is being asked for
         self._unwritten: dict[tuple[str, str, int], Gap] = {}
         self._lock = threading.Lock()
 
@@ -63,18 +64,36 @@ class Gaps:
         GAPS.labels(gap.endpoint, gap.cause.split(":")[0]).inc()
         return line.gap(_told(gap), now_ns)
 
-    def closed(self, line: Line, first_id: str | None, now_ns: int) -> Event | None:
-        """The event to publish before the first live event after the window, whose id is `first_id` if it is here."""
+    def since_ns(self, channel: Channel) -> int | None:
+        """When the topic's open window began."""
+        gap = self._open.get((channel.endpoint, channel.topic))
+        return gap.opened_ns if gap is not None else None
+
+    def closed(self, line: Line, first_id: str | None, now_ns: int, healed: str | None = "no") -> Event | None:
+        """The event to publish before the first live event after the window, whose id is `first_id` if it is here.
+
+        `healed` is yes, in part or no; None when `healed` is going to be called.
+        """
         key = (line.channel.endpoint, line.channel.topic)
         gap = self._open.get(key)
         if gap is None:
             return None
-        gap.closed_ns, gap.first_id, gap.healed = now_ns, first_id, "no"
+        gap.closed_ns, gap.first_id, gap.healed = now_ns, first_id, healed
         with self._lock:
             del self._open[key]
+            if healed is None:
+                self._unhealed[*key, gap.opened_ns] = gap
             self._unwritten[*key, gap.opened_ns] = gap
         log.info("gap closed", endpoint=gap.endpoint, topic=gap.topic, cause=gap.cause, lasted_s=_lasted_s(gap))
         return line.gap(_told(gap), now_ns)
+
+    def healed(self, channel: Channel, opened_ns: int, outcome: str) -> None:
+        """What became of a window that was closed without knowing it."""
+        key = (channel.endpoint, channel.topic, opened_ns)
+        with self._lock:
+            if (gap := self._unhealed.pop(key, None)) is not None:
+                gap.healed = outcome
+                self._unwritten[key] = gap
 
     def missed(self, channels: Iterable[Channel]) -> frozenset[str]:
         """Those of these topics that miss something since an earlier life."""

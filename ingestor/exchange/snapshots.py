@@ -8,6 +8,7 @@ from typing import Protocol
 
 import structlog
 
+from common.channels import Channel
 from common.envelope import Event
 from common.errors import Unavailable
 from common.retrying import Backoff
@@ -17,63 +18,96 @@ from ingestor.exchange.rest import Snapshot
 
 log = structlog.get_logger(__name__)
 
+WALLET_EVERY_S = 300.0
 _TRIES = 5
-_CLOCK_EVERY_S = 300.0
+_CLOCK_EVERY_S = 30.0
+_LISTEN_S = 0.5
 
 
 class Source(Protocol):
     def wallet(self) -> Snapshot: ...
+    def open_orders(self) -> list[Snapshot]: ...
+    def positions(self) -> list[Snapshot]: ...
     def clock(self) -> tuple[int, float]: ...
 
 
 class Snapshots:
-    """One thread for calls that may take seconds: the wallet after each subscribe, the clock now and then."""
+    """One thread for calls that may take seconds: the state of a topic after each subscribe, the clock now and then.
+
+    The wallet is repeated, so that whoever keeps balances can compare.
+    """
 
     name = "snapshots"
 
     def __init__(
-        self, source: Source, clock: ExchangeClock, line: Line, put: Callable[[Sequence[Event], bool], bool]
+        self, source: Source, clock: ExchangeClock, tell: Callable[[Channel, Callable[[Line], Event]], bool]
     ) -> None:
         self._source = source
         self._clock = clock
-        self._line = line
-        self._put = put
-        self._asked: SimpleQueue[str] = SimpleQueue()
+        self._tell = tell
+        self._asked: SimpleQueue[Channel] = SimpleQueue()
+        self._clock_due_at = 0.0
+        self._read: dict[str, Callable[[], Sequence[Snapshot]]] = {
+            "balance": lambda: [source.wallet()],
+            "order": source.open_orders,
+            "position": source.positions,
+        }
 
-    def ask_wallet(self, because: str) -> None:
-        self._asked.put(because)
+    def ask(self, channel: Channel) -> None:
+        """The state of this topic, if REST tells it."""
+        if channel.channel_type in self._read:
+            self._asked.put(channel)
+
+    def ask_clock(self) -> None:
+        """Soon, because somebody doubts it."""
+        self._clock_due_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
-        clock_due_at = 0.0
+        wallet: Channel | None = None
+        wallet_due_at = float("inf")
         while not stop.is_set():
-            if time.monotonic() >= clock_due_at:
-                self._ask_clock()
-                clock_due_at = time.monotonic() + _CLOCK_EVERY_S
-            try:
-                because = self._asked.get(timeout=0.5)
-            except Empty:
+            now = time.monotonic()
+            if now >= self._clock_due_at:
+                self._clock_due_at = now + _CLOCK_EVERY_S
+                self._told_clock()
+            channel = wallet if now >= wallet_due_at else self._next()
+            if channel is None:
                 continue
-            self._wallet(because, stop)
+            if channel.channel_type == "balance":
+                wallet, wallet_due_at = channel, time.monotonic() + WALLET_EVERY_S
+            self._publish(channel, stop)
 
-    def _wallet(self, because: str, stop: threading.Event) -> None:
+    def _next(self) -> Channel | None:
+        try:
+            return self._asked.get(timeout=_LISTEN_S)
+        except Empty:
+            return None
+
+    def _publish(self, channel: Channel, stop: threading.Event) -> None:
         backoff, last_error = Backoff(0.5, 5.0), ""
         for _ in range(_TRIES):
             try:
-                snapshot = self._source.wallet()
+                found = self._read[channel.channel_type]()
             except Unavailable as error:
                 last_error = str(error)
+                self._told_clock()  # it may be why we were refused
                 if stop.wait(backoff.next_s()):
                     return
                 continue
-            event = self._line.snapshot(snapshot.result, snapshot.version_ms, time.time_ns())
-            while not self._put([event], True) and not stop.wait(0.5):
-                pass
-            log.info("wallet snapshot published", because=because, id=event.id)
+            for snapshot in found:
+                self._tell(channel, snapshot_event(snapshot))
+            log.info("snapshot published", topic=channel.topic, events=len(found))
             return
-        log.error("no wallet snapshot; balances may be behind until the next message", error=last_error)
+        log.error("no snapshot; what is known may be behind until the next push", topic=channel.topic, error=last_error)
 
-    def _ask_clock(self) -> None:
+    def _told_clock(self) -> None:
         try:
             self._clock.told(*self._source.clock())
         except Unavailable as error:
             log.info("the exchange's clock could not be asked", error=str(error))
+
+
+def snapshot_event(snapshot: Snapshot) -> Callable[[Line], Event]:
+    """How the topic's own stream makes an event of it."""
+    received_ns = time.time_ns()
+    return lambda line: line.snapshot(snapshot.result, snapshot.version_ms, received_ns)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from common.errors import Unavailable
 from ingestor.bybit.actions import (
     Action,
     Clock,
+    ClockDoubted,
     Close,
     Connect,
     Deliver,
@@ -33,6 +35,9 @@ from ingestor.delivery.line import Line
 from ingestor.exchange.budget import Budget
 from ingestor.exchange.clock import ExchangeClock
 from ingestor.exchange.gaps import Gaps
+from ingestor.exchange.healing import Healing, Held, healing_of
+from ingestor.exchange.history import Question
+from ingestor.exchange.rest import Past
 from ingestor.exchange.transport import Lost, Transport, Unfit, open_transport, wait_readable
 from ingestor.metrics import CONNECTS, FRAMES, RTT_SECONDS, SET_ASIDE, SOCKET_LIVE
 
@@ -79,6 +84,11 @@ class Count:
     events: int = 0
     last_ns: int | None = None
     acked_at: datetime | None = None
+    healing: Healing | None = None
+
+    @property
+    def due_at(self) -> float:
+        return self.healing.until if self.healing is not None else float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,8 @@ class Surroundings:
     clock: ExchangeClock
     changed: Callable[[], None]  # somebody should look at `seen`
     subscribed: Callable[[Channel], None]  # a topic is held from now on
+    ask_past: Callable[[Question], None]
+    clock_doubted: Callable[[], None]
 
 
 class Stream:
@@ -109,6 +121,7 @@ class Stream:
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._burst: list[Event] = []
         self._counts: dict[str, Count] = {}
+        self._asking: set[str] = set()  # topics whose past is being asked for
         self._seen_at = 0.0
         self._stopping = False
         self._frames = FRAMES.labels(self.endpoint)
@@ -125,11 +138,18 @@ class Stream:
     def want(self, channels: Sequence[Channel]) -> None:
         self.ask(lambda session, now: session.want(channels, now, self._around.gaps.missed(channels)))
 
+    def tell(self, channel: Channel, make: Callable[[Line], Event]) -> None:
+        """Publish one more event in the stream of this topic."""
+        self.ask(lambda _session, _now: self._tell(channel, make))
+
     # -- the thread -----------------------------------------------------------------------------------------
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
             self._step(stop)
+        for topic in list(self._asking):
+            self._give_up(topic)
+        self._flush(stop)
         self._hang_up()
         os.close(self._waker)
 
@@ -138,9 +158,12 @@ class Stream:
         self._perform(self._session.passed(now), stop)
         for command in self._drained():
             self._perform(command(self._session, time.monotonic()), stop)
+        for topic in [topic for topic in self._asking if self._counts[topic].due_at <= now]:
+            self._give_up(topic)
         self._flush(stop)
         self._look(now)
-        wait_s = min(_LONGEST_WAIT_S, self._session.due_at() - time.monotonic())
+        due_at = min([self._session.due_at(), *(self._counts[topic].due_at for topic in self._asking)])
+        wait_s = min(_LONGEST_WAIT_S, due_at - time.monotonic())
         if wait_readable(self._transport, self._waker, wait_s):
             self._receive(stop)
 
@@ -187,6 +210,8 @@ class Stream:
                     self._resumed(action, actions[number:])
                 case Clock():
                     self._told_time(action)
+                case ClockDoubted():
+                    self._around.clock_doubted()
 
     # -- the connection -------------------------------------------------------------------------------------
 
@@ -234,11 +259,16 @@ class Stream:
     # -- what comes in --------------------------------------------------------------------------------------
 
     def _deliver(self, data: Deliver, received_ns: int) -> None:
-        line = self._around.line_of(self._session.topics.by_name[data.topic].channel)
-        self._burst.append(line.live(data.frame, data.time_ms, received_ns))
         count = self._count(data.topic)
         count.events += 1
         count.last_ns = received_ns
+        if count.healing is not None:
+            if count.healing.holds:
+                count.healing.held.append(Held(data, received_ns))
+                return
+            count.healing.pushed(data.frame)
+        line = self._around.line_of(self._session.topics.by_name[data.topic].channel)
+        self._burst.append(line.live(data.frame, data.time_ms, received_ns))
 
     def _flush(self, stop: threading.Event) -> None:
         """Hand over what was read in one go; while nobody can take it, nothing more is read."""
@@ -259,7 +289,12 @@ class Stream:
         self._frames_set_aside.inc()
         self._log.warning("frame set aside", reason=reason, sample=repr(frame[:_SAMPLE]))
 
+    def _tell(self, channel: Channel, make: Callable[[Line], Event]) -> Sequence[Action]:
+        self._burst.append(make(self._around.line_of(channel)))
+        return ()
+
     def _interrupted(self, told: Interrupted) -> None:
+        self._give_up(told.topic)
         since_ns = time.time_ns() - int((time.monotonic() - told.since) * 1e9)
         event = self._around.gaps.opened(self._line(told.topic), told.cause, since_ns, time.time_ns())
         if event is not None:
@@ -267,10 +302,59 @@ class Stream:
 
     def _resumed(self, told: Resumed, following: Sequence[Action]) -> None:
         line = self._line(told.topic)
+        healing = self._count(told.topic).healing if told.topic in self._session.topics.by_name else None
+        if healing is not None and self._ask_past(healing) and healing.holds:
+            return  # it is closed when the past is told
         first = next((line.id_of(each.frame) for each in following if isinstance(each, Deliver)), None)
-        event = self._around.gaps.closed(line, first, time.time_ns())
+        self._close_gap(line, first, None if healing is not None else "no")
+
+    def _close_gap(self, line: Line, first_id: str | None, healed: str | None) -> None:
+        event = self._around.gaps.closed(line, first_id, time.time_ns(), healed)
         if event is not None:
             self._burst.append(event)
+
+    # -- the past -------------------------------------------------------------------------------------------
+
+    def _ask_past(self, healing: Healing) -> bool:
+        """False when there is no window to heal."""
+        channel, clock = healing.channel, self._around.clock
+        window_ns = self._around.gaps.since_ns(channel)
+        if window_ns is None:
+            return False
+        now_ms = clock.now_ms()
+        from_ms = now_ms - (time.time_ns() - window_ns) // 1_000_000
+        since_ms = healing.begin(window_ns, from_ms, now_ms, time.monotonic())
+        self._asking.add(channel.topic)
+        answer = partial(self._told_past, channel.topic, healing.number)
+        question = Question(channel, since_ms, now_ms, healing.until, lambda past: self.ask(partial(answer, past)))
+        self._around.ask_past(question)
+        return True
+
+    def _give_up(self, topic: str) -> None:
+        """What is asked for comes too late, if it comes."""
+        if topic in self._asking:
+            self._told_past(topic, None, Past(failures=["no answer in time"]))
+
+    def _told_past(self, topic: str, number: int | None, past: Past, *_: object) -> Sequence[Action]:
+        healing = self._counts[topic].healing if topic in self._asking else None
+        if healing is None or number not in (None, healing.number):
+            return ()
+        line = self._line(topic)
+        missing = healing.missing(past.elements)
+        self._burst += [line.backfill(each.key, each.data, each.time_ms, time.time_ns()) for each in missing]
+        held_back, window_ns = healing.holds, healing.window_ns
+        self._asking.discard(topic)
+        held = healing.end(healed=past.healed != "no")
+        if held_back:
+            self._close_gap(line, line.id_of(held[0].data.frame) if held else None, past.healed)
+        else:
+            self._around.gaps.healed(healing.channel, window_ns, past.healed)
+        for each in held:
+            healing.pushed(each.data.frame)
+            self._burst.append(line.live(each.data.frame, each.data.time_ms, each.received_ns))
+        failures = "; ".join(past.failures)[:_SAMPLE] or None
+        self._log.info("past told", topic=topic, healed=past.healed, events=len(missing), failures=failures)
+        return ()
 
     def _line(self, topic: str) -> Line:
         return self._around.line_of(of_topic(self.endpoint, topic))
@@ -309,7 +393,8 @@ class Stream:
             return
         self._seen_at = now
         topics = tuple(self._topic_seen(name) for name, topic in self._session.topics.by_name.items() if topic.wanted)
-        self._counts = {name: count for name, count in self._counts.items() if name in self._session.topics.by_name}
+        kept = self._session.topics.by_name.keys() | self._asking
+        self._counts = {name: count for name, count in self._counts.items() if name in kept}
         heard_at = self.seen.last_heartbeat_at
         if self._session.state is State.LIVE:
             heard_at = datetime.fromtimestamp(time.time() - (time.monotonic() - self._session.heard_at), UTC)
@@ -332,7 +417,9 @@ class Stream:
 
     def _count(self, topic: str) -> Count:
         count = self._counts.get(topic)
-        return count if count is not None else self._counts.setdefault(topic, Count())
+        if count is None:
+            count = self._counts[topic] = Count(healing=healing_of(of_topic(self.endpoint, topic)))
+        return count
 
     # -- waiting --------------------------------------------------------------------------------------------
 

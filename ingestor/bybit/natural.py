@@ -1,0 +1,101 @@
+"""What Bybit's socket and its REST answers have in common: by which key an element of either is known."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import orjson
+
+MINUTE_MS = 60_000
+DAY_MS = 1440 * MINUTE_MS
+_LONGEST_MONTH_MS = 31 * DAY_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element of a REST list: its natural key, the exchange's time of it, and what Bybit said."""
+
+    key: str
+    time_ms: int
+    data: bytes
+
+
+def elements(channel_type: str, rows: Iterable[Any]) -> list[Element]:
+    """The rows of a REST list, the oldest first; raises KeyError, TypeError or ValueError for what is none."""
+    key_of, time_of = _REST[channel_type]
+    found = [Element(key_of(row), time_of(row), orjson.dumps(row)) for row in rows]
+    found.reverse()  # Bybit's lists are newest first, also among equal times
+    return sorted(found, key=lambda element: element.time_ms)
+
+
+def keys(channel_type: str, frames: Iterable[bytes]) -> set[str]:
+    """The keys of all elements in these frames of the socket; what makes no sense has none."""
+    found: set[str] = set()
+    for frame in frames:
+        try:
+            found.update(_LIVE[channel_type](row) for row in _listed(channel_type, frame))
+        except (KeyError, TypeError, ValueError):
+            continue
+    return found
+
+
+def trade_times(frames: Iterable[bytes]) -> list[int]:
+    """When the trades in these frames happened."""
+    return [int(row["T"]) for frame in frames for row in _listed("trades", frame) if "T" in row]
+
+
+def closed_candles(rows: Iterable[list[str]], interval: str, from_ms: int, to_ms: int) -> list[list[str]]:
+    """The candles that ended between these moments, the second not being later than now."""
+    found, newer_ms = [], None
+    for row in sorted(rows, key=lambda row: int(row[0]), reverse=True):
+        start_ms = int(row[0])
+        end_ms = newer_ms if newer_ms is not None else start_ms + interval_ms(interval)
+        newer_ms = start_ms
+        if from_ms <= end_ms <= to_ms:
+            found.append(row)
+    return found
+
+
+def interval_ms(interval: str) -> int:
+    """How long a candle lasts, at most."""
+    if interval.isdigit():
+        return int(interval) * MINUTE_MS
+    return {"D": DAY_MS, "W": 7 * DAY_MS, "M": _LONGEST_MONTH_MS}[interval]
+
+
+def _listed(channel_type: str, frame: bytes) -> Iterator[Mapping[str, Any]]:
+    rows = orjson.loads(frame)["data"]
+    return iter([row for row in rows if channel_type != "kline" or row.get("confirm") is True])
+
+
+def _order_key(row: Mapping[str, Any]) -> str:
+    cancelled = "" if row["cancelType"] == "UNKNOWN" else row["cancelType"]
+    parts = (row["orderId"], row["updatedTime"], row["orderStatus"], _plain(row["cumExecQty"]), cancelled)
+    return " ".join(map(str, parts))
+
+
+def _plain(number: Any) -> str:
+    """The socket and REST need not write the same number alike."""
+    try:
+        return str(Decimal(number or "0").normalize())
+    except InvalidOperation:
+        return str(number)
+
+
+_LIVE: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "execution": lambda row: str(row["execId"]),
+    "order": _order_key,
+    "trades": lambda row: str(row["i"]),
+    "kline": lambda row: str(row["start"]),
+}
+_REST: dict[str, tuple[Callable[[Any], str], Callable[[Any], int]]] = {
+    "execution": (lambda row: str(row["execId"]), lambda row: int(row["execTime"])),
+    "order": (_order_key, lambda row: int(row["updatedTime"])),
+    "trades": (lambda row: str(row["execId"]), lambda row: int(row["time"])),
+    "kline": (lambda row: str(row[0]), lambda row: int(row[0])),
+}
+HEALED = tuple(_REST)
+"""Channel types whose past REST still knows."""
+HELD_BACK = ("execution", "order")
+"""Those whose live events wait until the past is told."""

@@ -1,0 +1,158 @@
+"""The exchange side as it is put together in the ingestor, against a simulator; its events end in a list."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+import requests
+
+from common import settings
+from common.channels import of_topic
+from common.envelope import Event
+from common.lifecycle import Running, Worker
+from common.settings import Credentials
+from ingestor.bybit.session import Session, Timing
+from ingestor.delivery.line import Lines, Origin
+from ingestor.exchange.budget import Budget
+from ingestor.exchange.clock import ExchangeClock
+from ingestor.exchange.credentials import Account
+from ingestor.exchange.fleet import Fleet, url_of
+from ingestor.exchange.gaps import Gap, Gaps
+from ingestor.exchange.history import Histories
+from ingestor.exchange.rest import Rest
+from ingestor.exchange.snapshots import Snapshots
+from ingestor.exchange.stream import Stream, Surroundings
+from tests.contract.simulator.conftest import Simulator, started
+from tests.waiting import eventually
+
+Body = dict[str, Any]
+
+
+class Events:
+    """Takes everything, and keeps it."""
+
+    def __init__(self) -> None:
+        self._kept: list[Event] = []
+
+    def put(self, events: Sequence[Event], private: bool) -> bool:
+        self._kept += events
+        return True
+
+    def of(self, topic: str) -> list[Body]:
+        return [body for event in list(self._kept) if (body := json.loads(event.body))["subject"] == topic]
+
+
+class World:
+    """Start it with `want`."""
+
+    def __init__(self, simulator: Simulator, earlier: Sequence[Gap] = (), timing: Timing | None = None) -> None:
+        self.simulator = simulator
+        self.events = Events()
+        self.bybit = settings.Bybit(
+            "simulator", Credentials("simulator-key", "simulator-secret"), simulator.ws_url, simulator.rest_url
+        )
+        self.account = Account(self.bybit.credentials)
+        self.clock, self.gaps = ExchangeClock(), Gaps(earlier)
+        self.lines = Lines(Origin("simulator", "01J"))
+        self.rest = Rest(self.bybit, self.account, self.clock.now_ms)
+        self._timing = timing or Timing()
+        self._ends: SimpleQueue[str | None] = SimpleQueue()
+        self.histories = Histories(self.rest)
+        self.snapshots = Snapshots(self.rest, self.clock, lambda channel, make: self.fleet.tell(channel, make))
+        self.around = Surroundings(
+            out=self.events,
+            line_of=self.lines.of,
+            gaps=self.gaps,
+            budget=Budget(),
+            clock=self.clock,
+            changed=lambda: None,
+            subscribed=self.snapshots.ask,
+            ask_past=self.histories.ask,
+            clock_doubted=self.snapshots.ask_clock,
+        )
+        self.fleet = Fleet(self._open_stream, self.start)
+        workers: list[Worker] = [self.snapshots, *self.histories.workers, self.fleet]
+        self._running = [self.start(each) for each in workers]
+
+    def start(self, worker: Worker) -> Running:
+        running = Running(worker, self._ends)
+        running.start()
+        return running
+
+    def stop(self) -> None:
+        for each in reversed(self._running):
+            each.stop()
+        assert [each for each in reversed(self._running) if not each.ended(10)] == []
+        assert self._ends.empty(), f"{self._ends.get()} died"
+
+    def _open_stream(self, endpoint: str, number: int) -> Stream:
+        credentials = self.account.credentials if endpoint == "private" else None
+        session = Session(endpoint, self._timing, 0.0, credentials)
+        return Stream(number, url_of(self.bybit, endpoint), session, self.around)
+
+    def want(self, endpoint: str, *topics: str) -> None:
+        self.fleet.want([of_topic(endpoint, topic) for topic in topics])
+
+    # -- the exchange -----------------------------------------------------------------------------------------
+
+    def control(self, act: str, /, **body: object) -> None:
+        answer = requests.post(f"{self.simulator.rest_url}/control/{act}", json=body, timeout=5)
+        assert answer.status_code < 300, answer.text
+
+    def fault(self, kind: str, /, **details: object) -> None:
+        self.control("faults", kind=kind, **details)
+
+    # -- what came ----------------------------------------------------------------------------------------------
+
+    def live(self, topic: str) -> list[Body]:
+        return [event for event in self.events.of(topic) if event["origin"] == "live"]
+
+    def flows(self, topic: str, more: int = 3) -> None:
+        seen = len(self.live(topic))
+        eventually(lambda: len(self.live(topic)) >= seen + more, 20, f"{topic} flows")
+
+    def closed(self, topic: str, number: int = 0, within_s: float = 20.0) -> Body:
+        """The closed window with this number, counted from 0."""
+
+        def told() -> list[Body]:
+            gaps = [event["data"] for event in self.events.of(topic) if event["type"] == "bybit.gap"]
+            return [gap for gap in gaps if gap["state"] == "closed"][number:]
+
+        return eventually(told, within_s, f"a gap of {topic} is closed")[0]
+
+    def row(self, topic: str) -> Gap:
+        """The newest window as the table would have it."""
+        return next(gap for gap in reversed(self.gaps.unwritten()) if gap.topic == topic)
+
+    def assert_counted(self, topic: str) -> None:
+        counted = [int(event["sequence"]) for event in self.events.of(topic)]
+        assert counted == list(range(1, len(counted) + 1))
+
+
+@pytest.fixture(scope="session")
+def busy() -> Iterator[Simulator]:
+    """An account that trades four times a second."""
+    running = started("--fill-every", "0.25", "--latency", "0.005")
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture
+def open_world(busy: Simulator) -> Iterator[Callable[..., World]]:
+    worlds: list[World] = []
+
+    def opened(**more: Any) -> World:
+        worlds.append(World(busy, **more))
+        return worlds[-1]
+
+    yield opened
+    requests.delete(f"{busy.rest_url}/control/faults", timeout=5)
+    for world in worlds:
+        world.stop()
+
+
+@pytest.fixture
+def world(open_world: Callable[..., World]) -> World:
+    return open_world()
