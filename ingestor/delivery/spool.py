@@ -1,5 +1,6 @@
 """Events on disk, in order, for as long as the broker cannot have them."""
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE INDEX IF NOT EXISTS events_by_class ON events (event_class, position);
 """
 _PAGE_BYTES = 4096
+BALLAST_BYTES = 16 * 2**20
 DROPPED_FIRST = (
     "orderbook",
     "ticker",
@@ -54,8 +56,10 @@ class Spool:
         self._path = path
         self._most_bytes = most_bytes
         self._durable = durable
+        self._ballast = path.with_name(path.name + ".ballast")
         self._db = self._opened()
         self.count, self.bytes = self._measured()
+        self._take_ballast()
 
     @property
     def last_position(self) -> int:
@@ -89,10 +93,17 @@ class Spool:
     def remove(self, rows: Iterable[Stored]) -> None:
         """They are confirmed. Should the disk not take it, they are sent once more after a restart."""
         rows = list(rows)
-        with self._written():
-            self._db.executemany("DELETE FROM events WHERE position = ?", [(row.position,) for row in rows])
+        try:
+            self._delete(rows)
+        except SpoolFailure:
+            if not self._ballast.exists():
+                raise
+            self._ballast.unlink()  # on a full disk SQLite cannot even delete: this is the room for it
+            self._delete(rows)
         self.count -= len(rows)
         self.bytes -= sum(len(row.event.body) for row in rows)
+        if not self.count:
+            self._give_back()
 
     def drop_oldest(self, size: int, above: int) -> dict[str, int]:
         """Make room for `size` bytes behind position `above`: what went, by routing key.
@@ -122,6 +133,28 @@ class Spool:
 
     def close(self) -> None:
         self._db.close()
+
+    def _delete(self, rows: list[Stored]) -> None:
+        with self._written():
+            self._db.executemany("DELETE FROM events WHERE position = ?", [(row.position,) for row in rows])
+
+    def _give_back(self) -> None:
+        """Everything is sent: the disk gets its room back, and we our ballast."""
+        with self._read():
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._db.execute("PRAGMA incremental_vacuum").fetchall()
+        self._take_ballast()
+
+    def _take_ballast(self) -> None:
+        """Room that we can give up when the disk is full; a disk without room for it has none to keep."""
+        if self._ballast.exists():
+            return
+        try:
+            with self._ballast.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, BALLAST_BYTES)
+        except OSError as error:
+            self._ballast.unlink(missing_ok=True)
+            log.warning("no room for the spool's ballast", file=str(self._ballast), error=str(error))
 
     def _oldest(self, kind: str, above: int) -> tuple[str, int] | None:
         """The key of the class's oldest row, and up to where a bite of a thousand of that class reaches."""
@@ -184,6 +217,7 @@ class Spool:
     def _connected(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=5.0)
         for pragma in (
+            "auto_vacuum=INCREMENTAL",
             "journal_mode=WAL",
             f"synchronous={'FULL' if self._durable else 'NORMAL'}",
             "journal_size_limit=4194304",
