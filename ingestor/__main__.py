@@ -22,10 +22,12 @@ from common.metrics import MetricsServer
 from common.settings import Bybit, Credentials, process_environment
 from common.tables.subscriptions import Wish
 from ingestor.bybit.session import Session, Timing
+from ingestor.delivery.depths import Traffic
 from ingestor.delivery.line import Lines, Origin
 from ingestor.delivery.outbox import Lane, Outbox
+from ingestor.delivery.plan import common_plan
 from ingestor.delivery.publisher import Publisher
-from ingestor.delivery.queues import Queues, Traffic, common_plan
+from ingestor.delivery.queues import Queues
 from ingestor.delivery.spool import Spool, SpoolFailure
 from ingestor.epoch import new_epoch
 from ingestor.exchange.alive import Alive, Safe, Stamp, last_stamp, stamp

@@ -15,9 +15,9 @@ from common import database
 from common.channels import CHANNEL_TYPES
 from common.retrying import Backoff, keep_trying
 from common.tables import connections, gaps, ingestors, queues, topics
+from ingestor.delivery.depths import Depth
 from ingestor.delivery.outbox import Counts
 from ingestor.delivery.publisher import Link
-from ingestor.delivery.queues import Depth
 from ingestor.delivery.watch import Level
 from ingestor.exchange.gaps import Gap
 from ingestor.exchange.stream import SocketSeen

@@ -14,10 +14,10 @@ from pika.spec import Basic
 
 from common import amqp, settings
 from common.retrying import Backoff
+from ingestor.delivery.depths import Traffic
 from ingestor.delivery.joined import JoinedConnection
 from ingestor.delivery.ledger import Ledger
 from ingestor.delivery.outbox import Entry, Lane, Outbox
-from ingestor.delivery.queues import Traffic
 from ingestor.delivery.wire import Wire
 from ingestor.metrics import PUBLISHER
 

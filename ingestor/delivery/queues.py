@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
@@ -15,7 +15,9 @@ from common import amqp, settings, topology
 from common.errors import Unavailable, reported_as
 from common.retrying import Backoff, keep_trying
 from common.topology import Binding, Queue
-from ingestor.delivery.watch import FINE, Alarm, Level, Watched, alarm_of
+from ingestor.delivery.depths import Depth, Depths, Traffic
+from ingestor.delivery.plan import Plan, Unused
+from ingestor.delivery.watch import FINE, Alarm, Level
 
 log = structlog.get_logger(__name__)
 
@@ -24,53 +26,6 @@ KEPT_UNUSED = timedelta(hours=24)
 _LISTEN_S = 0.25
 _NOT_FOUND = 404
 _OTHER_ARGUMENTS = 406
-
-
-@dataclass(frozen=True, slots=True)
-class Unused:
-    """A service queue for which nobody has a subscription any more."""
-
-    name: str
-    since: datetime
-
-
-@dataclass(slots=True)
-class Traffic:
-    """How often each routing key was published; the publisher counts, others read."""
-
-    by_key: dict[str, int] = field(default_factory=dict)
-
-    def count(self, key: str) -> None:
-        self.by_key[key] = self.by_key.get(key, 0) + 1
-
-    def of(self, keys: Iterable[str]) -> int:
-        return sum(self.by_key.get(key, 0) for key in keys)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What should be there. `unbound` is what should not: bindings of subscriptions that ended."""
-
-    queues: tuple[Queue, ...] = ()
-    bindings: frozenset[Binding] = frozenset()
-    unbound: frozenset[Binding] = frozenset()
-    unused: frozenset[Unused] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Depth:
-    """A queue as the broker sees it."""
-
-    name: str
-    ready: int
-    consumers: int
-    net_rate: float | None
-    observed_at: float
-    publish_rate: float | None = None
-    published: int = 0
-    nobody_since: float | None = None
-    unused_since: datetime | None = None
-    alarm: Alarm = FINE
 
 
 @dataclass(slots=True)
@@ -90,7 +45,6 @@ class Queues:
     def __init__(self, rabbitmq: settings.RabbitMQ, common: Plan, traffic: Traffic) -> None:
         self._rabbitmq = rabbitmq
         self._common = common
-        self._traffic = traffic
         self._plan = Plan()
         self._orders: SimpleQueue[Order] = SimpleQueue()
         self._channel: Any = None
@@ -102,7 +56,7 @@ class Queues:
         self._out_of_reach: set[str] = set()  # classic queues whose node of a cluster is down
         self._unmet: Order | None = None
         self._look_at_from = 0.0
-        self.depths: dict[str, Depth] = {}
+        self._depths = Depths(traffic)
 
     # -- from other threads ---------------------------------------------------------------------------------
 
@@ -122,6 +76,11 @@ class Queues:
             binding.routing_key == routing_key and binding.queue not in self._out_of_reach
             for binding in self._plan.bindings
         )
+
+    @property
+    def depths(self) -> dict[str, Depth]:
+        """The last look at each queue."""
+        return self._depths.by_name
 
     @property
     def mismatched(self) -> tuple[str, ...]:
@@ -245,7 +204,7 @@ class Queues:
         for unused in self._plan.unused:
             if unused.name not in seen and (depth := self._retire(connection, unused)) is not None:
                 seen[unused.name] = depth
-        self.depths = seen
+        self._depths.by_name = seen
         if wanted < len(self._common.queues) + len(self._plan.queues):
             self._make_all(connection)
 
@@ -267,37 +226,14 @@ class Queues:
             if closed.reply_code != _NOT_FOUND:
                 raise
             return None
-        return self._seen(name, found.message_count, found.consumer_count)
+        keys = [binding.routing_key for binding in self._bound if binding.queue == name]
+        kept = self._arguments_of(name).get("x-max-length")
+        depth = self._depths.seen(name, found.message_count, found.consumer_count, keys, kept, time.monotonic())
+        return replace(depth, alarm=Alarm(Level.WARNING, _hint(name))) if name in self._as_they_are else depth
 
-    def _seen(self, name: str, ready: int, consumers: int) -> Depth:
-        now, before = time.monotonic(), self.depths.get(name)
-        published = self._traffic.of(self._keys_of(name))
-        nobody_since = None if consumers else (before.nobody_since if before else None) or now
-        watched = Watched(name, ready, consumers, self._kept(name), now - nobody_since if nobody_since else 0.0)
-        passed_s = now - before.observed_at if before else 0.0
-        return Depth(
-            name=name,
-            ready=ready,
-            consumers=consumers,
-            net_rate=(ready - before.ready) / passed_s if before and passed_s else None,
-            publish_rate=(published - before.published) / passed_s if before and passed_s else None,
-            published=published,
-            observed_at=now,
-            nobody_since=nobody_since,
-            alarm=Alarm(Level.WARNING, _hint(name)) if name in self._as_they_are else alarm_of(watched),
-        )
-
-    def _keys_of(self, name: str) -> list[str]:
-        """The routing keys that reach this queue, as far as they were published."""
-        mine = {binding.routing_key for binding in self._bound if binding.queue == name}
-        prefixes = tuple(key.removesuffix("#") for key in mine if key.endswith(".#"))
-        return [key for key in list(self._traffic.by_key) if key in mine or (prefixes and key.startswith(prefixes))]
-
-    def _kept(self, name: str) -> int | None:
-        for queue in (*self._common.queues, *self._plan.queues):
-            if queue.name == name:
-                return queue.arguments.get("x-max-length")
-        return None
+    def _arguments_of(self, name: str) -> dict[str, Any]:
+        queues = (*self._common.queues, *self._plan.queues)
+        return next((queue.arguments for queue in queues if queue.name == name), {})
 
     def _tell_alarms(self, seen: dict[str, Depth]) -> None:
         for name, depth in seen.items():
@@ -333,24 +269,6 @@ class Queues:
             connection.close()
         except amqp.AWAY:
             log.debug("connection was closed already")
-
-
-def common_plan(classes: tuple[str, ...], retention: settings.Retention, market_type: str) -> Plan:
-    """What is there whoever subscribes: the class queues, the persister's, the dead letters'."""
-    return Plan(
-        queues=(
-            *topology.class_queues(classes, retention, market_type),
-            topology.balance_queue(),
-            topology.dead_queue(),
-        ),
-        bindings=frozenset(
-            {
-                *topology.class_bindings(classes),
-                topology.balance_binding(),
-                Binding(topology.DEAD, topology.DEAD, ""),
-            }
-        ),
-    )
 
 
 def _hint(name: str) -> str:

@@ -17,7 +17,7 @@ from common.errors import Unavailable
 from common.retrying import Backoff, keep_trying
 from common.tables import subscriptions
 from common.tables.subscriptions import Wish
-from ingestor.delivery.queues import Plan, Unused
+from ingestor.delivery.plan import Plan, Unused
 from ingestor.intents.cache import Cache
 
 log = structlog.get_logger(__name__)

@@ -13,10 +13,10 @@ from common import settings, topology
 from common.envelope import Event
 from common.lifecycle import Crew
 from common.settings import Environment
+from ingestor.delivery.depths import Traffic
 from ingestor.delivery.joined import JoinedConnection
 from ingestor.delivery.outbox import Lane, Outbox
 from ingestor.delivery.publisher import Publisher
-from ingestor.delivery.queues import Traffic
 from ingestor.delivery.spool import Spool
 from tests.servers import Broker
 from tests.waiting import eventually

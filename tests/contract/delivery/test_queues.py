@@ -14,7 +14,9 @@ from common import settings, topology
 from common.channels import Request, resolve
 from common.lifecycle import Crew
 from common.settings import Environment, Retention
-from ingestor.delivery.queues import Plan, Queues, Traffic, Unused, common_plan
+from ingestor.delivery.depths import Traffic
+from ingestor.delivery.plan import Plan, Unused, common_plan
+from ingestor.delivery.queues import Queues
 from tests.servers import Broker
 from tests.waiting import eventually
 

@@ -1,0 +1,43 @@
+"""What should be on the broker."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from common import settings, topology
+from common.topology import Binding, Queue
+
+
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """A service queue for which nobody has a subscription any more."""
+
+    name: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What should be there. `unbound` is what should not: bindings of subscriptions that ended."""
+
+    queues: tuple[Queue, ...] = ()
+    bindings: frozenset[Binding] = frozenset()
+    unbound: frozenset[Binding] = frozenset()
+    unused: frozenset[Unused] = frozenset()
+
+
+def common_plan(classes: tuple[str, ...], retention: settings.Retention, market_type: str) -> Plan:
+    """What is there whoever subscribes: the class queues, the persister's, the dead letters'."""
+    return Plan(
+        queues=(
+            *topology.class_queues(classes, retention, market_type),
+            topology.balance_queue(),
+            topology.dead_queue(),
+        ),
+        bindings=frozenset(
+            {
+                *topology.class_bindings(classes),
+                topology.balance_binding(),
+                Binding(topology.DEAD, topology.DEAD, ""),
+            }
+        ),
+    )
