@@ -34,6 +34,8 @@ def _measured(names: Sequence[str], quick: bool) -> tuple[list[Figures], dict[st
         where = report.surroundings(*versions(one))
         print("  ".join(f"{name} {value}" for name, value in where.items()))
         for name in names:
+            if name == "limit" and not effort.beyond:
+                continue
             print(f"\n{name}: {scenarios.ALL[name].__doc__}\n{report.header()}", flush=True)
             for row in scenarios.ALL[name](one, effort):
                 rows.append(row)

@@ -32,13 +32,7 @@ class Effort:
 
 
 QUICK = Effort(
-    seconds=4,
-    rates=(3_000, 10_000),
-    beyond=(),
-    offered=10_000,
-    service_rates=(1_500,),
-    spooled=20_000,
-    catching_up_s=15,
+    seconds=3, rates=(3_000, 10_000), beyond=(), offered=5_000, service_rates=(1_500,), spooled=20_000, catching_up_s=4
 )
 FULL = Effort(
     seconds=20,
@@ -59,7 +53,7 @@ def rates(world: World, effort: Effort) -> Iterator[Figures]:
             yield once(corner, "gateway", "rates", rate, effort.seconds)
             yield once(corner, "bare", "rates", rate, effort.seconds)
         for name in ("asynchronous", "plain"):
-            for rate in (*(rate for rate in effort.rates if rate <= 3_000), effort.offered):
+            for rate in (*(rate for rate in effort.rates if rate <= 3_000 and effort.beyond), effort.offered):
                 yield once(corner, name, "rates", rate, min(effort.seconds, 10))
 
 
@@ -77,7 +71,7 @@ def limit(world: World, effort: Effort) -> Iterator[Figures]:
 def default(world: World, effort: Effort) -> Iterator[Figures]:
     """As it is installed: the class's common queue and one service's, so that each event is stored twice."""
     with world.corner(class_queues="all") as corner:
-        for rate in (5_000, 10_000):
+        for rate in (5_000, 10_000) if effort.beyond else (10_000,):
             yield once(corner, "gateway", "default", rate, effort.seconds)
 
 
