@@ -7,6 +7,7 @@ from apiflask import APIFlask
 from sqlalchemy import Engine
 
 from api import errors, metrics, openapi, tracing
+from api.diagnosis import Watch
 from api.intents import Intents
 from api.keys import Counter, Doorkeeper
 from api.limits import Counts
@@ -22,14 +23,14 @@ _BARE: dict[str, Any] = {"docs_path": None, "static_folder": None}  # no routes 
 def create(settings: Settings, engine: Engine, poker: Poker, counter: Counter | None = None) -> APIFlask:
     app = APIFlask("api", title="ws-gateway", version=version("ws-gateway"), json_errors=False, **_BARE)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    store = Store(engine)
-    intents = Intents(store, poker, settings.caps)
+    store, watch = Store(engine), Watch()
+    intents = Intents(store, poker, watch, settings.caps)
     tracing.register(app, settings.proxies)
     metrics.register(app)
     errors.register(app)
     openapi.register(app)
     Doorkeeper(store, settings.administrator_key, counter or Counts(), settings.rates).register(app)
-    app.register_blueprint(subscriptions.routes(store, intents, WaitingRoom()))
+    app.register_blueprint(subscriptions.routes(store, intents, watch, WaitingRoom()))
     app.register_blueprint(services.routes(intents))
     app.register_blueprint(observed.routes(store))
     app.register_blueprint(balances.routes(store, poker))

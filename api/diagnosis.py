@@ -1,6 +1,7 @@
 """Where the way from a wish to its reader is broken."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -59,6 +60,23 @@ def seen(connection: Connection) -> Seen:
     return Seen(sightings.clock(connection), leader, sockets)
 
 
+class Watch:
+    """The ingestor's own words, at most a moment old: they explain what waits, they decide nothing."""
+
+    def __init__(self, fresh_for_s: float = 0.25, clock: Callable[[], float] = time.monotonic) -> None:
+        self._fresh_for_s = fresh_for_s
+        self._clock = clock
+        self._last: tuple[float, Seen] | None = None
+
+    def seen(self, connection: Connection) -> Seen:
+        now, last = self._clock(), self._last
+        if last is not None and now - last[0] < self._fresh_for_s:
+            return last[1]
+        found = seen(connection)
+        self._last = (now, found)
+        return found
+
+
 def far_end(connection: Connection, row: Row[Any]) -> FarEnd:
     return FarEnd(
         sightings.queue(connection, topology.service_queue(row.channel_type, row.requesting_service)),
@@ -74,21 +92,21 @@ def hops(row: Row[Any], seen: Seen, far: FarEnd) -> list[Hop]:
         _socket(row, seen),
         _ack(row, seen),
         _last_frame(row, seen, far.gap),
-        _last_publish(seen),
+        _last_publish(row, seen),
         _binding(row, seen),
         queue_hop(row, seen, far.queue),
         _consumer(row, far.queue),
     ]
 
 
-def first_broken(way: Sequence[Hop]) -> Hop | None:
+def first_broken(way: Iterable[Hop]) -> Hop | None:
     return next((hop for hop in way if hop.state in (BROKEN, WAITING)), None)
 
 
 def why_pending(row: Row[Any], seen: Seen) -> str | None:
     """What a wish waits for, in words."""
-    way = [_reconciled(row, seen), _socket(row, seen), _ack(row, seen), _last_publish(seen), _binding(row, seen)]
-    broken = first_broken(way)
+    questions = (_reconciled, _socket, _ack, _last_publish, _binding)
+    broken = first_broken(question(row, seen) for question in questions)
     return broken.evidence if broken else None
 
 
@@ -172,7 +190,7 @@ def _last_frame(row: Row[Any], seen: Seen, gap: Row[Any] | None) -> Hop:
     return Hop("last_frame", QUIET, f"{words}; a quiet market sends none", row.last_event_at)
 
 
-def _last_publish(seen: Seen) -> Hop:
+def _last_publish(_row: Row[Any], seen: Seen) -> Hop:
     if seen.fresh is None:
         return _untold("last_publish")
     if seen.fresh.broker_connected:

@@ -1,16 +1,18 @@
 """What a service wants, written down before anybody acts on it."""
 
 import uuid
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from api import listing, showing
+from api import showing
+from api.diagnosis import Watch
 from api.errors import Refusal, no_such, unprocessable
 from api.keys import acting_for, owned
+from api.listing import Listing
 from api.poking import Poker
 from api.schemas import Asked, AskedList
 from api.store import Store
@@ -34,9 +36,11 @@ class Replaced:
 class Intents:
     """Commits first, then pokes: a wish that is answered for is never lost."""
 
-    def __init__(self, store: Store, poker: Poker, caps: Caps) -> None:
+    def __init__(self, store: Store, poker: Poker, watch: Watch, caps: Caps) -> None:
         self._store = store
         self._poker = poker
+        self._watch = watch
+        self._listing = Listing()
         self._caps = caps
         self._known = Counted(caps.in_total, 0)  # as if full: the first wish makes us count
 
@@ -45,37 +49,38 @@ class Intents:
         if asked.service is not None:
             acting_for(asked.service)
         with self._store.changing_at_once() as connection:
-            channel, service = _fit(connection, asked)
-            found, changes = self._held_or_added(connection, channel, service, asked.ttl_seconds, trace_id)
-            shown = showing.subscriptions(connection, standings.of(connection, [found]))[0]
-        self._tell(changes, trace_id)
-        return shown, bool(changes)
+            channel, service = _fit(connection, asked, self._listing)
+            row, is_new = self._held_or_added(connection, channel, service, asked.ttl_seconds, trace_id)
+            shown = showing.subscriptions(connection, [row], self._watch)[0]
+        if is_new:
+            self._tell(row.generation, trace_id)
+        return shown, is_new
 
     def replace(self, asked: AskedList, service: str, trace_id: str) -> dict[str, list[Shown]]:
         """Make this all that the service wants, in one step."""
         acting_for(service)
         with self._store.reading() as connection:
-            channels = _all_fit(connection, asked)
+            channels = _all_fit(connection, asked, self._listing)
         with self._store.writing() as connection:
             done, changes = self._replaced(connection, channels, service, asked.ttl_seconds, trace_id)
-        self._tell(changes, trace_id)
+        self._tell_of(changes, trace_id)
         with self._store.reading() as connection:
             return {
-                what: showing.subscriptions(connection, standings.of(connection, getattr(done, what)))
+                what: showing.subscriptions(connection, standings.of(connection, getattr(done, what)), self._watch)
                 for what in Replaced.__slots__
             }
 
-    def one(self, subscription: uuid.UUID) -> Shown:
+    def one(self, subscription: uuid.UUID | str) -> Shown:
         with self._store.reading() as connection:
-            return showing.subscriptions(connection, [owned_one(connection, subscription)])[0]
+            return showing.subscriptions(connection, [owned_one(connection, subscription)], self._watch)[0]
 
     def cancel(self, subscription: uuid.UUID, trace_id: str) -> Shown:
         """Ended already is as good as ended now."""
         with self._store.changing_at_once() as connection:
             owned_one(connection, subscription)
             changes = subscriptions.cancel(connection, [subscription], trace_id)
-            shown = showing.subscriptions(connection, standings.of(connection, [subscription]))[0]
-        self._tell(changes, trace_id)
+            shown = showing.subscriptions(connection, standings.of(connection, [subscription]), self._watch)[0]
+        self._tell_of(changes, trace_id)
         return shown
 
     def cancel_all(self, service: str, trace_id: str) -> list[Shown]:
@@ -83,23 +88,26 @@ class Intents:
         with self._store.changing_at_once() as connection:
             held = [row.id for row in subscriptions.held_by(connection, service)]
             changes = subscriptions.cancel(connection, held, trace_id)
-            ended = showing.subscriptions(connection, standings.of(connection, [each.id for each in changes]))
-        self._tell(changes, trace_id)
+            ended = showing.subscriptions(
+                connection, standings.of(connection, [each.id for each in changes]), self._watch
+            )
+        self._tell_of(changes, trace_id)
         return ended
 
     def _held_or_added(
         self, connection: Connection, channel: Channel, service: str, lease_s: int | None, trace_id: str
-    ) -> tuple[uuid.UUID, list[Change]]:
-        """Tries again when what was held ends under our hands."""
+    ) -> tuple[Row[Any], bool]:
+        """Looks again when what was held ended under our hands."""
         for _ in range(_TRIES):
-            changes = self._add(connection, [channel], service, lease_s, trace_id)
-            if changes:
-                return changes[0].id, changes
-            for row in subscriptions.held(connection, [channel], service):
-                if row.expires_at is None and lease_s is None:
-                    return row.id, []
-                if subscriptions.renew(connection, [row.id], lease_s, trace_id):
-                    return row.id, []
+            row = standings.ask(connection, channel, service, lease_s, trace_id, self._caps, self._known)
+            if row is None:
+                with _caps_named():
+                    subscriptions.check(connection, service, 1, self._caps)
+                continue
+            if row.is_new or (row.expires_at is None and lease_s is None):
+                return row, row.is_new
+            if subscriptions.renew(connection, [uuid.UUID(row.id)], lease_s, trace_id):
+                return owned_one(connection, row.id), False
         raise Unavailable("this subscription is being ended and asked for at the same time")
 
     def _replaced(
@@ -121,22 +129,21 @@ class Intents:
     def _add(
         self, connection: Connection, channels: Sequence[Channel], service: str, lease_s: int | None, trace_id: str
     ) -> list[Change]:
-        try:
+        with _caps_named():
             return subscriptions.add(connection, channels, service, lease_s, trace_id, self._caps, self._known)
-        except OverCap as error:
-            raise _over_cap(error) from error
 
-    def _tell(self, changes: Sequence[Change], trace_id: str) -> None:
-        if not changes:
-            return
-        newest = max(change.generation for change in changes)
-        self._poker.poke(Poke(newest, trace_id))
-        if self._known.at_most(newest) >= self._caps.in_total:
+    def _tell_of(self, changes: Sequence[Change], trace_id: str) -> None:
+        if changes:
+            self._tell(max(change.generation for change in changes), trace_id)
+
+    def _tell(self, generation: int, trace_id: str) -> None:
+        self._poker.poke(Poke(generation, trace_id))
+        if self._known.at_most(generation) >= self._caps.in_total:
             with suppress(Unavailable), self._store.writing() as connection:
                 self._known = subscriptions.counted(connection)
 
 
-def owned_one(connection: Connection, subscription: uuid.UUID) -> Row[Any]:
+def owned_one(connection: Connection, subscription: uuid.UUID | str) -> Row[Any]:
     """Raises Refusal when there is none, or when it is not the caller's."""
     found = standings.one(connection, subscription)
     if found is None:
@@ -145,7 +152,7 @@ def owned_one(connection: Connection, subscription: uuid.UUID) -> Row[Any]:
     return found
 
 
-def _fit(connection: Connection, asked: Asked) -> tuple[Channel, str]:
+def _fit(connection: Connection, asked: Asked, listing: Listing) -> tuple[Channel, str]:
     """Raises Refusal naming all that is wrong, what the exchange does not list included."""
     channels = [asked.channel] if asked.channel else []
     faults = [*asked.faults, *listing.faults(connection, channels).values()]
@@ -154,7 +161,7 @@ def _fit(connection: Connection, asked: Asked) -> tuple[Channel, str]:
     return asked.channel, asked.service
 
 
-def _all_fit(connection: Connection, asked: AskedList) -> list[Channel]:
+def _all_fit(connection: Connection, asked: AskedList, listing: Listing) -> list[Channel]:
     unlisted = listing.faults(connection, [channel for _, channel in asked.channels])
     faults = list(asked.faults)
     for place, channel in asked.channels:
@@ -165,10 +172,15 @@ def _all_fit(connection: Connection, asked: AskedList) -> list[Channel]:
     return [channel for _, channel in asked.channels]
 
 
-def _over_cap(error: OverCap) -> Refusal:
-    whose = "a service" if error.cap == "of_a_service" else "all services together"
-    code = "service_cap" if error.cap == "of_a_service" else "total_cap"
-    return Refusal(422, code, f"{whose} may hold at most {error.most} subscriptions; end some first")
+@contextmanager
+def _caps_named() -> Iterator[None]:
+    try:
+        yield
+    except OverCap as error:
+        whose = "a service" if error.cap == "of_a_service" else "all services together"
+        code = "service_cap" if error.cap == "of_a_service" else "total_cap"
+        detail = f"{whose} may hold at most {error.most} subscriptions; end some first"
+        raise Refusal(422, code, detail) from error
 
 
 def _ids(changes: Sequence[Change]) -> list[uuid.UUID]:

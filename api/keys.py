@@ -57,14 +57,14 @@ class Doorkeeper:
         if request.endpoint is None or is_open(app, request.endpoint):
             return  # a path that does not exist is refused by the framework
         key = request.headers.get("X-API-Key", "")
-        g.caller = self.caller(key)
-        self._count(f"key {digest(key).hex()}", self._rates.of_a_key)
-
-    def caller(self, key: str) -> Caller:
-        """Raises Refusal for a key that is none."""
         if not key:
             raise _unknown("missing_key", "this call needs a key in the header X-API-Key")
         given = digest(key)
+        g.caller = self._caller(given)
+        self._count(f"key {given.hex()}", self._rates.of_a_key)
+
+    def _caller(self, given: bytes) -> Caller:
+        """Raises Refusal for a key that is none."""
         if hmac.compare_digest(given, self._administrator):
             return Caller(ADMINISTRATOR)
         return self._service(given)

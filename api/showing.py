@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection, Row
 
 from api import diagnosis
-from api.diagnosis import FarEnd, Hop, Seen
+from api.diagnosis import FarEnd, Hop, Seen, Watch
 from api.schemas import Page
 from api.validation import REFS
 from common import topology
@@ -30,9 +30,9 @@ def also(model: type[BaseModel], description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-def subscriptions(connection: Connection, rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
+def subscriptions(connection: Connection, rows: Sequence[Row[Any]], watch: Watch) -> list[dict[str, Any]]:
     """With the reason of those that wait, which takes another look."""
-    seen = diagnosis.seen(connection) if any(row.status == "pending" for row in rows) else None
+    seen = watch.seen(connection) if any(row.status == "pending" for row in rows) else None
     return [_subscription(row, seen) for row in rows]
 
 

@@ -24,8 +24,8 @@ class Store:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._autocommitting = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._statements = database.single_statements(engine)
+        self._transactions = database.transactions(engine)
         self._hanging: str | None = None
         self._probing = threading.Lock()
         self._up: bool | None = None
@@ -35,7 +35,7 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Each statement stands for itself."""
-        with self._guarded(), self._autocommitting.connect() as connection:
+        with self._guarded(), self._statements.connect() as connection:
             yield connection
 
     changing_at_once = reading
@@ -44,33 +44,25 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction, committed at the end: answer after the block, not inside it."""
-        with self._guarded(), self._engine.begin() as connection:
+        with self._guarded(), self._transactions.begin() as connection:
             yield connection
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        if self._hanging is None:
-            with self._watched(ANSWER_WITHIN_S):
-                yield
-            return
-        if not self._probing.acquire(blocking=False):
-            raise Unavailable(self._hanging)
-        try:
-            with self._watched(PROBED_WITHIN_S):
-                yield
-        finally:
-            self._probing.release()
-
-    @contextmanager
-    def _watched(self, within_s: float) -> Iterator[None]:
+        probes = self._hanging is not None
+        if probes and not self._probing.acquire(blocking=False):
+            raise Unavailable(self._hanging or "")
         began_at = time.monotonic()
         try:
-            with database.ends_within(within_s), database.available():
+            with database.ends_within(PROBED_WITHIN_S if probes else ANSWER_WITHIN_S), database.available():
                 yield
         except Unavailable as error:
             self._turned(up=False)
             self._hanging = str(error) if time.monotonic() - began_at >= _HANGS_AFTER_S else None
             raise
+        finally:
+            if probes:
+                self._probing.release()
         self._turned(up=True)
         self._hanging = None
 

@@ -58,7 +58,8 @@ class _Adapter(PydanticAdapter):
             read = getattr(self.model_class, "read", None)  # a model that has more to say than its fields
             return read(body) if read else checked(self.model_class, body)
         if location == "headers":
-            return self.model_class.model_validate({name.lower(): value for name, value in request.headers})
+            given = ((name, request.headers.get(name)) for name in self.model_class.model_fields)
+            return self.model_class.model_validate({name: value for name, value in given if value is not None})
         return checked(self.model_class, _query(request))
 
     def get_openapi_schema(self, **_kwargs: Any) -> dict[str, Any]:

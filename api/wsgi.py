@@ -32,7 +32,7 @@ try:
 except ConfigError as error:
     sys.exit(f"api: {error}")
 logs.configure("api", settings.log_level)
-engine = database.engine(settings.postgres, f"{settings.name} api", pool_size=4, max_overflow=4)
+engine = database.engine(settings.postgres, f"{settings.name} api", pool_size=4, max_overflow=4, autocommit=True)
 poker = BrokerPoker(partial(amqp.connect, settings.rabbitmq, f"{settings.name} api"))
 threading.Thread(target=_poking, args=(poker,), name=poker.name, daemon=True).start()
 app = create(settings, engine, poker, COUNTS)

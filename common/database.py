@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import psycopg2
 import psycopg2.extensions
@@ -40,12 +41,18 @@ def engine(
     pool_size: int = 2,
     max_overflow: int = 2,
     answer_within_s: float = ANSWER_WITHIN_S,
+    autocommit: bool = False,
 ) -> Engine:
-    """An engine whose statements end within seconds, whatever the server does, and whose errors hide the rows."""
+    """An engine whose statements end within seconds, whatever the server does, and whose errors hide the rows.
+
+    With `autocommit` each statement stands for itself, and `transactions` makes the exception.
+    """
     psycopg2.extensions.set_wait_callback(_wait_within(answer_within_s))
     tls = {"sslmode": postgres.sslmode} | ({"sslrootcert": postgres.sslrootcert} if postgres.sslrootcert else {})
-    return sqlalchemy.create_engine(
+    mode: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
+    made = sqlalchemy.create_engine(
         url(postgres),
+        **mode,
         pool_size=pool_size,
         max_overflow=max_overflow,
         pool_timeout=3,
@@ -63,6 +70,19 @@ def engine(
             **tls,
         },
     )
+    return made.execution_options(autocommits=autocommit)
+
+
+def single_statements(engine: Engine) -> Engine:
+    """The same connections, each statement committed by itself."""
+    if engine.get_execution_options().get("autocommits"):
+        return engine  # asking for the mode at each checkout takes as long as a statement
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def transactions(engine: Engine) -> Engine:
+    """The same connections, with transactions that begin and end."""
+    return engine.execution_options(isolation_level="READ COMMITTED")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from apiflask import APIBlueprint
 from flask import Response, g
 
 from api import diagnosis, showing, waiting
+from api.diagnosis import Watch
 from api.errors import unprocessable
 from api.intents import Intents, owned_one
 from api.keys import acting_for, caller
@@ -38,7 +39,7 @@ _LINKS = {
 }
 
 
-def routes(store: Store, intents: Intents, room: WaitingRoom) -> APIBlueprint:
+def routes(store: Store, intents: Intents, watch: Watch, room: WaitingRoom) -> APIBlueprint:
     blueprint = APIBlueprint("subscriptions", __name__, url_prefix="/api/v1/subscriptions")
 
     @blueprint.post("")
@@ -64,7 +65,7 @@ def routes(store: Store, intents: Intents, room: WaitingRoom) -> APIBlueprint:
         wanted = _filters(query_data)
         with store.reading() as connection:
             rows, total = standings.page(connection, wanted, query_data.status, query_data.limit, query_data.offset)
-            items = showing.subscriptions(connection, rows)
+            items = showing.subscriptions(connection, rows, watch)
         return answer(showing.page(items, total, query_data))
 
     @blueprint.get("/<uuid:subscription_id>")

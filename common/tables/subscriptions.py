@@ -63,9 +63,7 @@ subscriptions = Table(
 )  # fmt: skip
 
 _WRITERS = 0x77736777  # advisory lock: generations commit in the order in which they were drawn
-# Several statements in one string: each takes its snapshot when its turn has come, and all are one transaction.
-_ADD = text(
-    """
+ADD = """
     SELECT pg_advisory_xact_lock(:writers);
     WITH wanted AS (
         SELECT * FROM jsonb_to_recordset(CAST(:wanted AS jsonb)) AS each (
@@ -92,8 +90,9 @@ _ADD = text(
         )
     ON CONFLICT (requesting_service, endpoint, topic) WHERE is_active DO NOTHING
     RETURNING id, generation
-    """
-).columns(id=Uuid, generation=BigInteger)
+"""
+"""Several statements in one string: each takes its snapshot when its turn has come, and all are one transaction."""
+_ADD = text(ADD).columns(id=Uuid, generation=BigInteger)
 _LAST_DRAWN = text("SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM subscription_generation")
 _CANCEL = text(
     """
@@ -166,6 +165,23 @@ def counted(connection: Connection) -> Counted:
     return Counted(connection.execute(active).scalar_one(), connection.execute(_LAST_DRAWN).scalar_one())
 
 
+def asked(
+    channels: Sequence[Channel], service: str, lease_s: int | None, trace_id: str | None, caps: Caps, known: Counted
+) -> dict[str, Any]:
+    """What ADD is to be told."""
+    return {
+        "writers": _WRITERS,
+        "wanted": orjson.dumps([_columns(channel) for channel in channels]).decode(),
+        "service": service,
+        "lease_s": lease_s,
+        "trace_id": trace_id,
+        "of_a_service": caps.of_a_service,
+        "in_total": caps.in_total,
+        "known_active": known.active,
+        "known_generation": known.generation,
+    }
+
+
 def add(
     connection: Connection,
     channels: Sequence[Channel],
@@ -177,25 +193,23 @@ def add(
 ) -> list[Change]:
     """Add the service's wishes that it does not hold yet, all of them or none; the answer holds those added.
 
-    On an autocommitting connection this is one round trip, so that no writer keeps the others waiting for its network.
     Raises OverCap.
     """
-    wanted = [_columns(channel) for channel in channels]
-    asked = {
-        "writers": _WRITERS,
-        "wanted": orjson.dumps(wanted).decode(),
-        "service": service,
-        "lease_s": lease_s,
-        "trace_id": trace_id,
-        "of_a_service": caps.of_a_service,
-        "in_total": caps.in_total,
-        "known_active": known.active,
-        "known_generation": known.generation,
-    }
-    added = [Change(*row) for row in connection.execute(_ADD, asked)]
+    wanted = asked(channels, service, lease_s, trace_id, caps, known)
+    added = [Change(*row) for row in connection.execute(_ADD, wanted)]
     if not added and (more := len(channels) - len(held(connection, channels, service))):
-        _check(connection, service, more, caps)  # within the caps after all: somebody ended what was held
+        check(connection, service, more, caps)  # within the caps after all: somebody ended what was held
     return added
+
+
+def check(connection: Connection, service: str, more: int, caps: Caps) -> None:
+    """Raises OverCap when there is no room for so many more."""
+    active = select(func.count()).select_from(subscriptions).where(subscriptions.c.is_active)
+    mine = active.where(subscriptions.c.requesting_service == service)
+    if connection.execute(mine).scalar_one() + more > caps.of_a_service:
+        raise OverCap("of_a_service", caps.of_a_service)
+    if connection.execute(active).scalar_one() + more > caps.in_total:
+        raise OverCap("in_total", caps.in_total)
 
 
 def renew(connection: Connection, ids: Sequence[uuid.UUID], lease_s: int | None, trace_id: str | None) -> int:
@@ -313,12 +327,3 @@ def _columns(channel: Channel) -> dict[str, Any]:
     parameters = {name: value for name in ("depth", "interval") if (value := getattr(channel, name)) is not None}
     names = ("channel_type", "category", "symbol", "endpoint", "topic", "routing_key")
     return {name: getattr(channel, name) for name in names} | {"params": parameters}
-
-
-def _check(connection: Connection, service: str, more: int, caps: Caps) -> None:
-    active = select(func.count()).select_from(subscriptions).where(subscriptions.c.is_active)
-    mine = active.where(subscriptions.c.requesting_service == service)
-    if connection.execute(mine).scalar_one() + more > caps.of_a_service:
-        raise OverCap("of_a_service", caps.of_a_service)
-    if connection.execute(active).scalar_one() + more > caps.in_total:
-        raise OverCap("in_total", caps.in_total)

@@ -41,11 +41,11 @@ def examples() -> Iterator[tuple[Message, Message]]:
 def placeholders(client: FlaskClient, ingestor: Ingestor, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The world of the page: one live subscription that nobody reads; the ingestor is about to come to the rest."""
     monkeypatch.setattr("api.routes.balances._SYNCED_WITHIN_S", 0.0)
-    wish = {"channel_type": "ticker", "symbol": "BTCUSDT", "requesting_service": "dashboard"}
-    live = body(client.post(PATH, json=wish))["id"]
     ingestor.lists("linear", "BTCUSDT", "ETHUSDT")
     ingestor.leads(generation=1, age_s=-3600)  # heard of for as long as this test takes
     ingestor.connected("linear", age_s=-3600)
+    wish = {"channel_type": "ticker", "symbol": "BTCUSDT", "requesting_service": "dashboard"}
+    live = body(client.post(PATH, json=wish))["id"]
     ingestor.holds("tickers.BTCUSDT")
     ingestor.holds("kline.1.ETHUSDT", "rejected", "error:handler not found")
     ingestor.execute("UPDATE topics SET updated_at = now() + interval '1 hour'")

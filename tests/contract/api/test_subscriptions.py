@@ -13,6 +13,7 @@ from api.settings import Settings
 from common.tables import subscriptions
 from common.tables.subscriptions import Caps
 from tests.contract.api.conftest import ADMINISTRATOR_KEY, PATH, TRADES, Ingestor, Pokes, asking, body, code
+from tests.waiting import eventually
 
 
 def test_a_first_wish_is_stored_and_told_to_the_ingestor(client: FlaskClient, pokes: Pokes):
@@ -181,24 +182,29 @@ def test_the_status_tells_what_the_ingestor_made_of_it(client: FlaskClient, inge
     asked = body(client.post(PATH, json=TRADES))
     assert asked["reason"] == "no ingestor leads"
 
-    def status() -> tuple[str, str | None]:
-        found = body(client.get(f"{PATH}/{asked['id']}"))
-        return found["status"], found["reason"]
+    def becomes(status: str, reason: str | None) -> bool:
+        """The reason may be a moment old."""
+
+        def found() -> bool:
+            shown = body(client.get(f"{PATH}/{asked['id']}"))
+            return (shown["status"], shown["reason"]) == (status, reason)
+
+        return eventually(found, 5, f"{status}: {reason}")
 
     ingestor.leads(generation=0)
-    assert status() == ("pending", "the ingestor has not come to it yet")
+    assert becomes("pending", "the ingestor has not come to it yet")
     ingestor.connected()
     ingestor.holds("publicTrade.BTCUSDT", "pending")
-    assert status() == ("pending", "the exchange has not acknowledged publicTrade.BTCUSDT yet")
+    assert becomes("pending", "the exchange has not acknowledged publicTrade.BTCUSDT yet")
     ingestor.holds("publicTrade.BTCUSDT")
-    assert status() == ("pending", "its queue is not bound yet")
+    assert becomes("pending", "its queue is not bound yet")
     ingestor.leads()
-    assert status() == ("live", None)
+    assert becomes("live", None)
     ingestor.leads(age_s=60)
-    assert status() == ("pending", "the ingestor was last heard of 60 s ago")
+    assert becomes("pending", "the ingestor was last heard of 60 s ago")
     ingestor.leads()
     ingestor.holds("publicTrade.BTCUSDT", "rejected", "Invalid symbol")
-    assert status() == ("rejected", "Invalid symbol")
+    assert becomes("rejected", "Invalid symbol")
 
 
 def test_what_an_earlier_ingestor_saw_is_not_believed(client: FlaskClient, ingestor: Ingestor):

@@ -1,0 +1,193 @@
+"""Measures the api beside the least that could be: `python -m bench.api [--seconds N]`."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.meters import Meter
+from deploy.run.processes import family_of
+from tests import servers
+from tests.servers import ROOT, Database, Postgres, free_port
+from tests.waiting import eventually
+
+KEY = "bench"
+PATH = "/api/v1/subscriptions"
+ROWS = 10_000
+Row = dict[str, Any]
+_firsts = count(0, 1_000_000)
+_SEED = f"""
+INSERT INTO subscriptions (id, channel_type, category, symbol, endpoint, topic, routing_key, requesting_service,
+    is_active, generation)
+SELECT gen_random_uuid(), 'trades', 'linear', 'S' || i, 'linear', 'publicTrade.S' || i, 'trades.linear.S' || i,
+    'service-' || i % 20, true, nextval('subscription_generation')
+FROM generate_series(1, {ROWS}) AS i
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    name: str
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is asked: `limit` rows of a list, or 0 for a new wish."""
+
+    method: str
+    limit: int
+    connections: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.limit or ''}".strip()
+
+
+_THREADS = ("--worker-class", "gthread", "--workers", "2", "--threads", "8", "--keep-alive", "5")
+_QUIET = ("--log-level", "warning", "--worker-tmp-dir", "/dev/shm", "--no-control-socket")
+OURS = Contender("ours", ("-c", str(ROOT / "deploy" / "gunicorn.conf.py"), "api.wsgi:app"))
+BARE = Contender("bare", (*_THREADS, *_QUIET, "bench.bare_api:app"))
+CASES = [Case(*each) for each in (("GET", 100, 8), ("GET", 20, 8), ("POST", 0, 8), ("GET", 100, 32), ("POST", 0, 32))]
+
+
+@contextmanager
+def serving(contender: Contender, database: Database, folder: Path) -> Iterator[tuple[int, list[Meter]]]:
+    port = free_port()
+    env = {
+        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        **database.environ(),
+        "PYTHONPATH": str(ROOT),
+        "RABBITMQ_PASSWORD": "none",
+        "RABBITMQ_PORT": "1",
+        "WS_GATEWAY_API_KEY": KEY,
+        "WS_GATEWAY_PORT": str(port),
+        "WS_GATEWAY_REQUESTS_PER_KEY": "1000000",
+        "WS_GATEWAY_REQUESTS_PER_ADDRESS": "1000000",
+        "WS_GATEWAY_SUBSCRIPTIONS_PER_SERVICE": "1000000",
+        "WS_GATEWAY_SUBSCRIPTIONS_IN_TOTAL": "1000000",
+    }
+    *options, app = contender.arguments
+    command = [sys.executable, "-m", "gunicorn", *options, "--bind", f"127.0.0.1:{port}", app]
+    with (folder / f"{contender.name}.log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        eventually(lambda: asked(port, Case("GET", 1, 1), 0.1)["answers"], 30, f"{contender.name} answers")
+        yield port, [Meter(pid) for pid in family_of(process.pid)]
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def asked(port: int, case: Case, seconds: float) -> Row:
+    order = {
+        "port": port,
+        "method": case.method,
+        "path": f"{PATH}?limit={case.limit}" if case.limit else PATH,
+        "headers": f"X-API-Key: {KEY}\r\n",
+        "connections": case.connections,
+        "seconds": seconds,
+        "first": next(_firsts),
+        "service": "bench",
+    }
+    command = [sys.executable, "-m", "bench.askers"]
+    done = subprocess.run(command, input=json.dumps(order), capture_output=True, text=True, check=True)
+    found: Row = json.loads(done.stdout)
+    return found
+
+
+@dataclass(slots=True)
+class Running:
+    """A contender on 10,000 rows of its own."""
+
+    port: int
+    meters: list[Meter]
+    rounds: list[Row] = field(default_factory=list)
+
+    def turn(self, case: Case, seconds: float) -> None:
+        before_s = sum(meter.cpu_s() for meter in self.meters)
+        figures = asked(self.port, case, seconds)
+        used_s = sum(meter.cpu_s() for meter in self.meters) - before_s
+        self.rounds.append(figures | {"cpu_us": round(used_s * 1e6 / figures["answers"])})
+
+    def figures(self) -> Row:
+        """The middle of all rounds, and every answer's status."""
+        statuses = Counter[str]()
+        for each in self.rounds:
+            statuses.update(each["statuses"])
+        names = [name for name in self.rounds[0] if name != "statuses"]
+        return {name: median(each[name] for each in self.rounds) for name in names} | {"statuses": statuses}
+
+
+@contextmanager
+def running(server: Postgres, template: Database, contender: Contender) -> Iterator[Running]:
+    with (
+        servers.fresh_database(server, template) as database,
+        tempfile.TemporaryDirectory(prefix="bench-api-") as folder,
+    ):
+        database.execute(_SEED)
+        database.execute("VACUUM ANALYZE subscriptions")
+        with serving(contender, database, Path(folder)) as (port, meters):
+            yield Running(port, meters)
+
+
+def compared(server: Postgres, template: Database, case: Case, rounds: int, seconds: float) -> dict[str, Row]:
+    """In turn, so that both see the same weather."""
+    with running(server, template, BARE) as bare, running(server, template, OURS) as ours:
+        for each in (bare, ours):
+            asked(each.port, case, min(1.0, seconds))
+        for _ in range(rounds):
+            bare.turn(case, seconds)
+            ours.turn(case, seconds)
+        return {"bare": bare.figures(), "ours": ours.figures()}
+
+
+def line(who: str, case: Case, row: Row) -> str:
+    refused = {status: number for status, number in row["statuses"].items() if status not in ("200", "201")}
+    return (
+        f"{who:6} {case.name:9} {case.connections:3} connections  {row['per_s']:7,.0f}/s  p50 {row['p50_ms']:7.2f}  "
+        f"p95 {row['p95_ms']:7.2f}  p99 {row['p99_ms']:7.2f} ms  {row['cpu_us']:5.0f} µs CPU  {refused or ''}"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.api", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3, help="of each turn")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each; the middle one counts")
+    given = parser.parse_args()
+    with private_postgres() as (server, template):
+        for case in CASES:
+            rows = compared(server, template, case, given.rounds, given.seconds)
+            for who, row in rows.items():
+                print(line(who, case, row), flush=True)
+            cpu, speed = (rows["ours"][what] / rows["bare"][what] for what in ("cpu_us", "per_s"))
+            print(f"       ours / bare: {cpu:.2f} of the CPU, {speed:.2f} of the speed", flush=True)
+    return 0
+
+
+@contextmanager
+def private_postgres() -> Iterator[tuple[Postgres, Database]]:
+    with tempfile.TemporaryDirectory(prefix="bench-api-") as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL runs as somebody else
+        server = Postgres(Path(folder))
+        try:
+            server.start()
+            server.on().execute("CREATE DATABASE migrated")
+            servers.migrate(server.on("migrated"))
+            yield server, server.on("migrated")
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Many callers at once, each with one connection, asking again as soon as they are answered.
+
+`python -m bench.askers` reads one order as JSON from stdin and writes what came of it to stdout.
+"""
+
+import json
+import selectors
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+
+
+@dataclass(slots=True)
+class Caller:
+    line: socket.socket
+    asked_at: float = 0.0
+    received: bytearray = field(default_factory=bytearray)
+
+    def ask(self, request: bytes) -> None:
+        self.received.clear()
+        self.asked_at = time.perf_counter()
+        self.line.sendall(request)
+
+    def answered(self) -> int | None:
+        """The status, once the whole answer is there."""
+        part = self.line.recv(1 << 18)
+        if not part:
+            raise ConnectionError("the server hung up")
+        self.received += part
+        head_ends = self.received.find(b"\r\n\r\n")
+        if head_ends < 0:
+            return None
+        head = bytes(self.received[:head_ends]).lower()
+        length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
+        return int(head.split(b" ", 2)[1]) if len(self.received) >= head_ends + 4 + length else None
+
+
+def run(port: int, requests: Iterator[bytes], connections: int, seconds: float) -> dict[str, object]:
+    with selectors.DefaultSelector() as selector:
+        for _ in range(connections):
+            caller = Caller(socket.create_connection(("127.0.0.1", port)))
+            caller.line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            selector.register(caller.line, selectors.EVENT_READ, caller)
+            caller.ask(next(requests))
+        began_at = time.perf_counter()
+        took, statuses = [], Counter[int]()
+        while time.perf_counter() - began_at < seconds:
+            for key, _ in selector.select(1.0):
+                caller = key.data
+                if (status := caller.answered()) is not None:
+                    took.append(time.perf_counter() - caller.asked_at)
+                    statuses[status] += 1
+                    caller.ask(next(requests))
+        passed_s = time.perf_counter() - began_at
+    took.sort()
+    shares = {f"p{share:g}_ms": round(took[int(len(took) * share / 100)] * 1000, 2) for share in (50, 95, 99)}
+    return {"per_s": round(len(took) / passed_s), "answers": len(took), "statuses": dict(statuses), **shares}
+
+
+def getting(path: str, headers: str) -> Iterator[bytes]:
+    request = f"GET {path} HTTP/1.1\r\nHost: bench\r\n{headers}\r\n".encode()
+    while True:
+        yield request
+
+
+def posting(path: str, headers: str, first: int, service: str) -> Iterator[bytes]:
+    """A new wish each time."""
+    for number in count(first):
+        body = f'{{"channel_type":"trades","symbol":"N{number}","requesting_service":"{service}-{number % 40}"}}'
+        yield (
+            f"POST {path} HTTP/1.1\r\nHost: bench\r\n{headers}Content-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}"
+        ).encode()
+
+
+def main() -> None:
+    order = json.load(sys.stdin)
+    method, path, headers = order["method"], order["path"], order["headers"]
+    requests = getting(path, headers) if method == "GET" else posting(path, headers, order["first"], order["service"])
+    json.dump(run(order["port"], requests, order["connections"], order["seconds"]), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
