@@ -166,7 +166,8 @@ def _tell_comparison(snapshot: Balances, comparison: Comparison) -> None:
         log.debug("ledger compared", outcome=comparison.outcome, coins=comparison.coins)
         for drift in comparison.drifts:
             figures.drifts.labels(drift.kind).inc()
-            log.warning("balance corrected by two snapshots", coin=drift.coin, kind=drift.kind)
+            level = logging.INFO if drift.kind == "new" else logging.WARNING  # how a fresh ledger begins
+            log.log(level, "balance corrected by two snapshots", coin=drift.coin, kind=drift.kind)
 
 
 def _became(event: Balances, new: Set[str]) -> str:

@@ -90,13 +90,18 @@ def test_what_looks_wrong_is_stored_and_flagged(told: Told, database: Database) 
     assert rows == [(1000, []), (-1, ["sign:locked", "sum:equity", "jump:wallet_balance"])]
 
 
+def test_a_message_that_comes_late_is_not_what_the_next_one_is_held_against(told: Told, database: Database) -> None:
+    told(usdt("100", T0_MS + 10), usdt("1", T0_MS), usdt("101", T0_MS + 20))
+    assert database.execute("SELECT DISTINCT anomalies FROM account_balances") == [([],)]
+
+
 def test_a_batch_that_postgres_refuses_is_refused_whole(ledger: Ledger, database: Database) -> None:
     database.execute("ALTER TABLE account_balances ADD CHECK (wallet_balance < 1000)")
     good, bad = understood(usdt("1")), understood(usdt("1000", T0_MS + 1))
     with pytest.raises(BadMessage, match="SQLSTATE 23514"):
         ledger.write([good, bad])
     assert database.execute("SELECT 1 FROM account_balances") == []
-    ledger.write([good])
+    ledger.write([understood(usdt("1", T0_MS + 2))])
     assert database.execute("SELECT anomalies FROM account_balances") == [([],)], "what was not written is not known"
 
 
