@@ -135,7 +135,10 @@ def test_garbage_costs_one_frame_and_not_the_connection(watch: Watch, exchange: 
 @pytest.mark.parametrize("form", ["missing_ts", "unknown_fields"])
 def test_what_is_new_flows_untouched(watch: Watch, exchange: Exchange, form: str):
     exchange.fault("garbage", endpoint="linear", topic=TICKER, form=form)
-    strange = (lambda event: "time" not in event) if form == "missing_ts" else (lambda event: len(event["data"]) > 5)
+
+    def strange(event: dict[str, Any]) -> bool:
+        return "time" not in event if form == "missing_ts" else len(event["data"]) > 5
+
     eventually(lambda: [event for event in watch.live(TICKER) if strange(event)], 10, f"the {form} frame arrived")
 
 
