@@ -1,0 +1,208 @@
+"""Whatever is broken between the exchange and a reader, `/diagnosis` names it, and `/health` agrees."""
+
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests import servers
+from tests.e2e.reading import Reader
+from tests.e2e.stack import Stack, call
+from tests.faults.conftest import Exchange
+from tests.proxy import Proxy
+from tests.servers import Broker, Database, Postgres, RabbitMQ
+from tests.waiting import eventually
+
+TOPIC = "tickers.BTCUSDT"
+Row = dict[str, Any]
+_numbers = count()
+
+
+@pytest.fixture(scope="module")
+def broker(rabbitmq: RabbitMQ) -> Iterator[Broker]:
+    with servers.fresh_vhost(rabbitmq) as mine:
+        yield mine
+
+
+@pytest.fixture(scope="module")
+def way_to_broker(broker: Broker) -> Iterator[Proxy]:
+    with Proxy(broker.host, broker.port) as mine:
+        yield mine
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    postgres: Postgres,
+    migrated: Database,
+    broker: Broker,
+    way_to_broker: Proxy,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stack]:
+    """Everything runs, and the way to the broker can be cut."""
+    with servers.fresh_database(postgres, migrated) as database:
+        mine = Stack(tmp_path_factory.mktemp("gateway"), database, replace(broker, port=way_to_broker.port))
+        try:
+            mine.start()
+            mine.healthy()
+            yield mine
+        finally:
+            mine.stop()
+
+
+@pytest.fixture
+def service(gateway: Stack) -> Iterator[str]:
+    """One of each test's own, so that nothing is left of an earlier one's queues."""
+    name = f"service-{next(_numbers)}"
+    yield name
+    gateway.call("DELETE", f"/api/v1/subscriptions/by-service/{name}")
+
+
+@pytest.fixture
+def patient(gateway: Stack, broker: Broker, service: str) -> Iterator[Row]:
+    """A lively topic that is read."""
+    row = gateway.subscribe(service, topic=TOPIC)
+    gateway.live(service)
+    with Reader(broker, (row["queue"],)):
+        assert eventually(lambda: states(gateway, row) == {"ok"}, 30, "every hop is ok")
+        yield row
+
+
+def diagnosis(gateway: Stack, row: Row) -> Row:
+    status, found = gateway.call("GET", f"/api/v1/subscriptions/{row['id']}/diagnosis")
+    assert status == 200, found
+    return dict(found)
+
+
+def states(gateway: Stack, row: Row) -> set[str]:
+    return {hop["state"] for hop in diagnosis(gateway, row)["hops"]}
+
+
+def told(gateway: Stack, row: Row, broken: str | None, words: str = "", within_s: float = 30.0) -> Row:
+    """Wait until this hop is named, and these words."""
+
+    def asked() -> Row | None:
+        found = diagnosis(gateway, row)
+        return found if found["broken"] == broken and words in found["verdict"] else None
+
+    return eventually(asked, within_s, f"{broken} is named: {words}")
+
+
+def health(gateway: Stack, component: str, state: str, within_s: float = 30.0) -> Row:
+    def asked() -> Row | None:
+        status, found = call(gateway.api_port, "GET", "/health")
+        part = found["components"][component]
+        return part if part["state"] == state and status == (503 if state == "down" else 200) else None
+
+    return dict(eventually(asked, within_s, f"{component} is {state}"))
+
+
+def test_nothing_is_broken(gateway: Stack, patient: Row):
+    told(gateway, patient, None, "events reach their reader")
+    assert health(gateway, "sockets", "up")["endpoints"]["linear"]["state"] == "up"
+
+
+def test_nobody_reads(gateway: Stack, service: str):
+    row = gateway.subscribe(service, topic=TOPIC)
+    gateway.live(service)
+    found = told(gateway, row, "consumer", f"nobody reads ws-gateway.ticker.{service}")
+    assert f"start {service}" in found["advice"]
+
+
+def test_the_broker_is_away(gateway: Stack, patient: Row, way_to_broker: Proxy):
+    way_to_broker.stop()
+    try:
+        told(gateway, patient, "last_publish", "no connection to RabbitMQ")
+        assert health(gateway, "broker", "down")["since"]
+        assert gateway.subscribe(patient["requesting_service"], topic="tickers.ETHUSDT")["is_active"]
+    finally:
+        way_to_broker.start()
+    told(gateway, patient, None, within_s=60)
+    health(gateway, "broker", "up", within_s=60)
+
+
+def test_the_queue_was_deleted(gateway: Stack, patient: Row, broker: Broker):
+    place = f"queues/{quote(broker.vhost, '')}/{quote(patient['queue'], '')}"
+    broker.manage("DELETE", place)
+    assert eventually(lambda: broker.manage("GET", place), 30, "it is there again")
+    told(gateway, patient, "consumer", "nobody reads")  # the deletion ended the reader, too
+
+
+def test_the_socket_is_in_backoff(gateway: Stack, patient: Row, exchange: Exchange):
+    exchange.fault("handshake", endpoint="linear", form="503", seconds=60)
+    exchange.control("abort", endpoint="linear")
+    told(gateway, patient, "socket", "the socket linear is")
+    assert "linear" in health(gateway, "sockets", "down")["reason"]
+    exchange.well()
+    told(gateway, patient, None, within_s=60)
+
+
+def test_the_key_is_bad(gateway: Stack, exchange: Exchange, service: str):
+    row = gateway.subscribe(service, channel_type="order")
+    exchange.fault("refuse_auth", message="API key is invalid.")
+    exchange.control("abort", endpoint="private")
+    found = told(gateway, row, "socket", "API key is invalid.")
+    assert found["subscription"]["status"] == "pending"
+    assert "private" in health(gateway, "sockets", "down")["reason"]
+    exchange.well()
+    gateway.processes["ingestor"].hang_up()  # as the advice says
+    gateway.live(service)
+
+
+def test_the_exchange_refuses_the_topic(gateway: Stack, exchange: Exchange, service: str):
+    exchange.fault("refuse_topic", endpoint="linear", topic="tickers.SOLUSDT")
+    status, row = gateway.call(
+        "POST",
+        "/api/v1/subscriptions",
+        {"topic": "tickers.SOLUSDT", "requesting_service": service},
+        {"Prefer": "wait=10"},
+    )
+    assert (status, row["status"]) == (201, "rejected")
+    assert row["reason"]
+    told(gateway, row, "ack", row["reason"])
+
+
+def test_a_quiet_market_is_no_fault(gateway: Stack, broker: Broker, exchange: Exchange, service: str):
+    exchange.fault("mute", endpoint="linear", topic="allLiquidation.BTCUSDT")
+    row = gateway.subscribe(service, topic="allLiquidation.BTCUSDT")
+    gateway.live(service)
+    with Reader(broker, (row["queue"],)):
+        told(gateway, row, None, "a quiet market sends none")
+
+
+def test_the_ingestor_hangs(gateway: Stack, patient: Row):
+    gateway.processes["ingestor"].signal(signal.SIGSTOP)
+    try:
+        told(gateway, patient, "reconciled", "last heard of")
+        assert health(gateway, "ingestor", "down")["since"]
+        assert diagnosis(gateway, patient)["subscription"]["status"] == "pending"
+    finally:
+        gateway.processes["ingestor"].signal(signal.SIGCONT)
+    told(gateway, patient, None, within_s=60)
+
+
+def test_the_ingestor_was_killed(gateway: Stack, patient: Row):
+    gateway.processes["ingestor"].kill()
+    told(gateway, patient, "reconciled", "the ingestor")
+    health(gateway, "ingestor", "down")
+    gateway.start("ingestor")
+    told(gateway, patient, None, within_s=60)
+
+
+def test_it_was_cancelled_or_its_lease_ran_out(gateway: Stack, service: str):
+    row = gateway.subscribe(service, topic=TOPIC)
+    gateway.call("DELETE", f"/api/v1/subscriptions/{row['id']}")
+    told(gateway, row, "intent", "it was cancelled")
+    row = gateway.subscribe(service, topic=TOPIC, ttl_seconds=1)
+    told(gateway, row, "intent", "its lease ran out")
+
+
+def test_the_persister_is_away(gateway: Stack, patient: Row):
+    gateway.processes["persister"].kill()
+    assert health(gateway, "persister", "down")["reason"] == "nobody reads its queue"
+    told(gateway, patient, None)
+    gateway.start("persister")
+    health(gateway, "persister", "up")
