@@ -19,7 +19,7 @@ from common.channels import FIXED, BadChannel, Channel, of_topic
 from common.errors import ConfigError
 from common.lifecycle import Crew, Worker
 from common.metrics import MetricsServer
-from common.settings import Bybit, Credentials, process_environment
+from common.settings import Credentials, process_environment
 from common.tables.subscriptions import Wish
 from ingestor.bybit.session import Session, Timing
 from ingestor.delivery.depths import Traffic
@@ -92,7 +92,7 @@ def main(env: Mapping[str, str]) -> int:
         ask_past=histories.ask,
         clock_doubted=snapshots.ask_clock,
     )
-    fleet = Fleet(partial(open_stream, settings.bybit, account, around), crew.start)
+    fleet = Fleet(partial(open_stream, settings, account, around), crew.start)
     listing = Listing(rest, engine, fleet.retry_rejected)
 
     sights = Sights(
@@ -142,10 +142,19 @@ def main(env: Mapping[str, str]) -> int:
         lock.close()
 
 
-def open_stream(bybit: Bybit, account: Account, around: Surroundings, endpoint: str, number: int) -> Stream:
+def open_stream(settings: Settings, account: Account, around: Surroundings, endpoint: str, number: int) -> Stream:
+    return Stream(
+        number,
+        url_of(settings.bybit, endpoint),
+        partial(open_session, account, endpoint),
+        around,
+        settings.socket_age_s,
+    )
+
+
+def open_session(account: Account, endpoint: str) -> Session:
     credentials = account.credentials if endpoint == "private" else None
-    session = Session(endpoint, Timing(), time.monotonic(), credentials)
-    return Stream(number, url_of(bybit, endpoint), session, around)
+    return Session(endpoint, Timing(), time.monotonic(), credentials)
 
 
 def renew(account: Account, credentials: Credentials | None, fleet: Fleet) -> None:

@@ -18,6 +18,7 @@ class Settings:
     market_queue_type: str
     class_queues: tuple[str, ...]
     spool_dir: Path
+    socket_age_s: float
     bind: str
     metrics_port: int
     log_level: str
@@ -40,6 +41,7 @@ class Settings:
                 "all, none, or classes separated by commas: " + ", ".join(CHANNEL_TYPES),
             ),
             spool_dir=Path(env.text("WS_GATEWAY_SPOOL_DIR", ".run/spool")),
+            socket_age_s=3600.0 * env.whole("WS_GATEWAY_SOCKET_AGE_HOURS", 12, 1, 24 * 30),
             bind=settings.bind(env),
             metrics_port=env.port("WS_GATEWAY_METRICS_PORT", 4401),
             log_level=settings.log_level(env),

@@ -1,6 +1,6 @@
 """What Bybit's socket and its REST answers have in common: by which key an element of either is known."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -99,3 +99,30 @@ HEALED = tuple(_REST)
 """Channel types whose past REST still knows."""
 HELD_BACK = ("execution", "order")
 """Those whose live events wait until the past is told."""
+
+
+def push_key(channel_type: str, frame: bytes) -> Hashable:
+    """By which the same push is known on two connections: `ts` may differ between them, and the bytes with it."""
+    doc = orjson.loads(frame)
+    data = doc.get("data")
+    try:
+        return _PUSHES[channel_type](doc, data)
+    except (KeyError, TypeError):
+        return orjson.dumps((doc.get("ts"), data))
+
+
+_PUSHES: dict[str, Callable[[Mapping[str, Any], Any], Hashable]] = {
+    "trades": lambda _, data: tuple(row["i"] for row in data),
+    "orderbook": lambda _, data: (data["u"], data["seq"]),
+    "ticker": lambda doc, data: (doc["cs"], doc["type"], orjson.dumps(data)),
+    "kline": lambda _, data: tuple((row["start"], row["timestamp"], row["confirm"]) for row in data),
+    "liquidation": lambda _, data: orjson.dumps(data),
+    "order": lambda _, data: tuple(_order_key(row) for row in data),
+    "execution": lambda _, data: tuple(row["execId"] for row in data),
+    "execution_fast": lambda _, data: tuple(row["execId"] for row in data),
+    "position": lambda _, data: tuple(
+        (row["symbol"], row["positionIdx"], row["seq"], row["updatedTime"], orjson.dumps(row)) for row in data
+    ),
+    "balance": lambda doc, data: (doc["id"], orjson.dumps(data)),
+    "greeks": lambda doc, data: (doc["id"], orjson.dumps(data)),
+}

@@ -68,6 +68,15 @@ class Session:
         self._unused_since: float | None = None
 
     @property
+    def opened_at(self) -> float:
+        """When the present connection was made."""
+        return self._opened_at
+
+    @property
+    def credentials(self) -> Credentials | None:
+        return self._credentials
+
+    @property
     def failures(self) -> int:
         return self._backoff.failures
 

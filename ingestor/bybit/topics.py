@@ -96,6 +96,15 @@ class Topics:
     def nothing_wanted(self) -> bool:
         return not any(topic.wanted for topic in self.by_name.values())
 
+    @property
+    def held(self) -> list[str]:
+        return [name for name, topic in self.by_name.items() if topic.wanted and topic.state is TopicState.HELD]
+
+    @property
+    def whole(self) -> bool:
+        """Nothing is missing on any of them."""
+        return not any(topic.missing for topic in self.by_name.values())
+
     def known_as_left(self, name: str) -> bool:
         return name in self._left
 

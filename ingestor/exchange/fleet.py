@@ -122,7 +122,7 @@ class Fleet:
 
     def renew(self, credentials: Credentials | None) -> None:
         for stream in self._of("private"):
-            stream.ask(lambda session, _now: session.renew(credentials))
+            stream.renew(credentials)
 
     def seen(self) -> list[SocketSeen]:
         with self._lock:

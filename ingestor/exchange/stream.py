@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,6 +16,7 @@ import structlog
 from common.channels import Channel, of_topic
 from common.envelope import Event
 from common.errors import Unavailable
+from common.settings import Credentials
 from ingestor.bybit.actions import (
     Action,
     Clock,
@@ -38,6 +40,7 @@ from ingestor.exchange.gaps import Gaps
 from ingestor.exchange.healing import Healing, Held, healing_of
 from ingestor.exchange.history import Question
 from ingestor.exchange.rest import Past
+from ingestor.exchange.rotation import DONE_WITHIN_S, Rotation, Union
 from ingestor.exchange.transport import Lost, Transport, Unfit, open_transport, wait_readable
 from ingestor.metrics import CONNECTS, FRAMES, RTT_SECONDS, SET_ASIDE, SOCKET_LIVE
 
@@ -46,6 +49,8 @@ log = structlog.get_logger(__name__)
 _SAMPLE = 200
 _LONGEST_WAIT_S = 1.0
 _OFFER_AGAIN_S = 0.05
+OLDEST_S = 12 * 3600.0  # Bybit itself ends a connection after some hours
+ROTATED_AGAIN_AFTER_S = 300.0  # when it did not work
 
 Command = Callable[[Session, float], Sequence[Action]]
 
@@ -83,6 +88,7 @@ class Count:
 
     events: int = 0
     last_ns: int | None = None
+    last: bytes | None = None
     acked_at: datetime | None = None
     healing: Healing | None = None
 
@@ -109,13 +115,26 @@ class Surroundings:
 class Stream:
     """One socket over all of its connections."""
 
-    def __init__(self, number: int, url: str, session: Session, around: Surroundings) -> None:
+    def __init__(
+        self,
+        number: int,
+        url: str,
+        open_session: Callable[[], Session],
+        around: Surroundings,
+        oldest_s: float = OLDEST_S,
+    ) -> None:
+        self._session = session = open_session()
         self.name = f"stream {session.endpoint}/{number}"
         self.endpoint = session.endpoint
         self.number = number
         self._url = url
-        self._session = session
+        self._open_session = open_session
         self._around = around
+        self._oldest_s = oldest_s
+        self._rotation: Rotation | None = None
+        self._rotate_at = 0.0  # not earlier
+        self._outdated = False  # its credentials are not the present ones
+        self._union: Union | None = None  # of the last two connections, until the second brings only news
         self._transport: Transport | None = None
         self._commands: SimpleQueue[Command] = SimpleQueue()
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -133,10 +152,13 @@ class Stream:
 
     def ask(self, command: Command) -> None:
         self._commands.put(command)
-        os.eventfd_write(self._waker, 1)
+        self._wake()
 
     def want(self, channels: Sequence[Channel]) -> None:
-        self.ask(lambda session, now: session.want(channels, now, self._around.gaps.missed(channels)))
+        self.ask(lambda session, now: self._want(session, channels, now))
+
+    def renew(self, credentials: Credentials | None) -> None:
+        self.ask(lambda session, _now: self._renew(session, credentials))
 
     def tell(self, channel: Channel, make: Callable[[Line], Event]) -> None:
         """Publish one more event in the stream of this topic."""
@@ -151,6 +173,7 @@ class Stream:
             self._give_up(topic)
         self._flush(stop)
         self._hang_up()
+        self._abandon("stopping")
         os.close(self._waker)
 
     def _step(self, stop: threading.Event) -> None:
@@ -160,12 +183,18 @@ class Stream:
             self._perform(command(self._session, time.monotonic()), stop)
         for topic in [topic for topic in self._asking if self._counts[topic].due_at <= now]:
             self._give_up(topic)
+        self._rotate(now)
         self._flush(stop)
         self._look(now)
         due_at = min([self._session.due_at(), *(self._counts[topic].due_at for topic in self._asking)])
         wait_s = min(_LONGEST_WAIT_S, due_at - time.monotonic())
-        if wait_readable(self._transport, self._waker, wait_s):
+        second = self._rotation.transport if self._rotation is not None else None
+        open_ones = [transport for transport in (self._transport, second) if transport is not None]
+        ready = wait_readable(open_ones, self._waker, wait_s)
+        if self._transport in ready:
             self._receive(stop)
+        if second in ready and self._rotation is not None:
+            self._rotation.receive(time.monotonic(), time.time_ns())
 
     def _receive(self, stop: threading.Event) -> None:
         transport = self._transport
@@ -190,7 +219,7 @@ class Stream:
         for number, action in enumerate(actions, 1):
             match action:
                 case Deliver():
-                    self._deliver(action, received_ns)
+                    self._brought(action, received_ns)
                 case Send():
                     self._send(action.text, stop)
                 case Connect():
@@ -248,6 +277,9 @@ class Stream:
             self._lose(str(lost), stop)
 
     def _lose(self, reason: str, stop: threading.Event) -> None:
+        if self._rotation is not None and self._rotation.covers(self._session.topics.held, self._session.heard_at, 0.0):
+            self._replace(reason)
+            return
         self._hang_up()
         self._perform(self._session.lost(reason, time.monotonic()), stop)
 
@@ -256,18 +288,99 @@ class Stream:
             self._transport.close()
             self._transport = None
 
+    # -- make before break ----------------------------------------------------------------------------------
+
+    def _rotate(self, now: float) -> None:
+        """Replace the connection when it is time; while something is missing or asked for, there is other work."""
+        if now >= self._session.opened_at + DONE_WITHIN_S:
+            self._union = None  # the topics that are still in it are quiet ones
+        if self._rotation is None:
+            due = self._outdated or now >= self._session.opened_at + self._oldest_s
+            whole = self._session.state is State.LIVE and self._session.topics.whole and not self._asking
+            if due and whole and now >= self._rotate_at and self._union is None:
+                self._begin_rotation(now)
+            return
+        self._rotation.step(now, self._around.clock.now_ms())
+        if self._rotation.failed is not None:
+            self._abandon(self._rotation.failed)
+        elif self._rotation.covers(self._session.topics.held, now):
+            self._replace("new credentials" if self._outdated else "its age")
+
+    def _begin_rotation(self, now: float) -> None:
+        if wait_s := self._around.budget.wait_s(self.endpoint == "private", now):
+            self._rotate_at = now + wait_s
+            return
+        CONNECTS.labels(self.endpoint).inc()
+        wanted = [topic.channel for topic in self._session.topics.by_name.values() if topic.wanted]
+        union = Union()
+        for channel in wanted:
+            union.begin(channel, self._count(channel.topic).last)
+        self._rotation = Rotation(
+            self._open_session(), union, partial(open_transport, self._url), self._wake, now + DONE_WITHIN_S
+        )
+        self._rotation.want(wanted, now)
+
+    def _replace(self, reason: str) -> None:
+        rotation, self._rotation = self._rotation, None
+        if rotation is None:
+            return
+        self._hang_up()
+        self._session, self._transport, self._union = rotation.session, rotation.transport, rotation.union
+        self._outdated = False
+        for push in rotation.union.switch():
+            self._deliver(push.data, push.received_ns)
+        self._log.info("connection replaced by its successor", reason=reason)
+        self.seen = replace(self.seen, since=_now())
+        self._look(time.monotonic(), at_once=True)
+
+    def _abandon(self, reason: str) -> None:
+        """The successor is not needed any more, or no good: nothing depended on it yet."""
+        rotation, self._rotation = self._rotation, None
+        if rotation is not None:
+            rotation.end()
+            self._rotate_at = time.monotonic() + ROTATED_AGAIN_AFTER_S
+            self._log.warning("the connection could not be replaced", reason=reason)
+
+    def _want(self, session: Session, channels: Sequence[Channel], now: float) -> Sequence[Action]:
+        if self._rotation is not None:
+            for channel in channels:
+                self._rotation.union.begin(channel, None)
+            self._rotation.want(channels, now)
+        return session.want(channels, now, self._around.gaps.missed(channels))
+
+    def _renew(self, session: Session, credentials: Credentials | None) -> Sequence[Action]:
+        if session.state is State.LIVE and credentials is not None and credentials != session.credentials:
+            self._outdated, self._rotate_at = True, 0.0
+        return session.renew(credentials)
+
     # -- what comes in --------------------------------------------------------------------------------------
+
+    def _brought(self, data: Deliver, received_ns: int) -> None:
+        """A push of the first connection."""
+        if self._rotation is None and self._union is None:
+            self._deliver(data, received_ns)
+            return
+        channel, push = self._session.topics.by_name[data.topic].channel, Held(data, received_ns)
+        if self._rotation is not None:
+            self._rotation.union.leader(channel, push)
+            self._deliver(data, received_ns)
+        elif self._union is not None:
+            for told in self._union.after(channel, push):
+                self._deliver(told.data, told.received_ns)
+            if self._union.over:
+                self._union = None
 
     def _deliver(self, data: Deliver, received_ns: int) -> None:
         count = self._count(data.topic)
         count.events += 1
         count.last_ns = received_ns
+        count.last = data.frame
         if count.healing is not None:
             if count.healing.holds:
                 count.healing.held.append(Held(data, received_ns))
                 return
             count.healing.pushed(data.frame)
-        line = self._around.line_of(self._session.topics.by_name[data.topic].channel)
+        line = self._line(data.topic)
         self._burst.append(line.live(data.frame, data.time_ms, received_ns))
 
     def _flush(self, stop: threading.Event) -> None:
@@ -294,6 +407,8 @@ class Stream:
         return ()
 
     def _interrupted(self, told: Interrupted) -> None:
+        self._abandon(f"{told.topic} is missing something")
+        self._union = None
         self._give_up(told.topic)
         since_ns = time.time_ns() - int((time.monotonic() - told.since) * 1e9)
         event = self._around.gaps.opened(self._line(told.topic), told.cause, since_ns, time.time_ns())
@@ -357,7 +472,8 @@ class Stream:
         return ()
 
     def _line(self, topic: str) -> Line:
-        return self._around.line_of(of_topic(self.endpoint, topic))
+        known = self._session.topics.by_name.get(topic)
+        return self._around.line_of(known.channel if known is not None else of_topic(self.endpoint, topic))
 
     # -- what is told ---------------------------------------------------------------------------------------
 
@@ -420,6 +536,10 @@ class Stream:
         if count is None:
             count = self._counts[topic] = Count(healing=healing_of(of_topic(self.endpoint, topic)))
         return count
+
+    def _wake(self) -> None:
+        with suppress(OSError):  # the stream has ended
+            os.eventfd_write(self._waker, 1)
 
     # -- waiting --------------------------------------------------------------------------------------------
 

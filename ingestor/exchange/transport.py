@@ -4,6 +4,7 @@ import select
 import socket
 import ssl
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -130,16 +131,16 @@ def open_transport(url: str) -> Transport:
     return Transport(websocket, connected)
 
 
-def wait_readable(transport: Transport | None, waker: int, wait_s: float) -> bool:
-    """Wait for the transport, if there is one, or the waker; whether the transport has something."""
-    if transport is not None and transport.pending:
-        return True
+def wait_readable(transports: Sequence[Transport], waker: int, wait_s: float) -> list[Transport]:
+    """Wait for one of these or the waker; those that have something."""
+    if pending := [transport for transport in transports if transport.pending]:
+        return pending
     poller = select.poll()
     poller.register(waker, select.POLLIN)
-    if transport is not None:
+    for transport in transports:
         poller.register(transport.fileno(), select.POLLIN)
-    ready = poller.poll(max(0.0, min(wait_s, 60.0)) * 1000)
-    return any(number != waker for number, _ in ready)
+    ready = {number for number, _ in poller.poll(max(0.0, min(wait_s, 60.0)) * 1000)}
+    return [transport for transport in transports if transport.fileno() in ready]
 
 
 class _Deadline:

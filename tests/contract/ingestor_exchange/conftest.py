@@ -1,7 +1,9 @@
 """The exchange side as it is put together in the ingestor, against a simulator; its events end in a list."""
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -23,7 +25,7 @@ from ingestor.exchange.gaps import Gap, Gaps
 from ingestor.exchange.history import Histories
 from ingestor.exchange.rest import Rest
 from ingestor.exchange.snapshots import Snapshots
-from ingestor.exchange.stream import Stream, Surroundings
+from ingestor.exchange.stream import OLDEST_S, Stream, Surroundings
 from tests.contract.simulator.conftest import Simulator, started
 from tests.waiting import eventually
 
@@ -47,7 +49,7 @@ class Events:
 class World:
     """Start it with `want`."""
 
-    def __init__(self, simulator: Simulator, earlier: Sequence[Gap] = (), timing: Timing | None = None) -> None:
+    def __init__(self, simulator: Simulator, earlier: Sequence[Gap] = (), oldest_s: float = OLDEST_S) -> None:
         self.simulator = simulator
         self.events = Events()
         self.bybit = settings.Bybit(
@@ -57,7 +59,7 @@ class World:
         self.clock, self.gaps = ExchangeClock(), Gaps(earlier)
         self.lines = Lines(Origin("simulator", "01J"))
         self.rest = Rest(self.bybit, self.account, self.clock.now_ms)
-        self._timing = timing or Timing()
+        self._oldest_s = oldest_s
         self._ends: SimpleQueue[str | None] = SimpleQueue()
         self.histories = Histories(self.rest)
         self.snapshots = Snapshots(self.rest, self.clock, lambda channel, make: self.fleet.tell(channel, make))
@@ -88,9 +90,13 @@ class World:
         assert self._ends.empty(), f"{self._ends.get()} died"
 
     def _open_stream(self, endpoint: str, number: int) -> Stream:
+        return Stream(
+            number, url_of(self.bybit, endpoint), partial(self._open_session, endpoint), self.around, self._oldest_s
+        )
+
+    def _open_session(self, endpoint: str) -> Session:
         credentials = self.account.credentials if endpoint == "private" else None
-        session = Session(endpoint, self._timing, 0.0, credentials)
-        return Stream(number, url_of(self.bybit, endpoint), session, self.around)
+        return Session(endpoint, Timing(), time.monotonic(), credentials)
 
     def want(self, endpoint: str, *topics: str) -> None:
         self.fleet.want([of_topic(endpoint, topic) for topic in topics])
