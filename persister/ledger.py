@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Engine, Row
 
-from common import logs
-from common.tables import account_balances, account_margin_balances, balance_audits, balance_syncs
+from common import database, logs
+from common.tables import account_balances, balance_audits, balance_syncs, balances
 from persister import figures, rows
 from persister.audit import Audit, Comparison, Difference, Held, Key
 from persister.checks import Standing
@@ -48,15 +49,20 @@ class Ledger:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._connection: Connection | None = None  # in use from `open` on: a batch costs one round trip
         self._knowledge = Knowledge()
-        self._flagged: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._flagged: dict[tuple[str, str], tuple[str, ...]] = {}
         self._unknown: set[str] = set()
 
     def open(self) -> None:
         """Learn what each coin stands at; raises Unavailable while Postgres is away or not migrated yet."""
-        self._engine.dispose()  # a session that met a read-only server may stay so when the server no longer is
-        with reached(), self._engine.connect() as connection:
-            found = account_balances.standing(connection)
+        if self._connection is not None:
+            self._connection.invalidate()  # a session that met a read-only server may stay so when it no longer is
+        self._engine.dispose()
+        with reached():
+            self._connection = database.single_statements(self._engine).connect()
+            found = account_balances.standing(self._connection)
+            self._connection.rollback()
         self._knowledge = Knowledge({(row.coin, row.account_type): _standing(row) for row in found})
 
     def write(self, events: Sequence[Balances]) -> None:
@@ -64,23 +70,31 @@ class Ledger:
         knowledge = self._knowledge.copy()
         written = _to_be_written(events, knowledge)
         began = time.perf_counter()
-        with reached(), self._engine.begin() as connection:
-            coins = account_balances.add(connection, written.coins)
-            accounts = account_margin_balances.add(connection, written.accounts)
+        with reached(), self._transaction(written) as connection:
+            added = balances.add(connection, written.coins, written.accounts)
             for snapshot, comparison in written.comparisons:
                 _record(connection, snapshot, comparison)
         self._knowledge = knowledge
         figures.write.observe(time.perf_counter() - began)
-        self._tell(events, written, coins, accounts)
+        self._tell(events, written, added)
 
-    def _tell(
-        self, events: Sequence[Balances], written: Written, coins: Sequence[Row[Any]], accounts: Sequence[Row[Any]]
-    ) -> None:
+    @contextmanager
+    def _transaction(self, written: Written) -> Iterator[Connection]:
+        """For comparisons one that holds several statements."""
+        if written.comparisons:
+            with database.transactions(self._engine).begin() as connection:
+                yield connection
+            return
+        assert self._connection is not None, "not open"
+        with self._connection.begin():
+            yield self._connection
+
+    def _tell(self, events: Sequence[Balances], written: Written, added: Sequence[Row[Any]]) -> None:
         now = datetime.now(UTC)
         figures.committed_at.set(now.timestamp())
-        figures.rows.labels("account_balances").inc(len(coins))
-        figures.rows.labels("account_margin_balances").inc(len(accounts))
-        new = {row.event_id for row in (*coins, *accounts)}
+        for row in added:
+            figures.rows.labels(row.ledger).inc()
+        new = {row.event_id for row in added}
         each_is_told = logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
         for event in events:
             figures.lag.observe(max(0.0, (now - event.received_at).total_seconds()))
@@ -90,7 +104,7 @@ class Ledger:
         for snapshot, comparison in written.comparisons:
             _tell_comparison(snapshot, comparison)
         self._tell_unknown(events)
-        for row in (*coins, *accounts):
+        for row in added:
             if row.anomalies or self._flagged:
                 self._tell_anomalies(row)
 
@@ -105,7 +119,7 @@ class Ledger:
         """Each row is flagged and counted; a line is written when what is wrong with a coin changes."""
         for check in row.anomalies:
             figures.anomalies.labels(check).inc()
-        about, found = (row.account_type, getattr(row, "coin", "")), tuple(row.anomalies)
+        about, found = (row.account_type, row.coin), tuple(row.anomalies)
         if found == self._flagged.get(about, ()):
             return
         if not found:

@@ -4,7 +4,7 @@ A trigger of the migration keeps `latest_account_balances`, whoever adds the row
 size, and still knows a coin whose last row has left with its month.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,7 +32,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from common.tables.adding import added, adding
 from common.tables.schema import Moment, WrittenJSON, amount, metadata
 
 _ARRIVAL = "rises in order of arrival"
@@ -97,11 +96,6 @@ latest_account_balances = Table(
 )
 
 _ledger, _latest = account_balances.c, latest_account_balances.c
-_ADD = adding(
-    account_balances,
-    leaving_out=["id", "recorded_at"],
-    returning=[_ledger.event_id, _ledger.coin, _ledger.account_type, _ledger.anomalies],
-)
 _shown = [column for column in account_balances.columns if column.name != "raw"]
 _MOST_COUNTED = 10_000  # beyond that a total costs more than the page that it decorates
 
@@ -122,11 +116,6 @@ class Span:
     begins: datetime | None = None
     ends: datetime | None = None
     before: Place | None = None
-
-
-def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Sequence[Row[Any]]:
-    """Store the rows, pass over any stored before, and answer with those that are new."""
-    return added(connection, _ADD, rows)
 
 
 def standing(connection: Connection) -> Sequence[Row[Any]]:

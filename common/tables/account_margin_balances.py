@@ -3,7 +3,7 @@
 A trigger of the migration keeps `latest_account_margin_balances`, whoever adds the rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +24,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from common.tables.adding import added, adding
 from common.tables.schema import Moment, WrittenJSON, amount, metadata
 
 _ARRIVAL = "rises in order of arrival"
@@ -79,16 +78,6 @@ latest_account_margin_balances = Table(
 )
 
 _ledger, _latest = account_margin_balances.c, latest_account_margin_balances.c
-_ADD = adding(
-    account_margin_balances,
-    leaving_out=["id", "recorded_at"],
-    returning=[_ledger.event_id, _ledger.account_type, _ledger.anomalies],
-)
-
-
-def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Sequence[Row[Any]]:
-    """Store the rows, pass over any stored before, and answer with those that are new."""
-    return added(connection, _ADD, rows)
 
 
 def latest(connection: Connection) -> Sequence[Row[Any]]:
