@@ -57,6 +57,8 @@ class BrokerPoker:
     def _pass_one(self, channel: pika.adapters.blocking_connection.BlockingChannel) -> None:
         try:
             poke = self._waiting.get(timeout=_LOOKED_AFTER_S)
+            while not self._waiting.empty():  # the newest says it all
+                poke = self._waiting.get_nowait()
         except Empty:
             return
         channel.basic_publish(topology.CONTROL, topology.POKE, encode(poke), _PROPERTIES)
