@@ -31,12 +31,14 @@ from ingestor.delivery.queues import Queues
 from ingestor.delivery.spool import Spool, SpoolFailure
 from ingestor.epoch import new_epoch
 from ingestor.exchange.alive import Alive, Safe, Stamp, last_stamp, stamp
+from ingestor.exchange.askers import Askers
 from ingestor.exchange.budget import Budget
 from ingestor.exchange.clock import ExchangeClock
 from ingestor.exchange.credentials import Account, CredentialsWatch
 from ingestor.exchange.fleet import Fleet, url_of
 from ingestor.exchange.gaps import Gaps
 from ingestor.exchange.history import Histories
+from ingestor.exchange.keycheck import KeyCheck
 from ingestor.exchange.listing import Listing
 from ingestor.exchange.overflow import Overflow
 from ingestor.exchange.rest import Rest
@@ -128,14 +130,16 @@ def main(env: Mapping[str, str]) -> int:
         market_queue_type=settings.market_queue_type,
         own=lambda: (wallet,) if account.credentials else (),
     )
-    watch = CredentialsWatch(process_environment, lambda found: renew(account, found, fleet))
+    key_check = KeyCheck(rest, lambda: account.credentials is not None)
+    watch = CredentialsWatch(process_environment, lambda found: renew(account, found, fleet, key_check))
     signal.signal(signal.SIGHUP, lambda *_: watch.look())
     pokes = Pokes(settings.rabbitmq, epoch, reconciler.poke)
     metrics = MetricsServer(settings.bind, settings.metrics_port)
 
     log.info("starting", epoch=epoch, environment=settings.bybit.environment)
-    workers: list[Worker] = [metrics, status, queues, publisher, snapshots, *histories.workers, fleet]
-    workers += [syncs, overflow, alive, listing, reconciler, watch, pokes]
+    workers: list[Worker] = [metrics, status, queues, publisher, fleet]
+    askers = Askers([snapshots, *histories.workers, syncs, key_check, listing], crew.start)
+    workers += [askers, overflow, alive, reconciler, watch, pokes]
     try:
         return crew.run_until_stopped(workers, GRACE_S)
     finally:
@@ -157,9 +161,10 @@ def open_session(account: Account, endpoint: str) -> Session:
     return Session(endpoint, Timing(), time.monotonic(), credentials)
 
 
-def renew(account: Account, credentials: Credentials | None, fleet: Fleet) -> None:
+def renew(account: Account, credentials: Credentials | None, fleet: Fleet, key_check: KeyCheck) -> None:
     account.credentials = credentials
     fleet.renew(credentials)
+    key_check.look()
 
 
 def open_outbox(folder: Path, dropped: Callable[[dict[str, int]], None]) -> Outbox:

@@ -28,6 +28,7 @@ RTT_SECONDS = Histogram("wsgw_exchange_rtt_seconds", "From our ping to Bybit's p
 TOPICS = Gauge("wsgw_topics", "Topics by state", ["endpoint", "state"])
 LANE = Gauge("wsgw_outbox_events", "Events since the start: accepted = confirmed + dropped + spooled + in_flight",
              ["lane", "what"])  # fmt: skip
+KEY_EXPIRES_IN = Gauge("wsgw_api_key_expires_in_seconds", "Until the API key ends; infinite if it does not")
 GAPS = Counter("wsgw_gaps", "Windows in which a topic may have missed something", ["endpoint", "cause"])
 BROKER_CONNECTED = Gauge("wsgw_broker_connected", "1 while the publisher is connected")
 RECONCILED = Gauge("wsgw_reconciled_generation", "The newest change of subscriptions that is carried out")

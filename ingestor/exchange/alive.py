@@ -32,13 +32,14 @@ class Stamp:
 
     def missed(self, held: Iterable[Channel]) -> list[Gap]:
         """The windows with which the next life begins, given what this one held."""
-        found = {(gap.endpoint, gap.topic): gap for gap in self.windows}
+        found = {(gap.endpoint, gap.topic): gap for gap in self.windows if gap.closed_ns is None}
+        ended = [gap for gap in self.windows if gap.closed_ns is not None]
         for channel in held:
             since_ns = self.well_ns.get(channel.endpoint)
             if since_ns is not None:
                 gap = Gap(channel.endpoint, channel.topic, _RESTART, since_ns, last_id=None)
                 found.setdefault((gap.endpoint, gap.topic), gap)
-        return list(found.values())
+        return [*ended, *found.values()]
 
 
 class Safe:

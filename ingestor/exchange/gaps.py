@@ -43,13 +43,17 @@ class Gaps:
     """One open window per topic at most. A topic's calls come from its socket's thread; the others from anywhere.
 
     `earlier` are the windows that an earlier life left behind: each is opened, as it was, when its topic is wanted.
+    Those that it closed, and could not write down any more, are to be written.
     """
 
     def __init__(self, earlier: Iterable[Gap] = ()) -> None:
-        self._earlier = {(gap.endpoint, gap.topic): gap for gap in earlier}
+        earlier = list(earlier)
+        self._earlier = {(gap.endpoint, gap.topic): gap for gap in earlier if gap.closed_ns is None}
         self._open: dict[tuple[str, str], Gap] = {}
         self._unhealed: dict[tuple[str, str, int], Gap] = {}  # closed, and the past is being asked for
-        self._unwritten: dict[tuple[str, str, int], Gap] = {}
+        self._unwritten = {
+            (gap.endpoint, gap.topic, gap.opened_ns): gap for gap in earlier if gap.closed_ns is not None
+        }
         self._lock = threading.Lock()
 
     def opened(self, line: Line, cause: str, since_ns: int, now_ns: int) -> Event | None:
@@ -113,9 +117,10 @@ class Gaps:
                 self._unwritten[*key, gap.opened_ns] = gap
 
     def windows(self) -> list[Gap]:
-        """What is missing at this moment, earlier lives included."""
+        """What the next life has to know of: windows that are open, earlier ones included, and unwritten ends."""
         with self._lock:
-            return [replace(gap) for gap in (*self._earlier.values(), *self._open.values())]
+            ended = [gap for gap in self._unwritten.values() if gap.closed_ns is not None]
+            return [replace(gap) for gap in (*self._earlier.values(), *self._open.values(), *ended)]
 
     def unwritten(self) -> list[Gap]:
         with self._lock:

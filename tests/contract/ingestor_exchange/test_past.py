@@ -155,3 +155,9 @@ def test_a_clock_that_is_wrong_hinders_nobody(world: World):
         [first, *_] = eventually(snapshots, 10, f"a snapshot of {topic}")
         assert first["data"]["list"] is not None
         world.assert_counted(topic)
+
+
+def test_the_key_is_looked_up(world: World):
+    found = world.rest.key()
+    assert found.expires_at is None
+    assert found.permissions["ContractTrade"]

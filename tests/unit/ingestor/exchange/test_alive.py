@@ -46,6 +46,12 @@ def test_what_was_held_is_missed_since_the_stamp_and_an_open_window_goes_on():
     assert left.missed([TICKER, WALLET, spot]) == [window, Gap("linear", TICKER.topic, "restart", 5, None)]
 
 
+def test_a_window_that_ended_and_was_not_written_down_is_not_reopened():
+    ended = Gap("linear", TICKER.topic, "reset", 3, "last", "first", 4, "no")
+    missed = Stamp({"linear": 5}, (ended,)).missed([TICKER])
+    assert missed == [ended, Gap("linear", TICKER.topic, "restart", 5, None)]
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"well_ns": 1, "windows": []}', '{"well_ns": {}, "windows": [{}]}'])
 def test_of_a_stamp_that_makes_no_sense_the_age_is_taken(tmp_path: Path, text: str):
     path = tmp_path / "alive.json"

@@ -62,4 +62,23 @@ def test_a_window_of_an_earlier_life_ends_when_nobody_wants_its_topic():
     gaps = Gaps([Gap("linear", TICKER.topic, "restart", 3, None), Gap("linear", "tickers.X", "restart", 3, None)])
     gaps.carried({("linear", TICKER.topic)}, now_ns=9)
     assert [(gap.topic, gap.closed_ns) for gap in gaps.unwritten()] == [("tickers.X", 9)]
-    assert [gap.topic for gap in gaps.windows()] == [TICKER.topic]
+    assert [gap.topic for gap in gaps.windows() if gap.closed_ns is None] == [TICKER.topic]
+
+
+def test_what_an_earlier_life_ended_without_writing_it_down_is_written_and_no_more():
+    mine, gaps = line(), Gaps([Gap("linear", TICKER.topic, "reset", 3, None, None, 4, "no")])
+    assert [gap.closed_ns for gap in gaps.unwritten()] == [4]
+    assert gaps.missed([TICKER]) == frozenset()
+    assert [gap.closed_ns for gap in gaps.windows()] == [4]
+    gaps.written(gaps.unwritten())
+    assert gaps.windows() == []
+    assert gaps.closed(mine, None, 9) is None
+
+
+def test_what_became_of_a_window_may_be_known_later():
+    mine, gaps = line(), Gaps()
+    gaps.opened(mine, "reset", 5, 6)
+    gaps.closed(mine, None, 9, healed=None)
+    gaps.written(gaps.unwritten())
+    gaps.healed(TICKER, 5, "in part")
+    assert [gap.healed for gap in gaps.unwritten()] == ["in part"]

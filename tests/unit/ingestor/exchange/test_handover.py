@@ -10,7 +10,7 @@ PUSHES = list(range(30))
 
 @st.composite
 def meetings(draw: st.DrawFn) -> tuple[int, int, list[bool], int]:
-    """The last push before, the first one of the follower, who comes next each time, and when to switch at the soonest."""
+    """The last push before, the follower's first one, whose turn it is each time, and when to switch at the soonest."""
     before = draw(st.integers(0, 10))
     begins = draw(st.integers(before + 1, 25))
     turns = draw(st.lists(st.booleans(), min_size=60, max_size=60))
