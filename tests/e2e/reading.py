@@ -45,8 +45,10 @@ class Reader:
         if self._thread is not None:
             self._thread.join(10)
 
-    def of(self, queue: str) -> list[Read]:
-        return [message for message in self.messages if message.queue == queue]
+    @property
+    def live(self) -> list[Read]:
+        """What Bybit's sockets said, without what the gateway tells of itself or asked for over REST."""
+        return [message for message in list(self.messages) if b'"origin":"live","data":' in message.body]
 
     def _run(self) -> None:
         connection = self.broker.connect()
