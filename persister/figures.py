@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-_SHORT_TO_LONG_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600)
+_SHORT_TO_LONG_S = (0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 60, 3600)
 
 messages = Counter("wsgw_persister_messages", "Events taken from the queue, by what became of them", ["outcome"])
 rows = Counter("wsgw_persister_rows_written", "Rows added, by table", ["table"])
