@@ -16,12 +16,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from common import settings
-from common.errors import Unavailable
+from common.errors import BadMessage, Unavailable
 
 ANSWER_WITHIN_S = 6.0  # above the server's own statement_timeout: reached only when the server is frozen
 _SESSION = "-c timezone=UTC -c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
 _ends_at: ContextVar[float] = ContextVar("ends_at", default=float("inf"))
 _AWAY = ("08", "57P0", "53", "40001", "40P01", "25006", "55P03", "57014")  # SQLSTATE classes that time heals
+_REFUSED = ("22", "23", "54")  # those that values are at fault for
+_NOT_MIGRATED = ("42P01", "42703")  # a table or a column is missing
 
 
 def url(postgres: settings.Postgres) -> URL:
@@ -96,6 +98,21 @@ def available() -> Iterator[None]:
         if _heals(error):
             raise Unavailable(_words(error)) from error
         raise
+
+
+@contextmanager
+def storing() -> Iterator[None]:
+    """`available`; and values that Postgres refuses are a BadMessage, tables that are not made yet are a wait."""
+    with available():
+        try:
+            yield
+        except DBAPIError as error:
+            state = str(getattr(error.orig, "pgcode", None))
+            if state.startswith(_REFUSED):
+                raise BadMessage(f"the database refuses its values (SQLSTATE {state})") from error
+            if state in _NOT_MIGRATED:
+                raise Unavailable("the database is not migrated yet (alembic upgrade head)") from error
+            raise
 
 
 @contextmanager
