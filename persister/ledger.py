@@ -16,7 +16,6 @@ from common.tables import account_balances, balance_audits, balance_syncs, balan
 from persister import figures, rows
 from persister.audit import Audit, Comparison, Difference, Held, Key
 from persister.checks import Standing
-from persister.postgres import reached
 from persister.wallet import SNAPSHOT, Balances
 
 log = structlog.get_logger(__name__)
@@ -59,7 +58,7 @@ class Ledger:
         if self._connection is not None:
             self._connection.invalidate()  # a session that met a read-only server may stay so when it no longer is
         self._engine.dispose()
-        with reached():
+        with database.storing():
             self._connection = database.single_statements(self._engine).connect()
             found = account_balances.standing(self._connection)
             self._connection.rollback()
@@ -70,7 +69,7 @@ class Ledger:
         knowledge = self._knowledge.copy()
         written = _to_be_written(events, knowledge)
         began = time.perf_counter()
-        with reached(), self._transaction(written) as connection:
+        with database.storing(), self._transaction(written) as connection:
             added = balances.add(connection, written.coins, written.accounts)
             for snapshot, comparison in written.comparisons:
                 _record(connection, snapshot, comparison)

@@ -8,10 +8,10 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from common import database
 from common.errors import BadMessage, Unavailable
 from common.tables import balance_syncs, months
 from common.tables.months import LEDGERS, Month
-from persister.postgres import reached
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ class Upkeep:
         """Whether that is over for now; a Postgres that is away is the consumer's to tell of."""
         this_month = Month.of(self._now())
         try:
-            with reached():
+            with database.storing():
                 self._alone(lambda connection: _make_room(connection, this_month))
                 if self._months_kept:
                     oldest = this_month.later(-self._months_kept)
