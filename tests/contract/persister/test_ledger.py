@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine
+from structlog.testing import capture_logs
 
 from common.errors import BadMessage
 from persister.ledger import Ledger
@@ -88,6 +89,24 @@ def test_what_looks_wrong_is_stored_and_flagged(told: Told, database: Database) 
     told(usdt("1000", usdValue="1000", equity="1000"), usdt("-1", T0_MS + 1, locked="-2", equity="7"))
     rows = database.execute("SELECT wallet_balance, anomalies FROM account_balances ORDER BY id")
     assert rows == [(1000, []), (-1, ["sign:locked", "sum:equity", "jump:wallet_balance"])]
+
+
+def test_what_begins_to_look_wrong_is_said_when_it_changes(told: Told) -> None:
+    with capture_logs() as lines:
+        told(usdt("1", T0_MS), usdt("1", T0_MS + 1, locked="-1"), usdt("1", T0_MS + 2, locked="-1"))
+        told(usdt("1", T0_MS + 3, locked="-2"), usdt("1", T0_MS + 4), usdt("1", T0_MS + 5, bonus="-1"))
+    warned = [(line["coin"], line["checks"]) for line in lines if line["event"] == "a balance looks inconsistent"]
+    assert warned == [("USDT", ("sign:locked",)), ("USDT", ("sign:bonus",))]
+
+
+def test_a_field_without_a_column_is_reported_once(told: Told, database: Database) -> None:
+    with capture_logs() as lines:
+        told(usdt("1", shiny="new"))
+        told(usdt("1", T0_MS + 1, shiny="newer"))
+    named = [line["field"] for line in lines if line["event"] == "a field that no column exists for"]
+    assert named == ["coin.shiny"]
+    kept = database.execute("SELECT raw->>'shiny' FROM account_balances ORDER BY id")
+    assert kept == [("new",), ("newer",)]
 
 
 def test_a_message_that_comes_late_is_not_what_the_next_one_is_held_against(told: Told, database: Database) -> None:
