@@ -142,6 +142,7 @@ class Stream:
         self._counts: dict[str, Count] = {}
         self._asking: set[str] = set()  # topics whose past is being asked for
         self._seen_at = 0.0
+        self._news = False  # `seen` is not true any more
         self._stopping = False
         self._frames = FRAMES.labels(self.endpoint)
         self._frames_set_aside = SET_ASIDE.labels(self.endpoint)
@@ -246,6 +247,7 @@ class Stream:
 
     def _connect(self, stop: threading.Event) -> None:
         self._flush(stop)  # what is known to be missed is told before we are busy
+        self._look(time.monotonic())
         if not self._allowed(stop):
             return
         CONNECTS.labels(self.endpoint).inc()
@@ -331,7 +333,7 @@ class Stream:
             self._deliver(push.data, push.received_ns)
         self._log.info("connection replaced by its successor", reason=reason)
         self.seen = replace(self.seen, since=_now())
-        self._look(time.monotonic(), at_once=True)
+        self._news = True
 
     def _abandon(self, reason: str) -> None:
         """The successor is not needed any more, or no good: nothing depended on it yet."""
@@ -486,7 +488,7 @@ class Stream:
         SOCKET_LIVE.labels(self.endpoint, self.number).set(state is State.LIVE)
         error = reason if sick else self.seen.last_error
         self.seen = replace(self.seen, state=state, since=_now(), last_error=error)
-        self._look(time.monotonic(), at_once=True)
+        self._news = True
 
     def _marked(self, marked: Marked) -> None:
         if marked.state is TopicState.HELD:
@@ -495,7 +497,7 @@ class Stream:
         rejected = marked.state is TopicState.REJECTED
         tell = self._log.warning if rejected or marked.reason else self._log.info
         tell("topic " + ("rejected" if rejected else "subscribed"), topic=marked.topic, reason=marked.reason or None)
-        self._look(time.monotonic(), at_once=True)
+        self._news = True
 
     def _told_time(self, clock: Clock) -> None:
         RTT_SECONDS.labels(self.endpoint).observe(clock.rtt_s)
@@ -503,11 +505,11 @@ class Stream:
         if clock.exchange_ms is not None:
             self._around.clock.told(clock.exchange_ms, clock.rtt_s)
 
-    def _look(self, now: float, at_once: bool = False) -> None:
-        """Once a second, and at each change: write down how things are, for other threads to read."""
-        if not at_once and now - self._seen_at < 1.0:
+    def _look(self, now: float) -> None:
+        """Once a second, and after changes, however many: write down how things are, for other threads to read."""
+        if not self._news and now - self._seen_at < 1.0:
             return
-        self._seen_at = now
+        self._seen_at, news, self._news = now, self._news, False
         topics = tuple(self._topic_seen(name) for name, topic in self._session.topics.by_name.items() if topic.wanted)
         kept = self._session.topics.by_name.keys() | self._asking
         self._counts = {name: count for name, count in self._counts.items() if name in kept}
@@ -515,7 +517,7 @@ class Stream:
         if self._session.state is State.LIVE:
             heard_at = datetime.fromtimestamp(time.time() - (time.monotonic() - self._session.heard_at), UTC)
         self.seen = replace(self.seen, attempts=self._session.failures, topics=topics, last_heartbeat_at=heard_at)
-        if at_once:
+        if news:
             self._around.changed()
 
     def _topic_seen(self, name: str) -> TopicSeen:

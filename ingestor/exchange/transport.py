@@ -110,9 +110,9 @@ class Transport:
         return None
 
 
-def open_transport(url: str) -> Transport:
-    """Connect within CONNECTED_WITHIN_S or raise Lost; proxies and redirects are not followed."""
-    within = _Deadline(CONNECTED_WITHIN_S)
+def open_transport(url: str, within_s: float = CONNECTED_WITHIN_S) -> Transport:
+    """Connect in this time or raise Lost; proxies and redirects are not followed."""
+    within = _Deadline(within_s)
     websocket = WebSocket(skip_utf8_validation=True, enable_multithread=False)
     try:
         connected = _connected(url, within)
@@ -125,7 +125,7 @@ def open_transport(url: str) -> Transport:
         raise Lost(f"the exchange answered HTTP {error.status_code}", _retry_after_s(error.resp_headers)) from error
     except (WebSocketException, OSError, ValueError) as error:
         connected.close()
-        raise Lost(f"no upgrade: {type(error).__name__}: {_first_line(error)}") from error
+        raise Lost(within.over or f"no upgrade: {type(error).__name__}: {_first_line(error)}") from error
     websocket.sock = connected
     connected.settimeout(SENT_WITHIN_S)
     return Transport(websocket, connected)
@@ -147,13 +147,18 @@ class _Deadline:
     """One span of time that several waits share."""
 
     def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
         self._ends_at = time.monotonic() + seconds
 
+    @property
+    def over(self) -> str | None:
+        """In words, once it is."""
+        return f"not connected within {self._seconds:g} s" if time.monotonic() >= self._ends_at else None
+
     def left_s(self) -> float:
-        left = self._ends_at - time.monotonic()
-        if left <= 0:
-            raise TimeoutError(f"not connected within {CONNECTED_WITHIN_S:g} s")
-        return left
+        if self.over:
+            raise TimeoutError(self.over)
+        return max(0.001, self._ends_at - time.monotonic())
 
 
 class _Patient:

@@ -42,8 +42,11 @@ class Events:
         self._kept += events
         return True
 
+    def all(self) -> list[Body]:
+        return [json.loads(event.body) for event in list(self._kept)]
+
     def of(self, topic: str) -> list[Body]:
-        return [body for event in list(self._kept) if (body := json.loads(event.body))["subject"] == topic]
+        return [body for body in self.all() if body["subject"] == topic]
 
 
 class World:
