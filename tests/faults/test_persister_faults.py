@@ -295,6 +295,20 @@ def test_stopped_in_the_middle_it_leaves_in_order(world: World) -> None:
     world.complete()
 
 
+def test_told_to_stop_while_postgres_is_frozen_it_leaves_all_the_same(breakable: World, own_postgres: Postgres) -> None:
+    process = breakable.persister()
+    breakable.publish(20)
+    breakable.complete()
+    own_postgres.pause()
+    breakable.publish(20)
+    eventually(lambda: breakable.waiting() < 20, 10, "it is writing")
+    process.terminate()
+    process.wait(10)
+    own_postgres.resume()
+    breakable.persister()
+    breakable.complete()
+
+
 def test_a_broker_that_comes_back_is_read_again(own_rabbitmq: RabbitMQ, database: Database, tmp_path: Path) -> None:
     world = World(own_rabbitmq.on(), database, tmp_path)
     world.declare()
