@@ -6,16 +6,21 @@ import os
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from statistics import median
+from subprocess import PIPE
 from typing import Any
 
+from bench.measuring import WARM_S, Figures, measured
 from bench.meters import Meter
+from bench.world import world
+from common.tables import standings
 from deploy.run.processes import family_of
 from tests import servers
 from tests.servers import ROOT, Database, Postgres, free_port
@@ -37,8 +42,11 @@ FROM generate_series(1, {ROWS}) AS i
 
 @dataclass(frozen=True, slots=True)
 class Contender:
+    """A command that listens on the port it is given last."""
+
     name: str
-    arguments: tuple[str, ...]
+    command: tuple[str, ...]
+    port: str = "--bind=127.0.0.1:{port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +64,9 @@ class Case:
 
 _THREADS = ("--worker-class", "gthread", "--workers", "2", "--threads", "8", "--keep-alive", "5")
 _QUIET = ("--log-level", "warning", "--worker-tmp-dir", "/dev/shm", "--no-control-socket")
-OURS = Contender("ours", ("-c", str(ROOT / "deploy" / "gunicorn.conf.py"), "api.wsgi:app"))
-BARE = Contender("bare", (*_THREADS, *_QUIET, "bench.bare_api:app"))
+_GUNICORN = (sys.executable, "-m", "gunicorn")
+OURS = Contender("ours", (*_GUNICORN, "-c", str(ROOT / "deploy" / "gunicorn.conf.py"), "api.wsgi:app"))
+BARE = Contender("bare", (*_GUNICORN, *_THREADS, *_QUIET, "bench.bare_api:app"))
 CASES = [Case(*each) for each in (("GET", 100, 8), ("GET", 20, 8), ("POST", 0, 8), ("GET", 100, 32), ("POST", 0, 32))]
 
 
@@ -70,6 +79,7 @@ def serving(contender: Contender, database: Database, folder: Path) -> Iterator[
         "PYTHONPATH": str(ROOT),
         "RABBITMQ_PASSWORD": "none",
         "RABBITMQ_PORT": "1",
+        "BENCH_STATEMENTS": json.dumps(_statements()),
         "WS_GATEWAY_API_KEY": KEY,
         "WS_GATEWAY_PORT": str(port),
         "WS_GATEWAY_REQUESTS_PER_KEY": "1000000",
@@ -77,19 +87,23 @@ def serving(contender: Contender, database: Database, folder: Path) -> Iterator[
         "WS_GATEWAY_SUBSCRIPTIONS_PER_SERVICE": "1000000",
         "WS_GATEWAY_SUBSCRIPTIONS_IN_TOTAL": "1000000",
     }
-    *options, app = contender.arguments
-    command = [sys.executable, "-m", "gunicorn", *options, "--bind", f"127.0.0.1:{port}", app]
+    command = [*contender.command, contender.port.format(port=port)]
     with (folder / f"{contender.name}.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT)
     try:
-        eventually(lambda: asked(port, Case("GET", 1, 1), 0.1)["answers"], 30, f"{contender.name} answers")
+        eventually(lambda: _answers(port), 30, f"{contender.name} answers")
         yield port, [Meter(pid) for pid in family_of(process.pid)]
     finally:
         process.terminate()
         process.wait(30)
 
 
-def asked(port: int, case: Case, seconds: float) -> Row:
+def _answers(port: int) -> bool:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/live", timeout=5) as reply:
+        return bool(reply.status == 200)
+
+
+def asking(port: int, case: Case, seconds: float) -> subprocess.Popen[str]:
     order = {
         "port": port,
         "method": case.method,
@@ -100,9 +114,18 @@ def asked(port: int, case: Case, seconds: float) -> Row:
         "first": next(_firsts),
         "service": "bench",
     }
-    command = [sys.executable, "-m", "bench.askers"]
-    done = subprocess.run(command, input=json.dumps(order), capture_output=True, text=True, check=True)
-    found: Row = json.loads(done.stdout)
+    asker = subprocess.Popen([sys.executable, "-m", "bench.askers"], stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT)
+    assert asker.stdin is not None
+    asker.stdin.write(json.dumps(order))
+    asker.stdin.close()
+    return asker
+
+
+def asked(port: int, case: Case, seconds: float) -> Row:
+    asker = asking(port, case, seconds)
+    assert asker.stdout is not None
+    found: Row = json.loads(asker.stdout.read())
+    asker.wait()
     return found
 
 
@@ -141,15 +164,47 @@ def running(server: Postgres, template: Database, contender: Contender) -> Itera
             yield Running(port, meters)
 
 
-def compared(server: Postgres, template: Database, case: Case, rounds: int, seconds: float) -> dict[str, Row]:
-    """In turn, so that both see the same weather."""
-    with running(server, template, BARE) as bare, running(server, template, OURS) as ours:
-        for each in (bare, ours):
+def compared(
+    server: Postgres, template: Database, case: Case, contenders: Sequence[Contender], rounds: int, seconds: float
+) -> dict[str, Row]:
+    """In turn, so that all see the same weather."""
+    with ExitStack() as stack:
+        all_ = {each.name: stack.enter_context(running(server, template, each)) for each in contenders}
+        for each in all_.values():
             asked(each.port, case, min(1.0, seconds))
         for _ in range(rounds):
-            bare.turn(case, seconds)
-            ours.turn(case, seconds)
-        return {"bare": bare.figures(), "ours": ours.figures()}
+            for each in all_.values():
+                each.turn(case, seconds)
+        return {name: each.figures() for name, each in all_.items()}
+
+
+@contextmanager
+def asynchronous() -> Iterator[Contender]:
+    """FastAPI and asyncpg in an environment of their own, made for this run."""
+    with tempfile.TemporaryDirectory(prefix="bench-fastapi-") as folder:
+        python = str(Path(folder) / "bin" / "python")
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "fastapi", "uvicorn", "asyncpg"], check=True)
+        uvicorn = (python, "-m", "uvicorn", "--workers=2", "--log-level=warning", "bench.fast_api:app")
+        yield Contender("async", uvicorn, "--port={port}")
+
+
+def _statements() -> dict[str, str]:
+    """The list's, as asyncpg wants them."""
+    page, counted = standings.statements(())
+    return {"page": str(page).replace(":most", "$1").replace(":passed", "$2"), "count": str(counted)}
+
+
+def beside_events(seconds: float) -> Figures:
+    """How long events take while the api has all it can do: lists and new wishes, 16 connections each."""
+    with world() as one, one.corner() as corner:
+        ingestor = corner.ingestor()
+        with serving(OURS, corner.database, corner.folder) as (port, _):
+            crowd = [asking(port, case, seconds + WARM_S + 2) for case in (Case("GET", 20, 16), Case("POST", 0, 16))]
+            row = measured(corner, ingestor, "api", 3_000, seconds)
+            answers = [json.loads(each.stdout.read()) for each in crowd if each.stdout]
+    print(f"       the api answered {sum(each['per_s'] for each in answers):,}/s meanwhile")
+    return row
 
 
 def line(who: str, case: Case, row: Row) -> str:
@@ -164,15 +219,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.api", description=__doc__)
     parser.add_argument("--seconds", type=float, default=3, help="of each turn")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each; the middle one counts")
+    parser.add_argument("--fastapi", action="store_true", help="beside FastAPI and asyncpg, too (installs them)")
+    parser.add_argument("--only-events", action="store_true", help="only how long events take beside a busy api")
     given = parser.parse_args()
+    with ExitStack() as stack:
+        others = [stack.enter_context(asynchronous())] if given.fastapi else []
+        if not given.only_events:
+            compare([BARE, *others, OURS], given.rounds, given.seconds)
+    row = beside_events(10)
+    print(f"events beside a busy api: {row.per_s:,.0f}/s, lost {row.lost}, p50 {row.p50_ms} ms, p99 {row.p99_ms} ms")
+    return 0
+
+
+def compare(contenders: Sequence[Contender], rounds: int, seconds: float) -> None:
     with private_postgres() as (server, template):
         for case in CASES:
-            rows = compared(server, template, case, given.rounds, given.seconds)
+            able = [each for each in contenders if each.name != "async" or case.method == "GET"]
+            rows = compared(server, template, case, able, rounds, seconds)
             for who, row in rows.items():
                 print(line(who, case, row), flush=True)
-            cpu, speed = (rows["ours"][what] / rows["bare"][what] for what in ("cpu_us", "per_s"))
-            print(f"       ours / bare: {cpu:.2f} of the CPU, {speed:.2f} of the speed", flush=True)
-    return 0
+            for who in rows.keys() - {"ours"}:
+                cpu, speed = (rows["ours"][what] / rows[who][what] for what in ("cpu_us", "per_s"))
+                print(f"       ours / {who}: {cpu:.2f} of the CPU, {speed:.2f} of the speed", flush=True)
 
 
 @contextmanager

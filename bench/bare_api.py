@@ -18,6 +18,10 @@ def made() -> Flask:
     engine = database.engine(postgres, "bare", pool_size=4, max_overflow=4, autocommit=True)
     app = Flask("bare")
 
+    @app.get("/health/live")
+    def live() -> Response:
+        return jsonify(status="live")
+
     @app.get("/api/v1/subscriptions")
     def listed() -> Response:
         limit = int(request.args.get("limit", "100"))

@@ -163,14 +163,15 @@ def page(
     connection: Connection, filters: Mapping[str, Any], status: str | None, limit: int, offset: int
 ) -> tuple[list[Row[Any]], int]:
     """One page of those that match, eldest first, and how many match in all."""
-    found, counted = _page(tuple(sorted(filters)), status is not None)
+    found, counted = statements(tuple(sorted(filters)), status is not None)
     given = dict(filters) | ({"status": status} if status is not None else {})
     rows = list(connection.execute(found, given | {"most": limit, "passed": offset}))
     return rows, int(connection.execute(counted, given).scalar_one())
 
 
 @cache
-def _page(filters: tuple[str, ...], by_status: bool) -> tuple[TextClause, TextClause]:
+def statements(filters: tuple[str, ...], by_status: bool = False) -> tuple[TextClause, TextClause]:
+    """Of a page, `most` rows after `passed`, and of the count."""
     wanted = [subscriptions.c[name] == bindparam(name) for name in filters]
     source = _joined if by_status else subscriptions
     if by_status:
