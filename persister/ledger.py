@@ -1,26 +1,20 @@
 """The balances in Postgres, written one batch at a time."""
 
-import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-import structlog
 from sqlalchemy import Connection, Engine, Row
 
-from common import database, logs
+from common import database
 from common.tables import account_balances, balance_audits, balance_syncs, balances
 from persister import figures, rows
 from persister.audit import Audit, Comparison, Difference, Held, Key
 from persister.checks import Standing
+from persister.report import Report
 from persister.wallet import SNAPSHOT, Balances
-
-log = structlog.get_logger(__name__)
-
-_MOST_FIELDS_NAMED = 1000
 
 
 @dataclass(slots=True)
@@ -50,8 +44,7 @@ class Ledger:
         self._engine = engine
         self._connection: Connection | None = None  # in use from `open` on: a batch costs one round trip
         self._knowledge = Knowledge()
-        self._flagged: dict[tuple[str, str], tuple[str, ...]] = {}
-        self._unknown: set[str] = set()
+        self._report = Report()
 
     def open(self) -> None:
         """Learn what each coin stands at; raises Unavailable while Postgres is away or not migrated yet."""
@@ -75,7 +68,7 @@ class Ledger:
                 _record(connection, snapshot, comparison)
         self._knowledge = knowledge
         figures.write.observe(time.perf_counter() - began)
-        self._tell(events, written, added)
+        self._report.written(events, written.comparisons, added)
 
     @contextmanager
     def _transaction(self, written: Written) -> Iterator[Connection]:
@@ -87,46 +80,6 @@ class Ledger:
         assert self._connection is not None, "not open"
         with self._connection.begin():
             yield self._connection
-
-    def _tell(self, events: Sequence[Balances], written: Written, added: Sequence[Row[Any]]) -> None:
-        now = datetime.now(UTC)
-        figures.committed_at.set(now.timestamp())
-        for row in added:
-            figures.rows.labels(row.ledger).inc()
-        new = {row.event_id for row in added}
-        each_is_told = logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
-        for event in events:
-            figures.lag.observe(max(0.0, (now - event.received_at).total_seconds()))
-            figures.messages.labels(_became(event, new)).inc()
-            if each_is_told:
-                log.debug("balances written", trace_id=event.id, origin=event.origin, coins=event.coins)
-        for snapshot, comparison in written.comparisons:
-            _tell_comparison(snapshot, comparison)
-        self._tell_unknown(events)
-        for row in added:
-            if row.anomalies or self._flagged:
-                self._tell_anomalies(row)
-
-    def _tell_unknown(self, events: Iterable[Balances]) -> None:
-        for event in events:
-            for name in sorted(event.unknown - self._unknown) if len(self._unknown) < _MOST_FIELDS_NAMED else ():
-                log.warning("a field that no column exists for", field=name, trace_id=event.id)
-                self._unknown.add(name)
-        figures.unknown_fields.set(len(self._unknown))
-
-    def _tell_anomalies(self, row: Row[Any]) -> None:
-        """Each row is flagged and counted; a line is written when what is wrong with a coin changes."""
-        for check in row.anomalies:
-            figures.anomalies.labels(check).inc()
-        about, found = (row.account_type, row.coin), tuple(row.anomalies)
-        if found == self._flagged.get(about, ()):
-            return
-        if not found:
-            del self._flagged[about]
-            return
-        self._flagged[about] = found
-        with logs.traced(row.event_id):
-            log.warning("a balance looks inconsistent", account_type=about[0], coin=about[1], checks=found)
 
 
 def _to_be_written(events: Iterable[Balances], knowledge: Knowledge) -> Written:
@@ -171,22 +124,6 @@ def _shown(drift: Difference) -> dict[str, Any]:
 def _amounts(held: Held) -> dict[str, str | None]:
     amounts = {"wallet_balance": held.wallet_balance, "locked": held.locked}
     return {name: None if amount is None else f"{amount:f}" for name, amount in amounts.items()}
-
-
-def _tell_comparison(snapshot: Balances, comparison: Comparison) -> None:
-    figures.comparisons.labels(comparison.outcome).inc()
-    with logs.traced(snapshot.id):
-        log.debug("ledger compared", outcome=comparison.outcome, coins=comparison.coins)
-        for drift in comparison.drifts:
-            figures.drifts.labels(drift.kind).inc()
-            level = logging.INFO if drift.kind == "new" else logging.WARNING  # how a fresh ledger begins
-            log.log(level, "balance corrected by two snapshots", coin=drift.coin, kind=drift.kind)
-
-
-def _became(event: Balances, new: Set[str]) -> str:
-    if event.origin == SNAPSHOT:
-        return "compared"
-    return "stored" if event.id in new else "repeated"
 
 
 def _standing(row: Row[Any]) -> Standing:

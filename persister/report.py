@@ -1,0 +1,87 @@
+"""What is said and counted of a batch once it is committed."""
+
+import logging
+from collections.abc import Iterable, Sequence, Set
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Row
+
+from common import logs
+from persister import figures
+from persister.audit import Comparison
+from persister.wallet import SNAPSHOT, Balances
+
+log = structlog.get_logger(__name__)
+
+_MOST_FIELDS_NAMED = 1000
+
+
+class Report:
+    """Remembers what it has said, so that it says it once."""
+
+    def __init__(self) -> None:
+        self._flagged: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._unknown: set[str] = set()
+
+    def written(
+        self, events: Sequence[Balances], comparisons: Iterable[tuple[Balances, Comparison]], added: Sequence[Row[Any]]
+    ) -> None:
+        """`added` are the rows that are new."""
+        _events(events, {row.event_id for row in added})
+        for row in added:
+            figures.rows.labels(row.ledger).inc()
+            if row.anomalies or self._flagged:
+                self._anomalies(row)
+        for snapshot, comparison in comparisons:
+            _comparison(snapshot, comparison)
+        self._unknown_fields(events)
+
+    def _unknown_fields(self, events: Iterable[Balances]) -> None:
+        for event in events:
+            for name in sorted(event.unknown - self._unknown) if len(self._unknown) < _MOST_FIELDS_NAMED else ():
+                log.warning("a field that no column exists for", field=name, trace_id=event.id)
+                self._unknown.add(name)
+        figures.unknown_fields.set(len(self._unknown))
+
+    def _anomalies(self, row: Row[Any]) -> None:
+        """Each is counted; a line is written when what is wrong with a coin changes."""
+        for check in row.anomalies:
+            figures.anomalies.labels(check).inc()
+        about, found = (row.account_type, row.coin), tuple(row.anomalies)
+        if found == self._flagged.get(about, ()):
+            return
+        if not found:
+            del self._flagged[about]
+            return
+        self._flagged[about] = found
+        with logs.traced(row.event_id):
+            log.warning("a balance looks inconsistent", account_type=about[0], coin=about[1], checks=found)
+
+
+def _events(events: Iterable[Balances], new: Set[str]) -> None:
+    now = datetime.now(UTC)
+    figures.committed_at.set(now.timestamp())
+    each_is_told = logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
+    for event in events:
+        figures.lag.observe(max(0.0, (now - event.received_at).total_seconds()))
+        figures.messages.labels(_became(event, new)).inc()
+        if each_is_told:
+            log.debug("balances written", trace_id=event.id, origin=event.origin, coins=event.coins)
+
+
+def _became(event: Balances, new: Set[str]) -> str:
+    if event.origin == SNAPSHOT:
+        return "compared"
+    return "stored" if event.id in new else "repeated"
+
+
+def _comparison(snapshot: Balances, comparison: Comparison) -> None:
+    figures.comparisons.labels(comparison.outcome).inc()
+    with logs.traced(snapshot.id):
+        log.debug("ledger compared", outcome=comparison.outcome, coins=comparison.coins)
+        for drift in comparison.drifts:
+            figures.drifts.labels(drift.kind).inc()
+            level = logging.INFO if drift.kind == "new" else logging.WARNING  # how a fresh ledger begins
+            log.log(level, "balance corrected by two snapshots", coin=drift.coin, kind=drift.kind)
