@@ -14,6 +14,7 @@ from ingestor.bybit.state import TopicState
 ASKED_AT_ONCE = 10  # topics in a request: spot refuses more
 IN_FLIGHT = 20  # requests without an answer
 ANSWER_WITHIN_S = 5.0
+SNAPSHOT_WITHIN_S = 5.0  # it comes with the ack; changes alone make no book
 TRIES = 3  # requests for the same topic without any answer, until the socket counts as deaf
 ASK_AGAIN_AFTER_S = 600.0  # a rejected topic
 _ALREADY_HELD = "already subscribed"
@@ -36,6 +37,7 @@ class Topic:
     alone: bool = False  # ask for it in a request of its own
     tries: int = 0
     ask_at: float = 0.0
+    asked_at: float = 0.0
     flowed: bool = False  # since it was last asked for
     proven: bool = False  # ever
     ever_held: bool = False
@@ -52,6 +54,11 @@ class Topic:
     def plain(self) -> bool:
         """Held, flowing and without a hole: a push needs no second look."""
         return self.proven and self.flowed and self.book is None and not self.missing
+
+    @property
+    def baseless(self) -> bool:
+        """A book whose changes come without the snapshot that they change."""
+        return self.flowed and self.book is not None and self.book.update_id is None
 
     @property
     def live(self) -> bool:
@@ -145,6 +152,7 @@ class Topics:
             topic.state = TopicState.ASKED if op == "subscribe" else TopicState.LEAVING
             topic.flowed = topic.renew = False
             topic.tries += 1
+            topic.asked_at = now
             topic.rhythm.restart(now)
         return Send(messages.subscribe(names, req_id) if op == "subscribe" else messages.unsubscribe(names, req_id))
 
@@ -284,7 +292,12 @@ class Topics:
         """Topics that are silent against their own rhythm: each is asked for anew; twice in a row is the socket's."""
         told: list[Action] = []
         for name, topic in self.by_name.items():
-            if topic.state is TopicState.HELD and topic.wanted and not topic.renew and topic.rhythm.late(now):
+            if topic.state is not TopicState.HELD or not topic.wanted or topic.renew:
+                continue
+            if topic.baseless and now - topic.asked_at > SNAPSHOT_WITHIN_S:
+                told += self._interrupted(topic, name, "no snapshot", topic.asked_at)
+                topic.renew = True
+            elif topic.rhythm.late(now):
                 told += self._late(topic, name) if topic.proven else self._unproven(topic, name)
         return told
 

@@ -14,15 +14,29 @@ from tests.waiting import eventually
 
 BOOK = "orderbook.50.BTCUSDT"
 TICKER = "tickers.BTCUSDT"
+SPREAD_BOOK = "orderbook.25.SOLUSDT_SOL/USDT"
+SPOT_BOOK, INVERSE_BOOK, INVERSE_TICKER = "orderbook.50.ETHUSDT", "orderbook.50.BTCUSD", "tickers.BTCUSD"
 FORMS = ["not_json", "truncated", "empty", "array", "binary", "invalid_utf8", "huge", "deep", "nan", "unknown_topic"]
 
 
 class Watch:
     """Two lively topics of one service, read as they come."""
 
-    def __init__(self, gateway: Stack, reader: Reader) -> None:
+    def __init__(self, gateway: Stack, service: str, reader: Reader) -> None:
         self.gateway = gateway
+        self.service = service
         self._reader = reader
+
+    def also(self, category: str, *topics: str) -> None:
+        """Further topics of the same classes, which come through the same queues."""
+        for topic in topics:
+            self.gateway.subscribe(self.service, topic=topic, category=category)
+        self.gateway.live(self.service)
+        for topic in topics:
+            self.flows(topic)
+
+    def set_aside(self) -> float:
+        return self.gateway.metrics().get('wsgw_frames_set_aside_total{endpoint="linear"}', 0.0)
 
     def events(self, topic: str) -> list[dict[str, Any]]:
         return [event for message in self._reader.messages if (event := parsed(message))["subject"] == topic]
@@ -63,7 +77,7 @@ def watch(gateway: Stack, exchange: Exchange, request: pytest.FixtureRequest) ->
     queues = {gateway.subscribe(service, topic=topic)["queue"] for topic in (BOOK, TICKER)}
     gateway.live(service)
     with Reader(gateway.broker, tuple(queues)) as reader:
-        mine = Watch(gateway, reader)
+        mine = Watch(gateway, service, reader)
         mine.flows(BOOK)
         mine.flows(TICKER)
         yield mine
@@ -72,20 +86,20 @@ def watch(gateway: Stack, exchange: Exchange, request: pytest.FixtureRequest) ->
     gateway.call("DELETE", f"/api/v1/subscriptions/by-service/{service}")
 
 
-@pytest.mark.parametrize("how", ["drop", "abort", "reset"])
-def test_a_lost_connection_is_a_gap_that_closes(watch: Watch, exchange: Exchange, how: str):
-    exchange.control(how, endpoint="linear")
-    for topic in (BOOK, TICKER):
-        gap = watch.gap(topic, 0)
-        assert (gap["endpoint"], gap["topic"]) == ("linear", topic)
-        assert gap["from"] < gap["to"]
-        watch.flows(topic)
+def test_a_lost_connection_is_a_gap_that_closes(watch: Watch, exchange: Exchange):
+    for number, how in enumerate(("drop", "abort", "reset")):
+        exchange.control(how, endpoint="linear")
+        for topic in (BOOK, TICKER):
+            gap = watch.gap(topic, number)
+            assert (gap["endpoint"], gap["topic"]) == ("linear", topic)
+            assert gap["from"] < gap["to"]
+            watch.flows(topic)
+        [after] = [event for event in watch.live(BOOK) if event["id"] == watch.gap(BOOK, number)["first_id"]]
+        assert after["data"]["type"] == "snapshot"
     events = watch.events(BOOK)
-    closed = next(
-        n for n, event in enumerate(events) if event["type"] == "bybit.gap" and event["data"]["state"] == "closed"
-    )
-    assert events[closed + 1]["data"]["type"] == "snapshot"
-    assert events[closed]["data"]["first_id"] == events[closed + 1]["id"]
+    for n, event in enumerate(events):
+        if event["data"].get("state") == "closed":
+            assert events[n + 1]["id"] == event["data"]["first_id"]
 
 
 def test_gaps_are_listed(watch: Watch, exchange: Exchange):
@@ -99,47 +113,44 @@ def test_gaps_are_listed(watch: Watch, exchange: Exchange):
     assert eventually(listed, 5, "the gap is in the table")
 
 
-@pytest.mark.parametrize(("kind", "more"), [("stall", {}), ("silence", {"seconds": 60})])
-def test_a_socket_that_says_nothing_more_is_noticed_and_replaced(
-    watch: Watch, exchange: Exchange, kind: str, more: dict[str, object]
-):
-    [before] = exchange.connections("linear")
-    exchange.fault(kind, connection=before["id"], **more)
-    watch.gap(BOOK, 0)
-    watch.flows(BOOK)
-
-
-def test_a_topic_that_falls_silent_alone_is_asked_for_anew_and_the_others_stay(watch: Watch, exchange: Exchange):
-    exchange.fault("mute", endpoint="linear", topic=BOOK)
-    eventually(lambda: watch.gaps(BOOK), 40, "the silence is noticed")
+def test_whatever_falls_silent_is_noticed_and_comes_back_and_nothing_else_is_touched(watch: Watch, exchange: Exchange):
+    """Half a frame and no more, a socket that says nothing at all, and a topic alone: at once, as each takes long."""
+    watch.also("spot", SPOT_BOOK)
+    watch.also("inverse", INVERSE_BOOK, INVERSE_TICKER)
+    before = {endpoint: exchange.connections(endpoint)[0]["id"] for endpoint in ("linear", "spot", "inverse")}
+    exchange.fault("stall", connection=before["linear"])
+    exchange.fault("silence", connection=before["spot"], seconds=60)
+    exchange.fault("mute", endpoint="inverse", topic=INVERSE_BOOK)
+    eventually(lambda: watch.gaps(INVERSE_BOOK), 40, "the silence of one topic is noticed")
+    for endpoint, topic in (("linear", BOOK), ("linear", TICKER), ("spot", SPOT_BOOK)):
+        assert watch.gap(topic, 0)["endpoint"] == endpoint
     exchange.well()
-    assert watch.gap(BOOK, 0)["cause"] == "silent"
-    watch.flows(BOOK)
+    assert watch.gap(INVERSE_BOOK, 0)["cause"] == "silent"
+    for topic in (BOOK, TICKER, SPOT_BOOK, INVERSE_BOOK, INVERSE_TICKER):
+        watch.flows(topic)
+    assert watch.gaps(INVERSE_TICKER) == []
+    after = {endpoint: exchange.connections(endpoint)[0]["id"] for endpoint in before}
+    assert {endpoint for endpoint in before if before[endpoint] == after[endpoint]} == {"inverse"}
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_garbage_costs_one_frame_and_not_the_connection(watch: Watch, exchange: Exchange, form: str):
-    more = {"bytes": 9 * 2**20} if form == "huge" else {}
+def test_garbage_costs_one_frame_and_not_the_connection(watch: Watch, exchange: Exchange):
     [before] = exchange.connections("linear")
-    set_aside = watch.gateway.metrics()['wsgw_frames_set_aside_total{endpoint="linear"}']
-    exchange.fault("garbage", endpoint="linear", topic=BOOK, form=form, **more)
-    eventually(
-        lambda: watch.gateway.metrics()['wsgw_frames_set_aside_total{endpoint="linear"}'] > set_aside, 10, "set aside"
-    )
-    watch.flows(BOOK)
+    for form in FORMS:
+        more = {"bytes": 9 * 2**20} if form == "huge" else {}
+        set_aside = watch.set_aside()
+        exchange.fault("garbage", endpoint="linear", topic=BOOK, form=form, **more)
+        eventually(lambda seen=set_aside: watch.set_aside() > seen, 10, f"{form} is set aside")  # type: ignore[misc]
+        watch.flows(BOOK)
     [after] = exchange.connections("linear")
     assert after["id"] == before["id"]
     assert watch.gaps(BOOK) == []
 
 
-@pytest.mark.parametrize("form", ["missing_ts", "unknown_fields"])
-def test_what_is_new_flows_untouched(watch: Watch, exchange: Exchange, form: str):
-    exchange.fault("garbage", endpoint="linear", topic=TICKER, form=form)
-
-    def strange(event: dict[str, Any]) -> bool:
-        return "time" not in event if form == "missing_ts" else len(event["data"]) > 5
-
-    eventually(lambda: [event for event in watch.live(TICKER) if strange(event)], 10, f"the {form} frame arrived")
+def test_what_is_new_flows_untouched(watch: Watch, exchange: Exchange):
+    exchange.fault("garbage", endpoint="linear", topic=TICKER, form="missing_ts")
+    eventually(lambda: [event for event in watch.live(TICKER) if "time" not in event], 10, "a frame without ts arrived")
+    exchange.fault("garbage", endpoint="linear", topic=TICKER, form="unknown_fields")
+    eventually(lambda: [event for event in watch.live(TICKER) if len(event["data"]) > 5], 10, "a field more arrived")
 
 
 def test_a_jump_in_a_book_is_a_gap_and_a_fresh_snapshot(watch: Watch, exchange: Exchange):
@@ -158,25 +169,30 @@ def test_a_restarted_book_is_no_gap(watch: Watch, exchange: Exchange):
     assert watch.gaps(BOOK) == []
 
 
-@pytest.mark.parametrize("form", ["429", "503", "drip", "hang"])
-def test_a_handshake_that_fails_is_tried_again(watch: Watch, exchange: Exchange, form: str):
-    exchange.fault("handshake", endpoint="linear", form=form, retry_after_s=1)
-    exchange.control("abort", endpoint="linear")
-    watch.gap(BOOK, 0, within_s=60)
-    watch.flows(BOOK)
+def test_a_handshake_that_fails_is_tried_again(watch: Watch, exchange: Exchange):
+    topics = {"linear": BOOK, "spot": SPOT_BOOK, "inverse": INVERSE_BOOK, "spread": SPREAD_BOOK}
+    for endpoint, topic in topics.items():
+        if endpoint != "linear":
+            watch.also(endpoint, topic)
+    for endpoint, form in zip(topics, ("drip", "hang", "429", "503"), strict=True):
+        exchange.fault("handshake", endpoint=endpoint, form=form, retry_after_s=1)
+        exchange.control("abort", endpoint=endpoint)
+    for topic in topics.values():
+        watch.gap(topic, 0, within_s=60)
+        watch.flows(topic)
 
 
 def test_maintenance_passes(watch: Watch, exchange: Exchange):
-    exchange.control("maintenance", seconds=3)
+    exchange.control("maintenance", seconds=1)
     watch.gap(BOOK, 0, within_s=60)
     eventually(lambda: watch.gateway.call("GET", "/health")[0] == 200, 60, "healthy again")
 
 
-@pytest.mark.parametrize("kind", ["late_ack", "lost_ack"])
-def test_an_ack_that_is_late_or_lost_is_no_loss(watch: Watch, exchange: Exchange, kind: str):
-    exchange.fault(kind, endpoint="linear")
-    watch.gateway.subscribe("late", topic="tickers.SOLUSDT")
-    watch.gateway.live("late", within_s=30)
+def test_an_ack_that_is_late_or_lost_is_no_loss(watch: Watch, exchange: Exchange):
+    for kind, topic in (("late_ack", "tickers.SOLUSDT"), ("lost_ack", "tickers.DOGEUSDT")):
+        exchange.fault(kind, endpoint="linear")
+        watch.gateway.subscribe("late", topic=topic)
+        watch.gateway.live("late", within_s=30)
     watch.gateway.call("DELETE", "/api/v1/subscriptions/by-service/late")
 
 

@@ -412,3 +412,25 @@ def test_a_topic_that_overflows_and_is_not_wanted_any_more_is_over():
     talk = live(TICKER)
     talk.overflowed([TICKER], since=0.5)
     assert Resumed(TICKER) in answer(talk, talk.want([], now=1.0))
+
+
+def test_a_book_whose_snapshot_does_not_come_is_asked_for_anew_again_and_again_but_not_at_once():
+    talk = live(BOOK)
+    talk.received(book(7), now=1.0)
+    assert requests(talk.passed(5.0)) == []
+    told = talk.passed(6.1)
+    assert Interrupted(BOOK, "no snapshot", 0.0) in told
+    answer(talk, told, now=6.1)
+    talk.received(book(8), now=6.2)
+    assert requests(talk.passed(11.0)) == []
+    assert requests(talk.passed(12.2)) != []
+
+
+def test_a_book_that_missed_its_snapshot_while_it_was_silent_is_whole_in_the_end():
+    talk = live(BOOK)
+    talk.received(book(1, "snapshot"), now=1.0)
+    talk.received(PONG, now=22.0)
+    answer(talk, talk.passed(22.0), now=22.0)  # silent: asked for anew, and the snapshot is lost
+    assert [type(each) for each in talk.received(book(9), now=22.5)] == [Deliver]
+    answer(talk, talk.passed(27.5), now=27.5)
+    assert Resumed(BOOK) in talk.received(book(12, "snapshot"), now=28.0)
