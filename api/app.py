@@ -12,7 +12,7 @@ from api.intents import Intents
 from api.keys import Counter, Doorkeeper
 from api.limits import Counts
 from api.poking import Poker
-from api.routes import balances, docs, health, keys, observed, services, subscriptions
+from api.routes import balances, docs, health, keys, observed, page, services, subscriptions
 from api.settings import Settings
 from api.store import Store
 from api.waiting import WaitingRoom
@@ -37,4 +37,5 @@ def create(settings: Settings, engine: Engine, poker: Poker, counter: Counter | 
     app.register_blueprint(keys.routes(store))
     app.register_blueprint(health.routes(store))
     app.register_blueprint(docs.routes())
+    app.register_blueprint(page.routes())
     return app

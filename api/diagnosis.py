@@ -222,7 +222,8 @@ def queue_hop(row: Row[Any], seen: Seen, queue: Row[Any] | None) -> Hop:
         return Hop("queue", BROKEN, f"there is no queue {name}", advice=advice)
     if queue.age_s >= QUEUES_FRESH_S or queue.ready is None:
         return Hop("queue", BROKEN, f"{name} was last seen {queue.age_s:.0f} s ago", queue.observed_at, advice)
-    return Hop("queue", OK, f"{queue.ready} events wait in {name}", queue.observed_at)
+    worry = f" ({queue.alarm}: {queue.reason})" if queue.alarm else ""
+    return Hop("queue", OK, f"{queue.ready} events wait in {name}{worry}", queue.observed_at)
 
 
 def _consumer(row: Row[Any], queue: Row[Any] | None) -> Hop:
@@ -231,7 +232,7 @@ def _consumer(row: Row[Any], queue: Row[Any] | None) -> Hop:
     if queue.consumers:
         return Hop("consumer", OK, f"{queue.consumers} read {queue.name}", queue.observed_at)
     advice = f"start {row.requesting_service}, or end the subscription: unread events are dropped after a while"
-    return Hop("consumer", BROKEN, f"nobody reads {queue.name}", queue.unused_since, advice)
+    return Hop("consumer", BROKEN, f"nobody reads {queue.name}", queue.observed_at, advice)
 
 
 def _held(row: Row[Any], seen: Seen) -> bool:

@@ -116,7 +116,7 @@ def persister(queue: Row[Any] | None) -> Component:
     if queue.age_s >= QUEUES_FRESH_S or queue.consumers is None:
         return Component(UNKNOWN, queue.observed_at, f"its queue was last looked at {queue.age_s:.0f} s ago")
     if queue.consumers == 0:
-        return Component(DOWN, queue.unused_since, "nobody reads its queue")
+        return Component(DOWN, queue.observed_at, "nobody reads its queue")
     return Component(UP)
 
 

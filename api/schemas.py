@@ -369,6 +369,8 @@ class SeenQueue(BaseModel):
     publish_rate: float | None
     net_rate: float | None
     unused_since: datetime | None
+    alarm: Literal["warning", "critical"] | None
+    reason: str | None = Field(description="why there is an alarm")
     observed_at: datetime
     stale: bool
 

@@ -104,6 +104,8 @@ def _queue(row: Row[Any]) -> dict[str, Any]:
         "publish_rate": row.publish_rate,
         "net_rate": row.net_rate,
         "unused_since": row.unused_since,
+        "alarm": row.alarm,
+        "reason": row.reason,
         "observed_at": row.observed_at,
         "stale": row.age_s >= QUEUES_FRESH_S,
     }

@@ -96,7 +96,7 @@ def matrix(world: World) -> dict[tuple[str, str], list[tuple[str, Any, int, int]
 
 
 OPEN_RULES = {"/health", "/health/live", "/ready", "/metrics", "/openapi.json", "/docs", "/docs/start.js"}
-OPEN_RULES |= {"/docs/<path:name>", "/"}
+OPEN_RULES |= {"/docs/<path:name>", "/", "/page/<name>"}
 
 
 def test_every_route_is_open_by_name_or_stands_in_the_matrix(client: FlaskClient, world: World):

@@ -38,7 +38,7 @@ def socket(endpoint: str = "linear", state: str = "live", age_s: float = 0.5, er
 
 def queue(name: str = "ws-gateway.trades.model", consumers: int | None = 1, age_s: float = 2) -> Any:
     return SimpleNamespace(
-        name=name, ready=3, consumers=consumers, age_s=age_s, observed_at=ago(age_s), unused_since=None
+        name=name, ready=3, consumers=consumers, age_s=age_s, observed_at=ago(age_s), alarm=None, reason=None
     )
 
 

@@ -82,6 +82,13 @@ def test_what_is_broken_comes_with_advice(name: str):
     assert all(hop.advice for hop in CASES[name].way() if hop.state == BROKEN)
 
 
+def test_a_queue_that_fills_up_says_so():
+    full = rows.queue()
+    full.alarm, full.reason = "critical", "95000 of the 100000 messages it keeps"
+    [hop] = [hop for hop in Case(None, "", queue=full).way() if hop.hop == "queue"]
+    assert hop.evidence == "3 events wait in ws-gateway.trades.model (critical: 95000 of the 100000 messages it keeps)"
+
+
 def test_a_quiet_market_is_told_apart_from_a_fault():
     [frame] = [hop for hop in CASES["quiet market"].way() if hop.hop == "last_frame"]
     assert (frame.state, frame.evidence) == ("quiet", "the last event came 900 s ago; a quiet market sends none")
