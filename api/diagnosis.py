@@ -1,5 +1,6 @@
 """Where the way from a wish to its reader is broken."""
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -67,14 +68,20 @@ class Watch:
         self._fresh_for_s = fresh_for_s
         self._clock = clock
         self._last: tuple[float, Seen] | None = None
+        self._looking = threading.Lock()
 
     def seen(self, connection: Connection) -> Seen:
-        now, last = self._clock(), self._last
-        if last is not None and now - last[0] < self._fresh_for_s:
+        """One request at a time looks again; the others make do with the last look."""
+        last = self._last
+        if last is not None and self._clock() - last[0] < self._fresh_for_s:
             return last[1]
-        found = seen(connection)
-        self._last = (now, found)
-        return found
+        if not self._looking.acquire(blocking=last is None):
+            return last[1] if last else seen(connection)
+        try:
+            self._last = (self._clock(), seen(connection))
+            return self._last[1]
+        finally:
+            self._looking.release()
 
 
 def far_end(connection: Connection, row: Row[Any]) -> FarEnd:

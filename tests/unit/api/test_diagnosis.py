@@ -103,3 +103,35 @@ def test_a_pending_wish_says_what_it_waits_for():
     seen = Seen(rows.NOW, rows.leader(), [rows.socket(state="connecting")])
     why = diagnosis.why_pending(rows.subscription(topic_state="pending"), seen)
     assert why == "the socket linear is connecting, attempt 3"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Seen]:
+    """Each look at the database, in order."""
+    made: list[Seen] = []
+
+    def look(_connection: Any) -> Seen:
+        made.append(Seen(rows.NOW, None, []))
+        return made[-1]
+
+    monkeypatch.setattr(diagnosis, "seen", look)
+    return made
+
+
+def test_a_look_is_good_for_a_moment(looks: list[Seen]):
+    clock = Clock()
+    watch = diagnosis.Watch(fresh_for_s=0.25, clock=clock)
+    first = watch.seen(None)  # type: ignore[arg-type]
+    clock.now = 0.24
+    assert watch.seen(None) is first  # type: ignore[arg-type]
+    clock.now = 0.25
+    assert watch.seen(None) is not first  # type: ignore[arg-type]
+    assert len(looks) == 2
