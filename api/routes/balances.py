@@ -9,7 +9,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from apiflask import APIBlueprint
@@ -282,12 +281,11 @@ def _known(connection: Connection, asked: BalanceQuery) -> tuple[Sequence[Row[An
 
 def _shown(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
     names = [str(name) for name in rows[0]._fields] if rows else []
-    shown = [(place, name) for place, name in enumerate(names) if name not in _HIDDEN]
-    return [{name: _written(row[place]) for place, name in shown} for row in rows]
-
-
-def _written(value: Any) -> Any:
-    return f"{value:f}" if isinstance(value, Decimal) else value
+    found = [dict(zip(names, row, strict=True)) for row in rows]
+    for each in found:
+        for name in _HIDDEN:
+            each.pop(name, None)
+    return found
 
 
 def _cursor(row: Row[Any]) -> str:

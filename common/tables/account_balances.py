@@ -23,16 +23,16 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
-    desc,
     func,
     literal,
     select,
     true,
     tuple_,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from common.tables.schema import Moment, WrittenJSON, amount, metadata
+from common.tables.schema import Moment, WrittenJSON, amount, as_text, metadata
 
 _ARRIVAL = "rises in order of arrival"
 
@@ -96,7 +96,9 @@ latest_account_balances = Table(
 )
 
 _ledger, _latest = account_balances.c, latest_account_balances.c
-_shown = [column for column in account_balances.columns if column.name != "raw"]
+_rows = select(*as_text(account_balances, leaving_out=("raw",)))
+_latest_rows = select(*as_text(latest_account_balances)).order_by(_latest.coin, _latest.account_type)
+_newest_first = (_ledger.event_timestamp.desc(), _ledger.id.desc())
 _MOST_COUNTED = 10_000  # beyond that a total costs more than the page that it decorates
 
 
@@ -126,8 +128,7 @@ def standing(connection: Connection) -> Sequence[Row[Any]]:
 
 def latest(connection: Connection, coin: str | None, limit: int, offset: int) -> Sequence[Row[Any]]:
     """The newest row of each coin."""
-    found = select(latest_account_balances).where(*_of(coin, _latest.coin))
-    return connection.execute(found.order_by(_latest.coin, _latest.account_type).limit(limit).offset(offset)).all()
+    return connection.execute(_latest_rows.where(*_of(coin, _latest.coin)).limit(limit).offset(offset)).all()
 
 
 def latest_count(connection: Connection, coin: str | None) -> int:
@@ -136,20 +137,24 @@ def latest_count(connection: Connection, coin: str | None) -> int:
 
 
 def known_at(connection: Connection, moment: datetime, coin: str | None) -> Sequence[Row[Any]]:
-    """The newest row of each coin that is not younger than the moment."""
-    found = _newest_of_each(coin, [_ledger.event_timestamp <= moment], 1)
-    return connection.execute(found.order_by("coin", "account_type")).all()
+    """The newest row of each coin that is not younger than the moment, by one look for each coin and month."""
+    same = (_ledger.coin == _latest.coin, _ledger.account_type == _latest.account_type)
+    rows = _rows.where(*same, _ledger.event_timestamp <= moment)
+    newest = rows.order_by(*_newest_first).limit(1).lateral("newest")
+    each = select(newest).select_from(latest_account_balances.join(newest, true())).where(*_of(coin, _latest.coin))
+    return connection.execute(each.order_by("coin", "account_type")).all()
 
 
 def history(connection: Connection, span: Span, limit: int, offset: int) -> Sequence[Row[Any]]:
     """The rows of the span, newest first."""
+    rows = _rows.where(*_inside(span)).order_by(*_newest_first)
     if span.coin is None:
-        found: Select[Any] = select(*_shown).where(*_inside(span))
-        newest_first = (_ledger.event_timestamp.desc(), _ledger.id.desc())
-    else:
-        found = _newest_of_each(span.coin, _inside(span), limit + offset)
-        newest_first = (desc("event_timestamp"), desc("id"))
-    return connection.execute(found.order_by(*newest_first).limit(limit).offset(offset)).all()
+        return connection.execute(rows.limit(limit).offset(offset)).all()
+    kinds = connection.execute(select(_latest.account_type).where(_latest.coin == span.coin)).scalars().all()
+    found = [rows.where(_ledger.coin == span.coin, _ledger.account_type == kind) for kind in kinds]
+    if len(found) <= 1:
+        return connection.execute(found[0].limit(limit).offset(offset)).all() if found else []
+    return connection.execute(_together(found, limit + offset).limit(limit).offset(offset)).all()
 
 
 def history_count(connection: Connection, span: Span) -> int:
@@ -158,12 +163,10 @@ def history_count(connection: Connection, span: Span) -> int:
     return int(connection.execute(select(func.count()).select_from(some.limit(_MOST_COUNTED).subquery())).scalar_one())
 
 
-def _newest_of_each(coin: str | None, inside: Sequence[ColumnElement[bool]], most: int) -> Select[Any]:
-    """A few rows of each coin, by one look into the index for each coin and month."""
-    same = (_ledger.coin == _latest.coin, _ledger.account_type == _latest.account_type)
-    rows = select(*_shown).where(*same, *inside).order_by(_ledger.event_timestamp.desc(), _ledger.id.desc())
-    newest = rows.limit(most).lateral("newest")
-    return select(newest).select_from(latest_account_balances.join(newest, true())).where(*_of(coin, _latest.coin))
+def _together(found: Sequence[Select[Any]], most: int) -> Select[Any]:
+    """Each by its own place in the index, then the newest of all."""
+    rows = union_all(*(select(one.limit(most).subquery()) for one in found)).subquery()
+    return select(rows).order_by(rows.c.event_timestamp.desc(), rows.c.id.desc())
 
 
 def _of(coin: str | None, column: ColumnElement[str]) -> list[ColumnElement[bool]]:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from common.tables.schema import Moment, WrittenJSON, amount, metadata
+from common.tables.schema import Moment, WrittenJSON, amount, as_text, metadata
 
 _ARRIVAL = "rises in order of arrival"
 
@@ -78,17 +78,18 @@ latest_account_margin_balances = Table(
 )
 
 _ledger, _latest = account_margin_balances.c, latest_account_margin_balances.c
+_rows = select(*as_text(account_margin_balances, leaving_out=("raw",)))
+_latest_rows = select(*as_text(latest_account_margin_balances)).order_by(_latest.account_type)
 
 
 def latest(connection: Connection) -> Sequence[Row[Any]]:
     """The newest row of each account type."""
-    return connection.execute(select(latest_account_margin_balances).order_by(_latest.account_type)).all()
+    return connection.execute(_latest_rows).all()
 
 
 def known_at(connection: Connection, moment: datetime) -> Sequence[Row[Any]]:
     """The newest row of each account type that is not younger than the moment."""
-    shown = [column for column in account_margin_balances.columns if column.name != "raw"]
-    rows = select(*shown).where(_ledger.account_type == _latest.account_type, _ledger.event_timestamp <= moment)
+    rows = _rows.where(_ledger.account_type == _latest.account_type, _ledger.event_timestamp <= moment)
     newest = rows.order_by(_ledger.event_timestamp.desc(), _ledger.id.desc()).limit(1).lateral("newest")
     each = select(newest).select_from(latest_account_margin_balances.join(newest, true()))
     return connection.execute(each.order_by("account_type")).all()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Column, DateTime, MetaData, Numeric
+from sqlalchemy import Column, ColumnElement, DateTime, MetaData, Numeric, Table, Text, cast
 from sqlalchemy.types import UserDefinedType
 
 metadata = MetaData(
@@ -29,3 +29,12 @@ class WrittenJSON(UserDefinedType[str]):
 def amount(name: str) -> Column:  # type: ignore[type-arg]
     """Money or a quantity: exact, of any length; Bybit's `""` is NULL."""
     return Column(name, Numeric)
+
+
+def as_text(table: Table, leaving_out: tuple[str, ...] = ()) -> list[ColumnElement[Any]]:
+    """The columns with amounts as texts: plain digits, every one of them, and nothing to convert on the way out."""
+    return [
+        cast(column, Text).label(column.name) if isinstance(column.type, Numeric) else column
+        for column in table.columns
+        if column.name not in leaving_out
+    ]

@@ -92,6 +92,19 @@ def test_history_is_newest_first_within_its_span(client: FlaskClient, told: Told
     assert amounts(got(client, f"{PATH}/history", coin="USDT", limit=2, offset=1)) == [("USDT", "3"), ("USDT", "2")]
 
 
+def test_the_history_of_a_coin_in_two_accounts_is_one(client: FlaskClient, told: Told) -> None:
+    for n, kind in enumerate(("UNIFIED", "SPOT", "UNIFIED", "SPOT")):
+        held = wallets.account(wallets.coin(walletBalance=str(n)), accountType=kind)
+        told(wallets.live(wallets.frame(held, at_ms=T0_MS + n), T0_MS + n))
+    found = got(client, f"{PATH}/history", coin="USDT", limit=2, offset=1)
+    assert [(item["account_type"], item["wallet_balance"]) for item in found["items"]] == [
+        ("UNIFIED", "2"),
+        ("SPOT", "1"),
+    ]
+    assert found["total"] == 4
+    assert [item["account_type"] for item in got(client, PATH, coin="USDT")["items"]] == ["SPOT", "UNIFIED"]
+
+
 def test_pages_by_cursor_stay_put_while_rows_are_added(client: FlaskClient, told: Told) -> None:
     for coin in ("USDT", None):
         asked = {"coin": coin, "limit": 2} if coin else {"limit": 2}

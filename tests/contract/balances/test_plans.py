@@ -78,8 +78,8 @@ def asked(connection: Connection) -> Iterator[list[tuple[str, Any]]]:
 
 
 def nodes(connection: Connection, asked: Sequence[tuple[str, Any]]) -> list[Node]:
-    """All steps of the plan of the one statement that was sent."""
-    [(statement, parameters)] = asked
+    """All steps of the plan of the last statement that was sent."""
+    statement, parameters = asked[-1]
     [(plan,)] = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).all()
     found = [(plan if isinstance(plan, list) else json.loads(plan))[0]["Plan"]]
     for node in found:  # grows while it is read
