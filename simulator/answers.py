@@ -57,6 +57,8 @@ class Desk:
             "/v5/order/realtime": self.orders,
             "/v5/position/list": self.positions,
             "/v5/user/query-api": self.api_key,
+            "/v5/account/info": self.account_info,
+            "/v5/asset/coin/query-info": self.coins,
         }
 
     def time(self, _query: Query, now_ms: int) -> Row:
@@ -179,7 +181,24 @@ class Desk:
         return {"list": page, "nextPageCursor": cursor, "category": category}
 
     def api_key(self, _query: Query, _now_ms: int) -> Row:
-        return sample("rest.key") | {"apiKey": self.key, "note": "simulator", "userID": USER_ID}
+        return sample("rest.key") | {"apiKey": self.key, "note": "simulator", "userID": USER_ID, "unified": 0, "uta": 1}
+
+    def account_info(self, _query: Query, now_ms: int) -> Row:
+        """A unified account (status 4), which some clients ask for before they listen."""
+        return {
+            "marginMode": "REGULAR_MARGIN",
+            "updatedTime": str(now_ms),
+            "unifiedMarginStatus": 4,
+            "dcpStatus": "OFF",
+            "timeWindow": 10,
+            "smpGroup": 0,
+            "isMasterTrader": False,
+            "spotHedgingStatus": "OFF",
+        }
+
+    def coins(self, _query: Query, _now_ms: int) -> Row:
+        """No coin can be deposited or withdrawn here."""
+        return {"rows": []}
 
     def _quote(self, query: Query, now_ms: int) -> tuple[str, Quote]:
         category, symbol = _category(query), query.get("symbol", "")

@@ -119,6 +119,7 @@ def test_private_queries(http: Callable[..., HTTP]):
     session = http(api_key=KEY, api_secret=SECRET)
     assert session.get_wallet_balance(accountType="UNIFIED", coin="USDT,USDC")["result"]["list"][0]["coin"]
     assert session.get_api_key_information()["result"]["apiKey"] == KEY
+    assert session.get_account_info()["result"]["unifiedMarginStatus"] == 4
     assert session.get_executions(category="linear")["retCode"] == 0
     assert session.get_open_orders(category="linear", settleCoin="USDT")["retCode"] == 0
     assert session.get_positions(category="linear", symbol="BTCUSDT")["result"]["list"]
