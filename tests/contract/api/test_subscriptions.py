@@ -94,6 +94,8 @@ def test_the_list_is_filtered_counted_and_paged(client: FlaskClient, ingestor: I
         "limit=1001",
         "limit=1_0",
         "offset=-1",
+        "offset=1000000001",
+        "offset=99999999999999999999",
         "is_active=yes",
         "status=dead",
         "colour=red",
