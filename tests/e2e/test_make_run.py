@@ -53,8 +53,9 @@ class Clone:
         (self.root / ".env").write_text("\n".join(lines) + "\n")
 
     def begin(self, target: str, **env: str) -> subprocess.Popen[str]:
+        """As from a terminal: whoever runs the tests in the background may have us ignore Ctrl-C."""
         return subprocess.Popen(
-            ["make", target],
+            ["env", "--default-signal=INT,TERM", "make", target],
             cwd=self.root,
             env=self.environment() | env,
             stdin=subprocess.DEVNULL,
