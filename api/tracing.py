@@ -5,15 +5,15 @@ import secrets
 import time
 from collections.abc import Sequence
 
-import structlog
 from flask import Flask, Response, g, request
 from structlog.contextvars import bind_contextvars, clear_contextvars
 from werkzeug.datastructures import Headers
 
 from api.addresses import address
 from api.settings import Network
+from common import logs
 
-log = structlog.get_logger("api.requests")
+tell = logs.straight("api.requests")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
@@ -44,7 +44,7 @@ def _begin(proxies: Sequence[Network]) -> None:
 def _end(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.trace_id
     caller = g.get("caller")
-    log.info(
+    tell(
         "request",
         method=request.method,
         path=request.path,

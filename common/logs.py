@@ -3,14 +3,17 @@
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import structlog
+from structlog.contextvars import get_contextvars
 from structlog.typing import EventDict, Processor
 
+_straight: dict[str, Any] = {"process": "", "written": False}
 _FIRST = ("timestamp", "level", "logger", "event", "process", "trace_id")
 
 
@@ -44,11 +47,28 @@ def configure(process: str, level: str = "INFO", json: bool | None = None) -> No
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    _straight.update(process=process, written=as_json and logging.root.isEnabledFor(logging.INFO))
     # No line shows any of these, and looking them up is half of what a line costs.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
     for chatty in ("pika", "urllib3", "pybit", "websocket", "alembic.runtime.plugins"):
         logging.getLogger(chatty).setLevel("CRITICAL" if chatty in ("pika", "pybit") else "WARNING")
+
+
+def straight(logger: str) -> Callable[..., None]:
+    """`info` of a logger whose lines come with every request: the same line, without the detours of the library."""
+    detour = structlog.get_logger(logger).info
+
+    def info(event: str, **fields: Any) -> None:
+        if not _straight["written"]:
+            detour(event, **fields)
+            return
+        first = {"timestamp": datetime.now(UTC), "level": "info", "logger": logger, "event": event}
+        line = first | {"process": _straight["process"], "trace_id": None} | get_contextvars() | fields
+        sys.stdout.buffer.write(orjson.dumps(line, default=str, option=orjson.OPT_UTC_Z) + b"\n")
+        sys.stdout.buffer.flush()
+
+    return info
 
 
 def _json(event: EventDict, **_options: Any) -> str:

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
     monkeypatch.setattr("sys.stdout", written)
     logs.configure("tests", json=True)
     yield written
+    logs.configure("tests", json=False)
     structlog.reset_defaults()
     logging.basicConfig(force=True)
 
@@ -31,3 +32,23 @@ def test_any_value_is_told(lines: StringIO, value: Any):
     assert list(told)[:6] == ["timestamp", "level", "logger", "event", "process", "trace_id"]
     assert told["value"] == (str(value) if isinstance(value, Exception) else value)
     assert (told["process"], told["trace_id"], told["logger"]) == ("tests", "abc", "room")
+
+
+def test_a_straight_line_is_the_same_line(lines: StringIO, monkeypatch: pytest.MonkeyPatch):
+    structlog.get_logger("room").info("happened", value=1)
+    [usual] = map(json.loads, lines.getvalue().splitlines())
+    beneath = BytesIO()
+    monkeypatch.setattr("sys.stdout", TextIOWrapper(beneath))
+    with logs.traced("abc"):
+        logs.straight("room")("happened", value=1)
+    straight = json.loads(beneath.getvalue())
+    assert list(straight) == list(usual)
+    assert straight | {"timestamp": usual["timestamp"], "trace_id": None} == usual
+    assert straight["trace_id"] == "abc"
+    assert straight["timestamp"].endswith("Z")
+
+
+def test_below_the_level_nothing_is_written(lines: StringIO):
+    logs.configure("tests", level="WARNING", json=True)
+    logs.straight("room")("happened")
+    assert lines.getvalue() == ""
