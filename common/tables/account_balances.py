@@ -5,7 +5,7 @@ size, and still knows a coin whose last row has left with its month.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -97,6 +97,7 @@ latest_account_balances = Table(
 
 _ledger, _latest = account_balances.c, latest_account_balances.c
 _rows = select(*as_text(account_balances, leaving_out=("raw",)))
+_places = select(_ledger.event_timestamp, _ledger.id)
 _latest_rows = select(*as_text(latest_account_balances)).order_by(_latest.coin, _latest.account_type)
 _newest_first = (_ledger.event_timestamp.desc(), _ledger.id.desc())
 _MOST_COUNTED = 10_000  # beyond that a total costs more than the page that it decorates
@@ -147,7 +148,22 @@ def known_at(connection: Connection, moment: datetime, coin: str | None) -> Sequ
 
 def history(connection: Connection, span: Span, limit: int, offset: int) -> Sequence[Row[Any]]:
     """The rows of the span, newest first."""
-    rows = _rows.where(*_inside(span)).order_by(*_newest_first)
+    if offset:
+        passed_over = _newest(connection, _places, span, 1, offset - 1)  # in the index alone
+        if not passed_over:
+            return []
+        span = replace(span, before=Place(passed_over[0].event_timestamp, passed_over[0].id))
+    return _newest(connection, _rows, span, limit, 0)
+
+
+def history_count(connection: Connection, span: Span) -> int:
+    """How many rows the span holds, counted no further than 10,000."""
+    some = select(literal(1)).select_from(account_balances).where(*_of(span.coin, _ledger.coin), *_inside(span))
+    return int(connection.execute(select(func.count()).select_from(some.limit(_MOST_COUNTED).subquery())).scalar_one())
+
+
+def _newest(connection: Connection, of: Select[Any], span: Span, limit: int, offset: int) -> Sequence[Row[Any]]:
+    rows = of.where(*_inside(span)).order_by(*_newest_first)
     if span.coin is None:
         return connection.execute(rows.limit(limit).offset(offset)).all()
     kinds = connection.execute(select(_latest.account_type).where(_latest.coin == span.coin)).scalars().all()
@@ -155,12 +171,6 @@ def history(connection: Connection, span: Span, limit: int, offset: int) -> Sequ
     if len(found) <= 1:
         return connection.execute(found[0].limit(limit).offset(offset)).all() if found else []
     return connection.execute(_together(found, limit + offset).limit(limit).offset(offset)).all()
-
-
-def history_count(connection: Connection, span: Span) -> int:
-    """How many rows the span holds, counted no further than 10,000."""
-    some = select(literal(1)).select_from(account_balances).where(*_of(span.coin, _ledger.coin), *_inside(span))
-    return int(connection.execute(select(func.count()).select_from(some.limit(_MOST_COUNTED).subquery())).scalar_one())
 
 
 def _together(found: Sequence[Select[Any]], most: int) -> Select[Any]:

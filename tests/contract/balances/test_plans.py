@@ -121,6 +121,17 @@ def test_a_page_of_history_reads_about_a_page(connection: Connection, asked: lis
     assert read(plan) < 20 * 10, "a few rows of each month at most"
 
 
+@pytest.mark.parametrize("coin", ["C7", None])
+def test_a_page_far_down_is_found_in_the_index(
+    connection: Connection, asked: list[tuple[str, Any]], coin: str | None
+) -> None:
+    page = account_balances.history(connection, Span(coin), 20, 3_000)
+    assert page == account_balances.history(connection, Span(coin), 3_020, 0)[3_000:]
+    down, rows, *_ = [each for each in asked if "latest_" not in each[0]]
+    assert_by_index(nodes(connection, [down]))
+    assert read(nodes(connection, [rows])) < 20 * 10
+
+
 @pytest.mark.parametrize("span", SPANS.values(), ids=SPANS)
 def test_counting_ends_at_ten_thousand(connection: Connection, asked: list[tuple[str, Any]], span: Span) -> None:
     account_balances.history_count(connection, span)
