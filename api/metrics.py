@@ -2,6 +2,7 @@
 
 import os
 import time
+from functools import cache
 
 from flask import Flask, Response, g, request
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
@@ -34,7 +35,14 @@ def exposed() -> Response:
 
 
 def _count(response: Response) -> Response:
-    route = request.url_rule.rule if request.url_rule else "none"
-    REQUESTS.labels(request.method if request.url_rule else "any", route, response.status_code).inc()
-    DURATION.labels(route).observe(time.perf_counter() - g.began_at)
+    rule = request.url_rule
+    requests, duration = _of(request.method if rule else "any", rule.rule if rule else "none", response.status_code)
+    requests.inc()
+    duration.observe(time.perf_counter() - g.began_at)
     return response
+
+
+@cache
+def _of(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """There are few of them, and looking one up takes as long as counting."""
+    return REQUESTS.labels(method, route, status), DURATION.labels(route)

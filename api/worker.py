@@ -17,7 +17,6 @@ from api.errors import MIME_TYPE, shape
 log = structlog.get_logger(__name__)
 
 HEADERS_WITHIN_S = 5.0
-STALLS_AFTER_S = 5.0  # in the middle of a body
 DONE_WITHIN_S = 25.0  # a caller may wait 10 s for the exchange, and then for the database
 _DRAINED_WITHIN_S = 0.2
 _STATUS = {LimitRequestLine: 414, LimitRequestHeaders: 431}
@@ -45,7 +44,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         self._patience[conn] = time.monotonic() + DONE_WITHIN_S
-        conn.sock.settimeout(STALLS_AFTER_S)
         return super().handle_request(req, conn)
 
     def murder_pending(self) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import struct
 import sys
 import tempfile
 from pathlib import Path
@@ -37,13 +38,20 @@ accesslog = None  # the api writes its own line per request
 errorlog = "-"
 loglevel = "warning"
 
+_STALLS_AFTER_S = 8  # longer than the worker's patience with headers
+
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=f"wsgw-api-metrics-{os.getpid()}-", dir=worker_tmp_dir)
 
 
 def when_ready(server: Any) -> None:
-    """A connection that sends nothing gets no thread."""
+    """A connection that sends nothing gets no thread, and one that stalls in the middle of a body loses it.
+
+    Connections inherit both from the listener, and the kernel keeps them: a timeout of Python's would be a system call
+    more for each read and write.
+    """
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _STALLS_AFTER_S, 0))
 
 
 def child_exit(_server: Any, worker: Any) -> None:
