@@ -1,6 +1,7 @@
 """What is said and counted of a batch once it is committed."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from datetime import UTC, datetime
 from typing import Any
@@ -30,8 +31,9 @@ class Report:
     ) -> None:
         """`added` are the rows that are new."""
         _events(events, {row.event_id for row in added})
+        for ledger, count in Counter(row.ledger for row in added).items():
+            figures.rows.labels(ledger).inc(count)
         for row in added:
-            figures.rows.labels(row.ledger).inc()
             if row.anomalies or self._flagged:
                 self._anomalies(row)
         for snapshot, comparison in comparisons:
@@ -60,13 +62,14 @@ class Report:
             log.warning("a balance looks inconsistent", account_type=about[0], coin=about[1], checks=found)
 
 
-def _events(events: Iterable[Balances], new: Set[str]) -> None:
+def _events(events: Sequence[Balances], new: Set[str]) -> None:
     now = datetime.now(UTC)
     figures.committed_at.set(now.timestamp())
     each_is_told = logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
+    for outcome, count in Counter(_became(event, new) for event in events).items():
+        figures.messages.labels(outcome).inc(count)
     for event in events:
         figures.lag.observe(max(0.0, (now - event.received_at).total_seconds()))
-        figures.messages.labels(_became(event, new)).inc()
         if each_is_told:
             log.debug("balances written", trace_id=event.id, origin=event.origin, coins=event.coins)
 

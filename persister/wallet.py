@@ -180,7 +180,7 @@ def _account(number: int, part: Any, unknown: set[str]) -> Account:
     return Account(
         number=number,
         type=_optional_text(account.get("accountType"), "accountType") or "",
-        amounts={column: _amount(account.get(name), "account", name) for name, column in ACCOUNT_AMOUNTS.items()},
+        amounts=_amounts(account, ACCOUNT_AMOUNTS, "account"),
         coins=tuple(_coin(place, coin, unknown) for place, coin in enumerate(coins)),
     )
 
@@ -195,7 +195,7 @@ def _coin(number: int, part: Any, unknown: set[str]) -> Coin:
     return Coin(
         number=number,
         name=name,
-        amounts={column: _amount(coin.get(field), name, field) for field, column in COIN_AMOUNTS.items()},
+        amounts=_amounts(coin, COIN_AMOUNTS, name),
         flags={column: value if isinstance(value, bool) else None for column, value in flags.items()},
         texts={column: _plain(coin.get(field), field) for field, column in COIN_TEXTS.items()},
         text=part.text,
@@ -207,11 +207,20 @@ def _flag(value: Any) -> bool:
     return value is None or value == "" or isinstance(value, bool)
 
 
-def _amount(value: Any, whose: str, field: str) -> Decimal | None:
-    if value is None or value == "":
-        return None
-    if isinstance(value, str) and _SHORT_AMOUNT(value):
-        return Decimal(value)
+def _amounts(members: Mapping[str, Any], columns: Mapping[str, str], whose: str) -> Amounts:
+    found: dict[str, Decimal | None] = {}
+    for field, column in columns.items():  # some sixty times per message, so without a call for the plain ones
+        value = members.get(field)
+        if value is None or value == "":
+            found[column] = None
+        elif isinstance(value, str) and _SHORT_AMOUNT(value):
+            found[column] = Decimal(value)
+        else:
+            found[column] = _unusual_amount(value, whose, field)
+    return found
+
+
+def _unusual_amount(value: Any, whose: str, field: str) -> Decimal:
     if isinstance(value, str) and _AMOUNT(value):
         value = Decimal(value)
     if not isinstance(value, Decimal):
