@@ -40,7 +40,11 @@ loglevel = "warning"
 
 _STALLS_AFTER_S = 8  # longer than the worker's patience with headers
 
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=f"wsgw-api-metrics-{os.getpid()}-", dir=worker_tmp_dir)
+_FIGURES = "wsgw-api-metrics"
+for _left in Path(worker_tmp_dir).glob(f"{_FIGURES}-*-*"):  # by one that was killed
+    if not Path("/proc", _left.name.split("-")[3]).exists():
+        shutil.rmtree(_left, ignore_errors=True)
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=f"{_FIGURES}-{os.getpid()}-", dir=worker_tmp_dir)
 
 
 def when_ready(server: Any) -> None:

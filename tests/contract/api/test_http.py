@@ -184,6 +184,16 @@ def test_it_leaves_nothing_in_memory(database: Database, tmp_path: Path):
         assert not list(Path("/dev/shm").glob(figures))
 
 
+def test_it_removes_what_one_that_was_killed_has_left(database: Database, tmp_path: Path):
+    with served(database, tmp_path) as killed:
+        killed.process.kill()
+        killed.process.wait()
+    figures = f"wsgw-api-metrics-{killed.process.pid}-*"
+    assert list(Path("/dev/shm").glob(figures))
+    with served(database, tmp_path):
+        assert not list(Path("/dev/shm").glob(figures))
+
+
 def _pending(api: Served) -> list[object]:
     return list(api.ask("GET", f"{PATH}?status=pending").json["items"])
 
