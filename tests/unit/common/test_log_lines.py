@@ -16,6 +16,7 @@ from common import logs
 def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
     written = StringIO()
     monkeypatch.setattr("sys.stdout", written)
+    structlog.contextvars.clear_contextvars()  # other tests ask the api in this thread
     logs.configure("tests", json=True)
     yield written
     logs.configure("tests", json=False)
