@@ -368,6 +368,12 @@ class SeenQueue(BaseModel):
     consumers: int | None
     publish_rate: float | None
     net_rate: float | None
+    consume_rate: float | None = Field(
+        description="acknowledged per second, as RabbitMQ's management says; null: unknown"
+    )
+    oldest_at: datetime | None = Field(
+        description="when the oldest ready message was published; null: none, or unknown"
+    )
     unused_since: datetime | None
     alarm: Literal["warning", "critical"] | None
     reason: str | None = Field(description="why there is an alarm")

@@ -122,6 +122,7 @@ class RabbitMQ:
     vhost: str
     tls: bool
     ca_file: str
+    management_port: int | None = None  # of the management plugin on each host, where it may be asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,7 @@ def rabbitmq(env: Environment) -> RabbitMQ:
         vhost=env.text("RABBITMQ_VHOST", "/"),
         tls=flag(env, "RABBITMQ_TLS"),
         ca_file=env.text("RABBITMQ_CA_FILE"),
+        management_port=env.port("RABBITMQ_MANAGEMENT_PORT", 0) if env.text("RABBITMQ_MANAGEMENT_PORT") else None,
     )
 
 

@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from typing import IO
 
 import structlog
+from prometheus_client import REGISTRY
 
 from common import database, logs
 from common.channels import FIXED, BadChannel, Channel, of_topic
@@ -23,7 +24,9 @@ from common.settings import Credentials, process_environment
 from common.tables.subscriptions import Wish
 from ingestor.bybit.session import Session, Timing
 from ingestor.delivery.depths import Traffic
+from ingestor.delivery.figures import QueueFigures
 from ingestor.delivery.line import Lines, Origin
+from ingestor.delivery.management import Management
 from ingestor.delivery.outbox import Lane, Outbox
 from ingestor.delivery.plan import common_plan
 from ingestor.delivery.publisher import Publisher
@@ -72,6 +75,8 @@ def main(env: Mapping[str, str]) -> int:
     traffic = Traffic()
     common = common_plan(settings.class_queues, settings.retention, settings.market_queue_type)
     queues = Queues(settings.rabbitmq, common, traffic)
+    management = Management(settings.rabbitmq)
+    REGISTRY.register(QueueFigures(lambda: queues.depths, lambda: management.by_queue))
     publisher = Publisher(outbox, settings.rabbitmq, queues, traffic, WINDOW, settings.retention.hours * 3600)
 
     wallet = of_topic(*FIXED["balance"])
@@ -101,6 +106,7 @@ def main(env: Mapping[str, str]) -> int:
         sockets=fleet.seen,
         link=lambda: publisher.link,
         depths=lambda: queues.depths,
+        consumptions=lambda: management.by_queue,
         lanes=lambda: {"private": outbox.private.counts(), "market": outbox.market.counts()},
         clock_offset_ms=lambda: clock.offset_ms,
     )
@@ -139,7 +145,7 @@ def main(env: Mapping[str, str]) -> int:
     log.info("starting", epoch=epoch, environment=settings.bybit.environment)
     workers: list[Worker] = [metrics, status, queues, publisher, fleet]
     askers = Askers([snapshots, *histories.workers, syncs, key_check, listing], crew.start)
-    workers += [askers, overflow, alive, reconciler, watch, pokes]
+    workers += [askers, overflow, alive, management, reconciler, watch, pokes]
     try:
         return crew.run_until_stopped(workers, GRACE_S)
     finally:

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -16,6 +16,7 @@ from common.channels import CHANNEL_TYPES
 from common.retrying import Backoff, keep_trying
 from common.tables import connections, gaps, ingestors, queues, topics
 from ingestor.delivery.depths import Depth
+from ingestor.delivery.management import UNKNOWN, Consumption
 from ingestor.delivery.outbox import Counts
 from ingestor.delivery.publisher import Link
 from ingestor.delivery.watch import Level
@@ -42,6 +43,7 @@ class Sights:
     sockets: Callable[[], list[SocketSeen]]
     link: Callable[[], Link]
     depths: Callable[[], dict[str, Depth]]
+    consumptions: Callable[[], Mapping[str, Consumption]]
     lanes: Callable[[], dict[str, Counts]]
     clock_offset_ms: Callable[[], float | None]
 
@@ -99,7 +101,10 @@ class Status:
         rows = [row for seen in sockets for row in _topic_rows(self._epoch, seen)]
         topics.record(connection, rows)
         topics.forget_others(connection, [(row.endpoint, row.topic) for row in rows])
-        queues.record(connection, [_queue_row(depth) for depth in self._sights.depths().values()])
+        consumptions, depths = self._sights.consumptions(), self._sights.depths()
+        queues.record(
+            connection, [_queue_row(depth, consumptions.get(name, UNKNOWN)) for name, depth in depths.items()]
+        )
         unwritten = self._gaps.unwritten()
         gaps.record(connection, [_gap_row(gap) for gap in unwritten])
         self._gaps.written(unwritten)
@@ -165,7 +170,7 @@ def _topic_rows(epoch: str, seen: SocketSeen) -> list[topics.Topic]:
     ]
 
 
-def _queue_row(depth: Depth) -> queues.Queue:
+def _queue_row(depth: Depth, consumption: Consumption) -> queues.Queue:
     rest = depth.name.removeprefix("ws-gateway.")
     event_class, _, service = rest.partition(".")
     age_s = time.monotonic() - depth.observed_at
@@ -180,6 +185,8 @@ def _queue_row(depth: Depth) -> queues.Queue:
         unused_since=depth.unused_since,
         alarm=None if depth.alarm.level is Level.OK else str(depth.alarm.level),
         reason=depth.alarm.reason,
+        consume_rate=consumption.rate,
+        oldest_at=consumption.oldest_at,
         observed_at=datetime.fromtimestamp(time.time() - age_s, UTC),
     )
 

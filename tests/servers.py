@@ -224,6 +224,7 @@ class Broker:
             "RABBITMQ_USER": self.user,
             "RABBITMQ_PASSWORD": self.password,
             "RABBITMQ_VHOST": self.vhost,
+            "RABBITMQ_MANAGEMENT_PORT": str(self.management_port),
         }
 
     def connect(self) -> pika.BlockingConnection:

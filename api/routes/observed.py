@@ -103,6 +103,8 @@ def _queue(row: Row[Any]) -> dict[str, Any]:
         "consumers": row.consumers,
         "publish_rate": row.publish_rate,
         "net_rate": row.net_rate,
+        "consume_rate": row.consume_rate,
+        "oldest_at": row.oldest_at,
         "unused_since": row.unused_since,
         "alarm": row.alarm,
         "reason": row.reason,

@@ -23,12 +23,14 @@ queues = Table(
     Column("alarm", Text, comment="warning or critical, NULL when all is well"),
     Column("reason", Text, comment="why there is an alarm"),
     Column("observed_at", Moment, nullable=False, server_default=func.now()),
+    Column("consume_rate", Double),
+    Column("oldest_at", Moment, comment="when the oldest ready message was published"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue at `observed_at`; rates are messages per second."""
+    """A queue at `observed_at`; rates are messages per second, None is unknown."""
 
     name: str
     event_class: str
@@ -40,6 +42,8 @@ class Queue:
     unused_since: datetime | None
     alarm: str | None
     reason: str | None
+    consume_rate: float | None
+    oldest_at: datetime | None
     observed_at: datetime
 
 

@@ -23,7 +23,7 @@ class Alarm:
 
 
 FINE = Alarm(Level.OK)
-_ORDER = (Level.OK, Level.WARNING, Level.CRITICAL)
+LEVELS = (Level.OK, Level.WARNING, Level.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def alarm_of(queue: Watched) -> Alarm:
     if not queue.services and queue.consumers == 0:
         return FINE
     return max(
-        (_shared(queue), _unread(queue), _backlog(queue), _full(queue)), key=lambda each: _ORDER.index(each.level)
+        (_shared(queue), _unread(queue), _backlog(queue), _full(queue)), key=lambda each: LEVELS.index(each.level)
     )
 
 

@@ -1,0 +1,102 @@
+"""What only RabbitMQ's management plugin knows of the queues, where there is one."""
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+import requests
+import structlog
+from requests.auth import HTTPBasicAuth
+
+from common import settings
+from common.errors import Unavailable, reported_as
+
+log = structlog.get_logger(__name__)
+
+ASKED_EVERY_S = 5.0
+_WITHIN_S = 3.0  # to connect, and for each read
+_COLUMNS = "name,message_stats.ack_details.rate,head_message_timestamp"
+
+
+@dataclass(frozen=True, slots=True)
+class Consumption:
+    """Of one queue: messages acknowledged per second, and when its oldest ready message was published."""
+
+    rate: float | None
+    oldest_at: datetime | None
+
+
+UNKNOWN = Consumption(None, None)
+
+
+class Management:
+    """Asks one node after the other; without an answer everything is unknown, and nothing else depends on it."""
+
+    name = "management"
+
+    def __init__(self, rabbitmq: settings.RabbitMQ) -> None:
+        self._rabbitmq = rabbitmq
+        self._answers = True
+        self.by_queue: Mapping[str, Consumption] = {}
+
+    def run(self, stop: threading.Event) -> None:
+        if self._rabbitmq.management_port is None:
+            stop.wait()
+        while not stop.wait(ASKED_EVERY_S):
+            self.look()
+
+    def look(self) -> None:
+        try:
+            self.by_queue = self._asked()
+        except Unavailable as error:
+            self.by_queue = {}
+            if self._answers:
+                log.info("the management API does not answer: consume rates are unknown", reason=str(error))
+            self._answers = False
+        else:
+            self._answers = True
+
+    def _asked(self) -> dict[str, Consumption]:
+        error = Unavailable("no host")
+        for host, _ in self._rabbitmq.hosts:
+            try:
+                return _consumptions(self._get(host))
+            except Unavailable as refused:
+                error = refused
+        raise error
+
+    def _get(self, host: str) -> Any:
+        rabbitmq = self._rabbitmq
+        scheme, vhost = "https" if rabbitmq.tls else "http", quote(rabbitmq.vhost, safe="")
+        with reported_as(Unavailable, requests.RequestException, ValueError), requests.Session() as session:
+            session.trust_env = False  # no proxy lies between us and our broker
+            answer = session.get(
+                f"{scheme}://{host}:{rabbitmq.management_port}/api/queues/{vhost}",
+                params={"columns": _COLUMNS},
+                auth=HTTPBasicAuth(rabbitmq.user.encode(), rabbitmq.password.encode()),  # of a str it takes Latin-1
+                verify=rabbitmq.ca_file or True,
+                timeout=_WITHIN_S,
+            )
+            answer.raise_for_status()
+            return orjson.loads(answer.content)
+
+
+def _consumptions(queues: Any) -> dict[str, Consumption]:
+    """What of this makes sense."""
+    rows: Iterable[Any] = queues if isinstance(queues, list) else ()
+    return {str(row["name"]): _consumption(row) for row in rows if isinstance(row, dict) and "name" in row}
+
+
+def _consumption(row: dict[str, Any]) -> Consumption:
+    rate: Any = row
+    for name in ("message_stats", "ack_details", "rate"):
+        rate = rate.get(name) if isinstance(rate, dict) else None
+    oldest = row.get("head_message_timestamp")
+    return Consumption(
+        rate=float(rate) if isinstance(rate, int | float) else None,
+        oldest_at=datetime.fromtimestamp(oldest, UTC) if type(oldest) is int and 0 < oldest < 2**33 else None,
+    )

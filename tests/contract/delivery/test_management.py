@@ -1,0 +1,55 @@
+"""How fast queues are read, as a real broker's management plugin says."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pika
+import pytest
+
+from common import settings
+from common.settings import Environment
+from ingestor.delivery.management import Management
+from tests.servers import Broker
+from tests.waiting import eventually
+
+QUEUE = "ws-gateway.trades.model"
+
+
+@pytest.fixture
+def management(broker: Broker) -> Management:
+    return Management(settings.rabbitmq(Environment(broker.environ())))
+
+
+def test_what_is_acknowledged_per_second_and_what_waits_longest(broker: Broker, management: Management):
+    published_s = int(time.time()) - 60
+    with broker.connect() as connection:
+        channel = connection.channel()
+        channel.queue_declare(QUEUE, durable=True)
+        kept = pika.BasicProperties(timestamp=published_s, delivery_mode=2)
+        channel.basic_publish("", QUEUE, b"waits longest", kept)
+
+        def told() -> bool:
+            channel.basic_publish("", QUEUE, b"is read", kept)
+            method, _, _ = channel.basic_get(QUEUE)
+            channel.basic_ack(method.delivery_tag)
+            management.look()
+            seen = management.by_queue[QUEUE]
+            return bool(seen.rate) and seen.oldest_at == datetime.fromtimestamp(published_s, UTC)
+
+        eventually(told, 30, "the plugin has gathered both")
+
+
+@pytest.mark.parametrize("port", [1, None])
+def test_without_the_plugin_all_is_unknown(broker: Broker, port: int | None):
+    rabbitmq = replace(settings.rabbitmq(Environment(broker.environ())), management_port=port)
+    management = Management(rabbitmq)
+    management.look()
+    assert management.by_queue == {}
+
+
+def test_a_user_who_may_not_ask_leaves_it_unknown(broker: Broker):
+    rabbitmq = replace(settings.rabbitmq(Environment(broker.environ())), password="wrong")
+    management = Management(rabbitmq)
+    management.look()
+    assert management.by_queue == {}
