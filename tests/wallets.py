@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from common.envelope import digest, render
+from common.envelope import Form, digest
 from persister.wallet import Balances, read
 
 _DATA = Path(__file__).parent / "data" / "bybit"
@@ -54,10 +54,8 @@ def gap() -> bytes:
 
 def _event(id: str, type: str, origin: str, data: bytes, at_ms: int | None, received_ns: int | None) -> bytes:
     received_ns = received_ns or (at_ms * 1_000_000 if at_ms else time.time_ns())
-    return render(
-        id=id, source="/bybit/mainnet/private", type=type, subject="wallet", time_ms=at_ms, received_ns=received_ns,
-        epoch="01JABCDEF", sequence=1, origin=origin, data=data,
-    )  # fmt: skip
+    form = Form(source="/bybit/mainnet/private", type=type, subject="wallet", epoch="01JABCDEF", origin=origin)
+    return form.render(id, at_ms, received_ns, 1, data)
 
 
 def understood(body: bytes) -> Balances:

@@ -1,6 +1,7 @@
 """What the thread around a session is to do."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ingestor.bybit.state import State, TopicState
 
@@ -22,8 +23,7 @@ class Close:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
+class Deliver(NamedTuple):
     topic: str
     frame: bytes
     time_ms: int | None

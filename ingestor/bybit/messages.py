@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -14,8 +14,7 @@ _NAMED = re.compile(r"topic:\s*(?P<after>[^\s,\]]+)|:\s*\[(?P<inside>[^\]]+)\]")
 _LATEST_MS = 253_402_300_799_999  # the last millisecond of year 9999
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(NamedTuple):
     """A push of a topic. `time_ms` is Bybit's own; `update_id` is a book's `u`."""
 
     topic: str

@@ -7,7 +7,7 @@ import orjson
 
 from common import envelope
 from common.channels import Channel
-from common.envelope import Event
+from common.envelope import Event, Form
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +26,15 @@ class Line:
         self.sequence = 0
         self.last_id: str | None = None
         self._origin = origin
-        self._source = envelope.escaped(f"/bybit/{origin.environment}/{channel.endpoint}")
-        self._subject = envelope.escaped(channel.topic)
+        self._live = self._form(f"bybit.{channel.channel_type}", "live")
         self._seed = blake2b(digest_size=16)
         for part in (channel.endpoint.encode(), channel.topic.encode()):
             self._seed.update(len(part).to_bytes(8, "big") + part)
 
     def live(self, frame: bytes, time_ms: int | None, received_ns: int) -> Event:
         """Bybit's frame as it is; the same bytes have the same id in every life."""
-        event = self._event("live", "", self.id_of(frame), frame, time_ms, received_ns)
-        self.last_id = event.id
-        return event
+        self.last_id = event_id = self.id_of(frame)
+        return self._event(self._live, event_id, frame, time_ms, received_ns)
 
     def id_of(self, frame: bytes) -> str:
         digest = self._seed.copy()
@@ -45,9 +43,8 @@ class Line:
 
     def snapshot(self, result: bytes, version_ms: int, received_ns: int) -> Event:
         """A REST result; its version is when it was asked for, by the exchange's clock."""
-        return self._event(
-            "snapshot", ".snapshot", self.snapshot_id(result, version_ms), result, version_ms, received_ns
-        )
+        form = self._form(f"bybit.{self.channel.channel_type}.snapshot", "snapshot")
+        return self._event(form, self.snapshot_id(result, version_ms), result, version_ms, received_ns)
 
     def snapshot_id(self, result: bytes, version_ms: int) -> str:
         """Known before the event is made; any thread may ask."""
@@ -56,35 +53,33 @@ class Line:
     def backfill(self, key: str, element: bytes, time_ms: int, received_ns: int) -> Event:
         """One element of a REST list that no frame brought; the same key has the same id in every life."""
         event_id = envelope.digest(*self._identity(), b"backfill", key.encode())
-        return self._event("backfill", ".backfill", event_id, element, time_ms, received_ns)
+        form = self._form(f"bybit.{self.channel.channel_type}.backfill", "backfill")
+        return self._event(form, event_id, element, time_ms, received_ns)
 
     def gap(self, told: dict[str, object], received_ns: int) -> Event:
         """The topic may have missed something: `told` is the gap as DESIGN shows it."""
         event_id = envelope.digest(*self._identity(), str(told["state"]).encode(), str(told["from"]).encode())
-        body = self._body("bybit.gap", event_id, orjson.dumps(told), None, received_ns, "gateway")
+        body = self._body(self._form("bybit.gap", "gateway"), event_id, orjson.dumps(told), None, received_ns)
         return Event(event_id, "gap", self.channel.gap_key, body, received_ns // 1_000_000_000)
 
     def _identity(self) -> tuple[bytes, bytes]:
         return self.channel.endpoint.encode(), self.channel.topic.encode()
 
-    def _event(self, origin: str, suffix: str, id: str, data: bytes, time_ms: int | None, received_ns: int) -> Event:
-        kind = self.channel.channel_type
-        body = self._body(f"bybit.{kind}{suffix}", id, data, time_ms, received_ns, origin)
-        return Event(id, kind, self.channel.routing_key, body, received_ns // 1_000_000_000)
+    def _event(self, form: Form, id: str, data: bytes, time_ms: int | None, received_ns: int) -> Event:
+        body = self._body(form, id, data, time_ms, received_ns)
+        return Event(id, self.channel.channel_type, self.channel.routing_key, body, received_ns // 1_000_000_000)
 
-    def _body(self, kind: str, id: str, data: bytes, time_ms: int | None, received_ns: int, origin: str) -> bytes:
+    def _body(self, form: Form, id: str, data: bytes, time_ms: int | None, received_ns: int) -> bytes:
         self.sequence += 1
-        return envelope.render(
-            id=id,
-            source=self._source,
+        return form.render(id, time_ms, received_ns, self.sequence, data)
+
+    def _form(self, kind: str, origin: str) -> Form:
+        return Form(
+            source=envelope.escaped(f"/bybit/{self._origin.environment}/{self.channel.endpoint}"),
             type=kind,
-            subject=self._subject,
-            time_ms=time_ms,
-            received_ns=received_ns,
+            subject=envelope.escaped(self.channel.topic),
             epoch=self._origin.epoch,
-            sequence=self.sequence,
             origin=origin,
-            data=data,
         )
 
 

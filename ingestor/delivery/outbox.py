@@ -19,6 +19,7 @@ _REFILL = 1000
 class Entry:
     """An event on its way; `stored` while the spool holds it too."""
 
+    lane: "Lane"
     position: int
     event: Event
     stored: bool
@@ -72,7 +73,7 @@ class Lane:
     def accept(self, events: Sequence[Event]) -> bool:
         """Take these on, in order; False when a durable lane cannot, for now."""
         with self._lock:
-            entries = [Entry(self._position + n, event, stored=False) for n, event in enumerate(events, 1)]
+            entries = [Entry(self, self._position + n, event, stored=False) for n, event in enumerate(events, 1)]
             size = sum(len(event.body) for event in events)
             in_memory = self._tail_from is None and self._fits(len(events), size)
             if (self._durable or not in_memory) and not self._store(entries, size):
@@ -182,7 +183,7 @@ class Lane:
         except SpoolFailure as failure:
             self._fail(str(failure))
             return
-        self._waiting.extend(Entry(row.position, row.event, stored=True) for row in rows)
+        self._waiting.extend(Entry(self, row.position, row.event, stored=True) for row in rows)
         self._bytes += sum(len(row.event.body) for row in rows)
         self._spooled -= len(rows)
         self._tail_from = rows[-1].position + 1 if len(rows) == _REFILL else None

@@ -17,7 +17,7 @@ from common.retrying import Backoff
 from ingestor.delivery.depths import Traffic
 from ingestor.delivery.joined import JoinedConnection
 from ingestor.delivery.ledger import Ledger
-from ingestor.delivery.outbox import Entry, Lane, Outbox
+from ingestor.delivery.outbox import Entry, Outbox
 from ingestor.delivery.wire import Wire
 from ingestor.metrics import PUBLISHER
 
@@ -50,12 +50,6 @@ class Link:
     reason: str
 
 
-@dataclass(slots=True)
-class Sent:
-    lane: Lane
-    entry: Entry
-
-
 class Publisher:
     """Owns one connection at a time; what it has not seen confirmed it sends again, in order, with the same ids."""
 
@@ -76,9 +70,9 @@ class Publisher:
         self._traffic = traffic
         self._window = window
         self._retention_s = retention_s
-        self._ledger: Ledger[Sent] = Ledger()
+        self._ledger: Ledger[Entry] = Ledger()
         self._returned: set[str] = set()  # ids that came back and are still wanted; their confirm follows
-        self._unroutable: list[Sent] = []
+        self._unroutable: list[Entry] = []
         self._backoff = Backoff(first_s=0.2, most_s=5.0)
         self.link = Link(False, datetime.now(UTC), "not connected yet")
         self._connection: JoinedConnection | None = None
@@ -183,9 +177,9 @@ class Publisher:
 
     def _give_up(self) -> None:
         """Back to the head of their lanes, in order."""
-        unconfirmed = sorted(self._unroutable + self._ledger.given_up(), key=lambda sent: sent.entry.position)
+        unconfirmed = sorted(self._unroutable + self._ledger.given_up(), key=lambda entry: entry.position)
         for lane in self._outbox.lanes:
-            lane.returned([sent.entry for sent in unconfirmed if sent.lane is lane])
+            lane.returned([entry for entry in unconfirmed if entry.lane is lane])
         self._unroutable.clear()
         self._returned.clear()
 
@@ -201,21 +195,21 @@ class Publisher:
                 self._progress_at = time.monotonic()
             self._publish(batch)
 
-    def _next(self, most: int) -> list[Sent]:
-        batch: list[Sent] = []
+    def _next(self, most: int) -> list[Entry]:
+        batch: list[Entry] = []
         for lane in self._outbox.lanes:
-            batch += [Sent(lane, entry) for entry in lane.take(most - len(batch))]
+            batch += lane.take(most - len(batch))
         return batch
 
-    def _publish(self, batch: list[Sent]) -> None:
-        for sent in batch:  # first into the ledger: whatever happens below, none of them is forgotten
-            self._ledger.published(sent)
+    def _publish(self, batch: list[Entry]) -> None:
+        for entry in batch:  # first into the ledger: whatever happens below, none of them is forgotten
+            self._ledger.published(entry)
         if self._connection is None or self._wire is None or not self._channel.is_open:
             return
         frames: list[bytes] = []
-        for sent in batch:
-            self._wire.publish(sent.entry.event, frames)
-            self._traffic.count(sent.entry.event.routing_key)
+        for entry in batch:
+            self._wire.publish(entry.event, frames)
+            self._traffic.count(entry.event.routing_key)
         self._connection.write(frames)
         PUBLISHER.published.inc(len(batch))
 
@@ -231,7 +225,7 @@ class Publisher:
         if self._returned:
             settled = self._without_returned(settled)
         for lane in self._outbox.lanes:
-            if entries := [sent.entry for sent in settled if sent.lane is lane]:
+            if entries := [entry for entry in settled if entry.lane is lane]:
                 lane.confirmed(entries)
         PUBLISHER.confirmed.inc(len(settled))
         self._pump()
@@ -241,15 +235,15 @@ class Publisher:
         if self._topology.wants(method.routing_key):
             self._returned.add(properties.message_id)
 
-    def _without_returned(self, settled: Iterable[Sent]) -> list[Sent]:
+    def _without_returned(self, settled: Iterable[Entry]) -> list[Entry]:
         """Unroutable and yet wanted: the queue is gone. It is made again, and they are sent once more."""
-        confirmed: list[Sent] = []
-        for sent in settled:
-            returned = sent.entry.event.id in self._returned
-            (self._unroutable if returned else confirmed).append(sent)
+        confirmed: list[Entry] = []
+        for entry in settled:
+            returned = entry.event.id in self._returned
+            (self._unroutable if returned else confirmed).append(entry)
         if self._unroutable and self._ready:
             self._ready = False
-            log.warning("events had no queue; making it again", routing_key=self._unroutable[0].entry.event.routing_key)
+            log.warning("events had no queue; making it again", routing_key=self._unroutable[0].event.routing_key)
             self._make_topology()
         return confirmed
 

@@ -1,7 +1,7 @@
 """RFC 6455 from bytes to messages, without a socket."""
 
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from common.errors import ProtocolViolation
 
@@ -23,8 +23,7 @@ _KNOWN = frozenset(Opcode)
 _LONGEST_CONTROL = 125
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A whole message; `passed_over` is its size when it was too large to keep, and `payload` its beginning."""
 
     opcode: int

@@ -41,7 +41,7 @@ from ingestor.exchange.healing import Healing, Held, healing_of
 from ingestor.exchange.history import Question
 from ingestor.exchange.rest import Past
 from ingestor.exchange.rotation import DONE_WITHIN_S, Rotation, Union
-from ingestor.exchange.transport import Lost, Transport, Unfit, open_transport, wait_readable
+from ingestor.exchange.transport import Lost, Readiness, Transport, Unfit, open_transport
 from ingestor.metrics import CONNECTS, FRAMES, RTT_SECONDS, SET_ASIDE, SOCKET_LIVE
 
 log = structlog.get_logger(__name__)
@@ -49,6 +49,7 @@ log = structlog.get_logger(__name__)
 _SAMPLE = 200
 _LONGEST_WAIT_S = 1.0
 _OFFER_AGAIN_S = 0.05
+_READS_APART_S = 0.0005  # of market data: a wake-up costs as much as several frames; one that comes alone never waits
 OLDEST_S = 12 * 3600.0  # Bybit itself ends a connection after some hours
 ROTATED_AGAIN_AFTER_S = 300.0  # when it did not work
 
@@ -138,6 +139,10 @@ class Stream:
         self._transport: Transport | None = None
         self._commands: SimpleQueue[Command] = SimpleQueue()
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._readiness = Readiness(self._waker)
+        self._due_at = 0.0  # what time brings is looked at by then
+        self._read_at = 0.0
+        self._reads_apart_s = 0.0 if session.endpoint == "private" else _READS_APART_S
         self._burst: list[Event] = []
         self._counts: dict[str, Count] = {}
         self._asking: set[str] = set()  # topics whose past is being asked for
@@ -179,34 +184,53 @@ class Stream:
 
     def _step(self, stop: threading.Event) -> None:
         now = time.monotonic()
+        if now >= self._due_at:
+            self._take_turn(now, stop)
+            now = time.monotonic()
+        second = self._rotation.transport if self._rotation is not None else None
+        open_ones = [transport for transport in (self._transport, second) if transport is not None]
+        ready = self._readiness.wait(open_ones, self._due_at - now)
+        if self._readiness.woken:
+            self._obey(stop)
+        if self._transport in ready:
+            self._receive(stop)
+        if second in ready and self._rotation is not None:
+            self._rotation.receive(time.monotonic(), time.time_ns())
+        if self._rotation is not None:
+            self._due_at = 0.0
+
+    def _take_turn(self, now: float, stop: threading.Event) -> None:
+        """Everything that is not the reading of frames."""
         self._perform(self._session.passed(now), stop)
-        for command in self._drained():
-            self._perform(command(self._session, time.monotonic()), stop)
         for topic in [topic for topic in self._asking if self._counts[topic].due_at <= now]:
             self._give_up(topic)
         self._rotate(now)
         self._flush(stop)
         self._look(now)
-        due_at = min([self._session.due_at(), *(self._counts[topic].due_at for topic in self._asking)])
-        wait_s = min(_LONGEST_WAIT_S, due_at - time.monotonic())
-        second = self._rotation.transport if self._rotation is not None else None
-        open_ones = [transport for transport in (self._transport, second) if transport is not None]
-        ready = wait_readable(open_ones, self._waker, wait_s)
-        if self._transport in ready:
-            self._receive(stop)
-        if second in ready and self._rotation is not None:
-            self._rotation.receive(time.monotonic(), time.time_ns())
+        asking = (self._counts[topic].due_at for topic in self._asking)
+        self._due_at = min([now + _LONGEST_WAIT_S, self._session.due_at(), *asking])
+
+    def _obey(self, stop: threading.Event) -> None:
+        os.eventfd_read(self._waker)
+        with suppress(Empty):
+            while True:
+                command = self._commands.get_nowait()
+                self._perform(command(self._session, time.monotonic()), stop)
+        self._due_at = 0.0
 
     def _receive(self, stop: threading.Event) -> None:
         transport = self._transport
         if transport is None:
             return
+        if (early_s := self._read_at + self._reads_apart_s - time.monotonic()) > 0:
+            time.sleep(early_s)
         try:
             arrived = transport.receive()
         except Lost as lost:
             self._lose(str(lost), stop)
             return
         received_ns, now = time.time_ns(), time.monotonic()
+        self._read_at = now
         for frame in arrived:
             if isinstance(frame, Unfit):
                 self._set_aside(frame.sample, frame.reason)
@@ -218,9 +242,11 @@ class Stream:
 
     def _perform(self, actions: Sequence[Action], stop: threading.Event, received_ns: int = 0) -> None:
         for number, action in enumerate(actions, 1):
+            if type(action) is Deliver:
+                self._brought(action, received_ns)
+                continue
+            self._due_at = 0.0  # this may have changed what is due
             match action:
-                case Deliver():
-                    self._brought(action, received_ns)
                 case Send():
                     self._send(action.text, stop)
                 case Connect():
@@ -542,20 +568,6 @@ class Stream:
     def _wake(self) -> None:
         with suppress(OSError):  # the stream has ended
             os.eventfd_write(self._waker, 1)
-
-    # -- waiting --------------------------------------------------------------------------------------------
-
-    def _drained(self) -> list[Command]:
-        commands: list[Command] = []
-        try:
-            os.eventfd_read(self._waker)
-        except BlockingIOError:
-            return commands
-        try:
-            while True:
-                commands.append(self._commands.get_nowait())
-        except Empty:
-            return commands
 
 
 def _now() -> datetime:

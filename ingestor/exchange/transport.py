@@ -4,7 +4,8 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -47,12 +48,13 @@ class Transport:
         self._reader = FrameReader()
         self._early = early
         self._ended: str | None = None
+        connected.settimeout(0)
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
     def send(self, text: str) -> None:
-        with reported_as(Lost, WebSocketException, OSError):
+        with reported_as(Lost, WebSocketException, OSError), self._patient():
             self._websocket.send(text)
 
     def receive(self) -> list[bytes | Unfit]:
@@ -71,7 +73,6 @@ class Transport:
     def close(self) -> None:
         """Say goodbye if that takes no time, and free the socket."""
         try:
-            self._socket.settimeout(0)
             self._websocket.send_close()
         except (WebSocketException, OSError, ValueError):
             pass
@@ -80,11 +81,8 @@ class Transport:
 
     def _read(self) -> list[Message]:
         try:
-            self._socket.settimeout(0)
             chunk = self._socket.recv(_READ_AHEAD)
-            self._socket.settimeout(SENT_WITHIN_S)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            self._socket.settimeout(SENT_WITHIN_S)
             return []
         except OSError as error:
             raise Lost(f"{type(error).__name__}: {error}") from error
@@ -103,11 +101,20 @@ class Transport:
         if message.opcode == Opcode.BINARY:
             return Unfit(message.payload, "a binary message")
         if message.opcode == Opcode.PING:
-            with reported_as(Lost, WebSocketException, OSError):
+            with reported_as(Lost, WebSocketException, OSError), self._patient():
                 self._websocket.pong(message.payload)
         if message.opcode == Opcode.CLOSE:
             self._ended = f"closed by the exchange{_close_words(message.payload)}"
         return None
+
+    @contextmanager
+    def _patient(self) -> Iterator[None]:
+        """Reading never waits; sending may, for a while."""
+        self._socket.settimeout(SENT_WITHIN_S)
+        try:
+            yield
+        finally:
+            self._socket.settimeout(0)
 
 
 def open_transport(url: str, within_s: float = CONNECTED_WITHIN_S) -> Transport:
@@ -127,20 +134,36 @@ def open_transport(url: str, within_s: float = CONNECTED_WITHIN_S) -> Transport:
         connected.close()
         raise Lost(within.over or f"no upgrade: {type(error).__name__}: {_first_line(error)}") from error
     websocket.sock = connected
-    connected.settimeout(SENT_WITHIN_S)
     return Transport(websocket, connected)
 
 
-def wait_readable(transports: Sequence[Transport], waker: int, wait_s: float) -> list[Transport]:
-    """Wait for one of these or the waker; those that have something."""
-    if pending := [transport for transport in transports if transport.pending]:
-        return pending
-    poller = select.poll()
-    poller.register(waker, select.POLLIN)
-    for transport in transports:
-        poller.register(transport.fileno(), select.POLLIN)
-    ready = {number for number, _ in poller.poll(max(0.0, min(wait_s, 60.0)) * 1000)}
-    return [transport for transport in transports if transport.fileno() in ready]
+class Readiness:
+    """Waits for transports, or to be woken through an eventfd."""
+
+    def __init__(self, waker: int) -> None:
+        self.woken = False  # in the last wait
+        self._waker = waker
+        self._poll = select.poll()
+        self._poll.register(waker, select.POLLIN)
+        self._registered: list[int] = []
+
+    def wait(self, transports: Sequence[Transport], wait_s: float) -> list[Transport]:
+        """Those that have something."""
+        self._register([transport.fileno() for transport in transports])
+        pending = any(transport.pending for transport in transports)
+        found = self._poll.poll(0 if pending else max(0.0, min(wait_s, 60.0)) * 1000)
+        ready = [number for number, _ in found]
+        self.woken = self._waker in ready
+        return [transport for transport in transports if transport.fileno() in ready or transport.pending]
+
+    def _register(self, numbers: list[int]) -> None:
+        if numbers == self._registered:
+            return
+        for number in self._registered:
+            self._poll.unregister(number)
+        for number in numbers:
+            self._poll.register(number, select.POLLIN)
+        self._registered = numbers
 
 
 class _Deadline:

@@ -111,15 +111,8 @@ def event_id(epoch: str, number: int) -> str:
 
 
 def body(number: int, epoch: str, kind: str) -> bytes:
-    return envelope.render(
-        id=event_id(epoch, number),
-        source=TOPIC[0],
-        type=kind,
-        subject=TOPIC[1],
-        time_ms=1_700_000_000_000 + number,
-        received_ns=1_700_000_000_000_000_000 + number,
-        epoch=epoch,
-        sequence=number,
-        origin="live" if kind == "bybit.trades" else "gateway",
-        data=b'{"topic": "publicTrade.BTCUSDT", "data": []}',
-    )
+    origin = "live" if kind == "bybit.trades" else "gateway"
+    form = envelope.Form(source=TOPIC[0], type=kind, subject=TOPIC[1], epoch=epoch, origin=origin)
+    moment_ms = 1_700_000_000_000 + number
+    data = b'{"topic": "publicTrade.BTCUSDT", "data": []}'
+    return form.render(event_id(epoch, number), moment_ms, 1_700_000_000_000_000_000 + number, number, data)

@@ -7,20 +7,12 @@ import pytest
 from common import envelope
 
 
-def rendered(**more: object) -> bytes:
-    given = {
-        "id": "0f8c2b6e5d7a4c1e9b3a7f60d2e41c58",
-        "source": "/bybit/mainnet/linear",
-        "type": "bybit.trades",
-        "subject": "publicTrade.BTCUSDT",
-        "time_ms": 1786310818123,
-        "received_ns": 1786310818125431999,
-        "epoch": "01J",
-        "sequence": 1842,
-        "origin": "live",
-        "data": b'{ "topic" : "x" }',
-    }
-    return envelope.render(**(given | more))  # type: ignore[arg-type]
+def rendered(subject: str = "publicTrade.BTCUSDT", time_ms: int | None = 1786310818123) -> bytes:
+    form = envelope.Form(
+        source="/bybit/mainnet/linear", type="bybit.trades", subject=subject, epoch="01J", origin="live"
+    )
+    received_ns, data = 1786310818125431999, b'{ "topic" : "x" }'
+    return form.render("0f8c2b6e5d7a4c1e9b3a7f60d2e41c58", time_ms, received_ns, 1842, data)
 
 
 def test_an_event_is_the_documented_text():

@@ -68,7 +68,7 @@ def test_what_was_spilled_survives_us_and_what_was_confirmed_does_not_come_again
 def test_a_durable_lane_has_it_on_disk_before_it_says_yes(tmp_path: Path):
     mine = lane(tmp_path, durable=True)
     assert mine.accept(events(1))
-    assert numbers([Entry(row.position, row.event, True) for row in spool(tmp_path).read(1, 10)]) == [1]
+    assert [row.position for row in spool(tmp_path).read(1, 10)] == [1]
 
 
 def test_a_durable_lane_that_is_full_says_no_and_forgets_nothing(tmp_path: Path):
