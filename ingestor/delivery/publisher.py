@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from ingestor.delivery.depths import Traffic
 from ingestor.delivery.joined import JoinedConnection
 from ingestor.delivery.ledger import Ledger
 from ingestor.delivery.outbox import Entry, Outbox
-from ingestor.delivery.wire import Wire
+from ingestor.delivery.wire import Confirm, Wire
 from ingestor.metrics import PUBLISHER
 
 log = structlog.get_logger(__name__)
@@ -123,7 +123,8 @@ class Publisher:
         self._wire = Wire(channel.channel_number, channel.connection.params.frame_max)
         channel.add_on_close_callback(self._channel_closed)
         channel.add_on_return_callback(self._came_back)
-        channel.confirm_delivery(self._settled, callback=lambda _: self._make_topology())
+        channel.confirm_delivery(self._answered, callback=lambda _: self._make_topology())
+        channel.connection.on_confirms = self._confirmed
 
     def _channel_closed(self, _channel: Any, error: object) -> None:
         if not self._closing:
@@ -213,13 +214,16 @@ class Publisher:
         self._connection.write(frames)
         PUBLISHER.published.inc(len(batch))
 
-    def _settled(self, frame: Any) -> None:
+    def _answered(self, frame: Any) -> None:
         method = frame.method
         if isinstance(method, Basic.Nack):
             PUBLISHER.nacked.inc()
             self._abort("the broker refused a message")
-            return
-        settled = list(self._ledger.settled(method.delivery_tag, method.multiple))
+        else:
+            self._confirmed([(method.delivery_tag, method.multiple)])
+
+    def _confirmed(self, told: Sequence[Confirm]) -> None:
+        settled = [entry for tag, multiple in told for entry in self._ledger.settled(tag, multiple)]
         self._progress_at = time.monotonic()
         self._backoff.reset()
         if self._returned:

@@ -165,3 +165,15 @@ def test_the_hooks_of_pika_that_we_use_are_there():
     """We send and drop connections below pika's public interface: a release that moves these must not pass unseen."""
     assert JoinedConnection._adapter_emit_data is SelectConnection._adapter_emit_data
     assert callable(SelectConnection._terminate_stream)
+
+
+def test_messages_and_confirms_pass_pika_by(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    the_slow_way: list[object] = []
+    monkeypatch.setattr(Publisher, "_answered", lambda _, frame: the_slow_way.append(frame))
+    world = World(broker, tmp_path)
+    monkeypatch.setattr(JoinedConnection, "_adapter_emit_data", lambda _, data: the_slow_way.append(data))
+    world.put(*range(100))
+    eventually(world.all_confirmed, 10, "all is confirmed")
+    monkeypatch.undo()
+    world.stop()
+    assert the_slow_way == []

@@ -7,7 +7,7 @@ from pika import frame, spec
 from common import envelope, topology
 from common.envelope import Event
 from ingestor.delivery.joined import JoinedConnection
-from ingestor.delivery.wire import Wire
+from ingestor.delivery.wire import Wire, confirms
 
 FRAME_MAX = 4096
 BODIES = [b"", b"{}", b"x" * (FRAME_MAX - 8), b"x" * (FRAME_MAX - 7), bytes(range(256)) * 100]
@@ -60,16 +60,40 @@ def test_pika_decodes_them():
     assert method.method.routing_key == "trades.linear.BTCUSDT"
 
 
-def test_pika_still_sends_through_the_hook_that_we_write_to():
+@pytest.mark.parametrize("taken", [0, 1, 5])
+def test_what_the_socket_does_not_take_at_once_goes_where_pika_sends(taken: int):
     passed: list[bytes] = []
 
     class Deaf(JoinedConnection):
         def __init__(self) -> None:
             self.bytes_sent = self.frames_sent = 0
 
+        def _sent_at_once(self, _data: bytes) -> int:
+            return taken
+
         def _adapter_emit_data(self, data: bytes) -> None:
             passed.append(data)
 
     Deaf()._output_marshaled_frames([b"one", b"two"])
     Deaf().write([b"three", b"four"])
-    assert passed == [b"one", b"two", b"threefour"]
+    assert passed == [b"one", b"two", b"threefour"[taken:]]
+
+
+def acks(*told: tuple[int, bool]) -> bytes:
+    return b"".join(frame.Method(1, spec.Basic.Ack(tag, multiple)).marshal() for tag, multiple in told)
+
+
+def test_confirms_are_read_as_pika_writes_them():
+    told = [(1, False), (2**63, True), (7, True)]
+    assert confirms(acks(*told)) == (told, len(acks(*told)))
+
+
+@pytest.mark.parametrize("other", [frame.Method(1, spec.Basic.Nack(9)), frame.Heartbeat()], ids=["nack", "heartbeat"])
+def test_what_is_no_confirm_is_left_with_all_that_follows(other: frame.Frame):
+    before, after = acks((5, True)), acks((6, True))
+    assert confirms(before + other.marshal() + after) == ([(5, True)], len(before))
+
+
+def test_half_a_confirm_is_left():
+    data = acks((1, False), (2, False))
+    assert confirms(data[:-1]) == ([(1, False)], len(data) // 2)
