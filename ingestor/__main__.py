@@ -29,7 +29,7 @@ from ingestor.delivery.line import Lines, Origin
 from ingestor.delivery.management import Management
 from ingestor.delivery.outbox import Lane, Outbox
 from ingestor.delivery.plan import common_plan
-from ingestor.delivery.publisher import Publisher
+from ingestor.delivery.publisher import Link, Publisher, worst
 from ingestor.delivery.queues import Queues
 from ingestor.delivery.spool import Spool, SpoolFailure
 from ingestor.epoch import new_epoch
@@ -57,9 +57,8 @@ from ingestor.status import Sights, Status
 log = structlog.get_logger(__name__)
 
 GRACE_S = 15.0  # below supervisor's stopwaitsecs
-WINDOW = 2_000  # messages without a confirm
 _MARKET_EVENTS, _PRIVATE_EVENTS, _LANE_BYTES = 20_000, 2_000, 64 * 2**20
-_MARKET_SPOOL_BYTES, _PRIVATE_SPOOL_BYTES = 2**30, 256 * 2**20
+_PRIVATE_SPOOL_BYTES = 256 * 2**20
 
 
 def main(env: Mapping[str, str]) -> int:
@@ -71,13 +70,22 @@ def main(env: Mapping[str, str]) -> int:
     engine = database.engine(settings.postgres, f"{settings.service_name} ingestor", pool_size=3)
 
     dropped: SimpleQueue[Mapping[str, int]] = SimpleQueue()
-    outbox = open_outbox(settings.spool_dir, dropped.put)
+    outbox = open_outbox(settings.spool_dir, settings.market_spool_bytes, dropped.put)
     traffic = Traffic()
     common = common_plan(settings.class_queues, settings.retention, settings.market_queue_type)
     queues = Queues(settings.rabbitmq, common, traffic)
     management = Management(settings.rabbitmq)
     REGISTRY.register(QueueFigures(lambda: queues.depths, lambda: management.by_queue))
-    publisher = Publisher(outbox, settings.rabbitmq, queues, traffic, WINDOW, settings.retention.hours * 3600)
+    private = Publisher("private", outbox.private, settings.rabbitmq, queues, traffic, settings.publish_window)
+    market = Publisher(
+        "market",
+        outbox.market,
+        settings.rabbitmq,
+        queues,
+        traffic,
+        settings.publish_window,
+        settings.retention.hours * 3600,
+    )
 
     wallet = of_topic(*FIXED["balance"])
     cache, sign_of_life = Cache(settings.spool_dir / "wishes.json"), settings.spool_dir / "alive.json"
@@ -102,9 +110,12 @@ def main(env: Mapping[str, str]) -> int:
     fleet = Fleet(partial(open_stream, settings, account, around), crew.start)
     listing = Listing(rest, engine, fleet.retry_rejected)
 
+    def link() -> Link:
+        return worst([private.link, market.link])
+
     sights = Sights(
         sockets=fleet.seen,
-        link=lambda: publisher.link,
+        link=link,
         depths=lambda: queues.depths,
         consumptions=lambda: management.by_queue,
         lanes=lambda: {"private": outbox.private.counts(), "market": outbox.market.counts()},
@@ -114,7 +125,7 @@ def main(env: Mapping[str, str]) -> int:
     safe = Safe(outbox.market.counts().accepted, time.time_ns())
 
     def alive_now() -> Stamp:
-        safe_ns = safe.until_ns(outbox.market.counts(), publisher.link.connected, time.time_ns())
+        safe_ns = safe.until_ns(outbox.market.counts(), market.link.connected, time.time_ns())
         return stamp(fleet.seen(), safe_ns, gaps.windows())
 
     def carried_out(generation: int) -> None:
@@ -129,7 +140,7 @@ def main(env: Mapping[str, str]) -> int:
         engine=engine,
         queues=queues,
         fleet=fleet,
-        broker_connected=lambda: publisher.link.connected,
+        broker_connected=lambda: link().connected,
         carried_out=carried_out,
         cache=cache,
         retention=settings.retention,
@@ -143,7 +154,7 @@ def main(env: Mapping[str, str]) -> int:
     metrics = MetricsServer(settings.bind, settings.metrics_port)
 
     log.info("starting", epoch=epoch, environment=settings.bybit.environment)
-    workers: list[Worker] = [metrics, status, queues, publisher, fleet]
+    workers: list[Worker] = [metrics, status, queues, private, market, fleet]
     askers = Askers([snapshots, *histories.workers, syncs, key_check, listing], crew.start)
     workers += [askers, overflow, alive, management, reconciler, watch, pokes]
     try:
@@ -173,18 +184,18 @@ def renew(account: Account, credentials: Credentials | None, fleet: Fleet, key_c
     key_check.look()
 
 
-def open_outbox(folder: Path, dropped: Callable[[dict[str, int]], None]) -> Outbox:
-    """The two lanes, each with what an earlier life left in its spool."""
+def open_outbox(folder: Path, market_bytes: int, dropped: Callable[[dict[str, int]], None]) -> Outbox:
+    """The two lanes, each with what an earlier life left in its spool; what memory holds has room there."""
     try:
         private = Spool(folder / "private.db", _PRIVATE_SPOOL_BYTES, durable=True)
-        market = Spool(folder / "market.db", _MARKET_SPOOL_BYTES, durable=False)
+        market = Spool(folder / "market.db", market_bytes, durable=False)
     except SpoolFailure as failure:
         raise ConfigError(
             f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: allowed is a writable folder ({failure})"
         ) from failure
     return Outbox(
         Lane(private, durable=True, most_events=_PRIVATE_EVENTS, most_bytes=_LANE_BYTES),
-        Lane(market, durable=False, most_events=_MARKET_EVENTS, most_bytes=_LANE_BYTES, dropped=dropped),
+        Lane(market, False, _MARKET_EVENTS, min(_LANE_BYTES, market_bytes // 4), dropped),
     )
 
 

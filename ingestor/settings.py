@@ -17,7 +17,9 @@ class Settings:
     retention: Retention
     market_queue_type: str
     class_queues: tuple[str, ...]
+    publish_window: int  # messages without a confirm
     spool_dir: Path
+    market_spool_bytes: int
     socket_age_s: float
     bind: str
     metrics_port: int
@@ -40,7 +42,9 @@ class Settings:
                 topology.classes,
                 "all, none, or classes separated by commas: " + ", ".join(CHANNEL_TYPES),
             ),
+            publish_window=env.whole("WS_GATEWAY_PUBLISH_WINDOW", 2_000, 1, 65_535),
             spool_dir=Path(env.text("WS_GATEWAY_SPOOL_DIR", ".run/spool")),
+            market_spool_bytes=2**20 * env.whole("WS_GATEWAY_SPOOL_MIB", 1024, 1, 2**20),
             socket_age_s=3600.0 * env.whole("WS_GATEWAY_SOCKET_AGE_HOURS", 12, 1, 24 * 30),
             bind=settings.bind(env),
             metrics_port=env.port("WS_GATEWAY_METRICS_PORT", 4401),

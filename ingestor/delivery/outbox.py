@@ -19,7 +19,6 @@ _REFILL = 1000
 class Entry:
     """An event on its way; `stored` while the spool holds it too."""
 
-    lane: "Lane"
     position: int
     event: Event
     stored: bool
@@ -69,11 +68,29 @@ class Lane:
         self._dropped = 0
         self._spooled = spool.count
         self._failing = False
+        self._ring: Callable[[], None] = lambda: None
+        self._rung = False
+
+    def on_arrival(self, ring: Callable[[], None]) -> None:
+        """`ring` is called from the producer's thread, once per burst that finds the publisher idle."""
+        self._ring = ring
+
+    def put(self, events: Sequence[Event]) -> bool:
+        """Accept these and tell the publisher; False when they have to be offered again later."""
+        accepted = self.accept(events)
+        if not self._rung:
+            self._rung = True
+            self._ring()
+        return accepted
+
+    def heard(self) -> None:
+        """The publisher is about to look: whatever comes from now on rings again."""
+        self._rung = False
 
     def accept(self, events: Sequence[Event]) -> bool:
         """Take these on, in order; False when a durable lane cannot, for now."""
         with self._lock:
-            entries = [Entry(self, self._position + n, event, stored=False) for n, event in enumerate(events, 1)]
+            entries = [Entry(self._position + n, event, stored=False) for n, event in enumerate(events, 1)]
             size = sum(len(event.body) for event in events)
             in_memory = self._tail_from is None and self._fits(len(events), size)
             if (self._durable or not in_memory) and not self._store(entries, size):
@@ -183,7 +200,7 @@ class Lane:
         except SpoolFailure as failure:
             self._fail(str(failure))
             return
-        self._waiting.extend(Entry(self, row.position, row.event, stored=True) for row in rows)
+        self._waiting.extend(Entry(row.position, row.event, stored=True) for row in rows)
         self._bytes += sum(len(row.event.body) for row in rows)
         self._spooled -= len(rows)
         self._tail_from = rows[-1].position + 1 if len(rows) == _REFILL else None
@@ -231,31 +248,13 @@ class Lane:
         self._failing = True
 
 
+@dataclass(frozen=True, slots=True)
 class Outbox:
-    """The two lanes from the sockets to the publisher, and one bell."""
+    """The two lanes from the sockets to the publishers."""
 
-    def __init__(self, private: Lane, market: Lane) -> None:
-        self.private = private
-        self.market = market
-        self._ring: Callable[[], None] = lambda: None
-        self._rung = False
-
-    def on_arrival(self, ring: Callable[[], None]) -> None:
-        """`ring` is called from the producer's thread, once per burst that finds the publisher idle."""
-        self._ring = ring
+    private: Lane
+    market: Lane
 
     def put(self, events: Sequence[Event], private: bool) -> bool:
         """Hand a burst over; False when it has to be offered again later."""
-        accepted = (self.private if private else self.market).accept(events)
-        if not self._rung:
-            self._rung = True
-            self._ring()
-        return accepted
-
-    def heard(self) -> None:
-        """The publisher is about to look: whatever comes from now on rings again."""
-        self._rung = False
-
-    @property
-    def lanes(self) -> tuple[Lane, Lane]:
-        return self.private, self.market
+        return (self.private if private else self.market).put(events)

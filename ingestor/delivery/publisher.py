@@ -1,4 +1,4 @@
-"""The thread that gives events to the broker and learns which ones it has."""
+"""The thread that gives one lane's events to the broker and learns which ones it has."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ from common.retrying import Backoff
 from ingestor.delivery.depths import Traffic
 from ingestor.delivery.joined import JoinedConnection
 from ingestor.delivery.ledger import Ledger
-from ingestor.delivery.outbox import Entry, Outbox
+from ingestor.delivery.outbox import Entry, Lane
 from ingestor.delivery.wire import Confirm, Wire
 from ingestor.metrics import PUBLISHER
 
@@ -50,21 +50,30 @@ class Link:
     reason: str
 
 
-class Publisher:
-    """Owns one connection at a time; what it has not seen confirmed it sends again, in order, with the same ids."""
+def worst(links: Sequence[Link]) -> Link:
+    """All of them as one: connected since the last one is, away since the first one is."""
+    away = [link for link in links if not link.connected]
+    return min(away, key=lambda link: link.since) if away else max(links, key=lambda link: link.since)
 
-    name = "publisher"
+
+class Publisher:
+    """Owns one connection at a time; what it has not seen confirmed it sends again, in order, with the same ids.
+
+    A queue that takes nothing holds up its whole channel, so private events and market data go separate ways.
+    """
 
     def __init__(
         self,
-        outbox: Outbox,
+        name: str,
+        lane: Lane,
         rabbitmq: settings.RabbitMQ,
         made: Topology,
         traffic: Traffic,
         window: int,
-        retention_s: float,
+        retention_s: float | None = None,
     ) -> None:
-        self._outbox = outbox
+        self.name = f"publisher {name}"
+        self._lane = lane
         self._rabbitmq = rabbitmq
         self._topology = made
         self._traffic = traffic
@@ -84,17 +93,17 @@ class Publisher:
         self._swept_at = 0.0
         self._drain_until = 0.0
         self._closing = False
-        outbox.on_arrival(self._ring)
+        self._log = log.bind(lane=name)
+        lane.on_arrival(self._ring)
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            for parameters in amqp.parameters(self._rabbitmq, "ws-gateway ingestor publisher"):
+            for parameters in amqp.parameters(self._rabbitmq, f"ws-gateway ingestor {self.name}"):
                 self._converse(parameters, stop)
                 if stop.is_set():
                     break
             self._wait(stop)
-        for lane in self._outbox.lanes:
-            lane.close()
+        self._lane.close()
 
     # -- one connection -------------------------------------------------------------------------------------
 
@@ -120,6 +129,7 @@ class Publisher:
 
     def _channel_opened(self, channel: Any) -> None:
         self._channel = channel
+        self._ledger = Ledger()  # delivery tags begin anew
         self._wire = Wire(channel.channel_number, channel.connection.params.frame_max)
         channel.add_on_close_callback(self._channel_closed)
         channel.add_on_return_callback(self._came_back)
@@ -140,12 +150,12 @@ class Publisher:
         if self._unroutable and len(self._ledger):  # first hear about all that is under way, to keep the order
             self._later(self._begin)
             return
-        self._give_up()
+        self._send_again(self._unroutable)
         self._ready = True
         self._away_since = None
         if not self.link.connected:
             self.link = Link(True, datetime.now(UTC), "connected")
-            log.info("broker connected", waiting=self._waiting())
+            self._log.info("broker connected", waiting=self._waiting())
         self._pump()
 
     def _ended(self, error: object) -> None:
@@ -154,7 +164,7 @@ class Publisher:
             reason = "stopping"
         self._away(reason)
         self._channel = None
-        self._give_up()
+        self._send_again(self._unroutable + self._ledger.given_up())
         if self._connection is not None:
             self._connection.ioloop.stop()
 
@@ -169,38 +179,30 @@ class Publisher:
         if self.link.connected:
             self.link = Link(False, datetime.now(UTC), reason)
             if self._closing:
-                log.info("broker connection closed", unconfirmed=len(self._ledger))
+                self._log.info("broker connection closed", unconfirmed=len(self._ledger))
             else:
-                log.warning("broker is away", reason=reason, unconfirmed=len(self._ledger))
+                self._log.warning("broker is away", reason=reason, unconfirmed=len(self._ledger))
         elif self.link.reason == "not connected yet":
             self.link = Link(False, self.link.since, reason)
-            log.warning("broker is away", reason=reason)
+            self._log.warning("broker is away", reason=reason)
 
-    def _give_up(self) -> None:
-        """Back to the head of their lanes, in order."""
-        unconfirmed = sorted(self._unroutable + self._ledger.given_up(), key=lambda entry: entry.position)
-        for lane in self._outbox.lanes:
-            lane.returned([entry for entry in unconfirmed if entry.lane is lane])
-        self._unroutable.clear()
+    def _send_again(self, entries: list[Entry]) -> None:
+        """Back to the head of the lane, in order."""
+        self._lane.returned(sorted(entries, key=lambda entry: entry.position))
+        self._unroutable = []
         self._returned.clear()
 
     # -- publishing -----------------------------------------------------------------------------------------
 
     def _pump(self) -> None:
-        self._outbox.heard()
+        self._lane.heard()
         while self._ready and (room := self._window - len(self._ledger)) > 0:
-            batch = self._next(min(room, _BURST))
+            batch = self._lane.take(min(room, _BURST))
             if not batch:
                 return
             if not len(self._ledger):
                 self._progress_at = time.monotonic()
             self._publish(batch)
-
-    def _next(self, most: int) -> list[Entry]:
-        batch: list[Entry] = []
-        for lane in self._outbox.lanes:
-            batch += lane.take(most - len(batch))
-        return batch
 
     def _publish(self, batch: list[Entry]) -> None:
         for entry in batch:  # first into the ledger: whatever happens below, none of them is forgotten
@@ -228,9 +230,7 @@ class Publisher:
         self._backoff.reset()
         if self._returned:
             settled = self._without_returned(settled)
-        for lane in self._outbox.lanes:
-            if entries := [entry for entry in settled if entry.lane is lane]:
-                lane.confirmed(entries)
+        self._lane.confirmed(settled)
         PUBLISHER.confirmed.inc(len(settled))
         self._pump()
 
@@ -247,7 +247,7 @@ class Publisher:
             (self._unroutable if returned else confirmed).append(entry)
         if self._unroutable and self._ready:
             self._ready = False
-            log.warning("events had no queue; making it again", routing_key=self._unroutable[0].event.routing_key)
+            self._log.warning("events had no queue; making it again", routing_key=self._unroutable[0].event.routing_key)
             self._make_topology()
         return confirmed
 
@@ -260,28 +260,27 @@ class Publisher:
         connection.ioloop.call_later(_TICK_S, lambda: self._tick(stop))
         now = time.monotonic()
         if len(self._ledger) and self._ready and now - self._progress_at > CONFIRMED_WITHIN_S:
-            self._abort(f"no confirm for {CONFIRMED_WITHIN_S:g} s")
+            oldest = self._ledger.oldest()
+            waits = oldest.event.routing_key if oldest else ""
+            self._abort(f"no confirm for {CONFIRMED_WITHIN_S:g} s; the oldest waits for the queues of {waits}")
         self._keep(now)
         if stop.is_set():
             self._leave(connection, now)
 
     def _keep(self, now: float) -> None:
-        """Housekeeping of the lanes: spill while the broker is away, forget what is confirmed."""
+        """Housekeeping of the lane: spill while the broker is away, forget what is confirmed."""
         if now - self._swept_at < _SWEEP_S:
             return
         self._swept_at = now
         away = self._away_since is not None and now - self._away_since > _SPILL_AFTER_S
-        for lane in self._outbox.lanes:
-            if away:
-                lane.spill()
-            lane.sweep()
-        self._outbox.market.sweep(time.time() - self._retention_s)
+        if away:
+            self._lane.spill()
+        self._lane.sweep(time.time() - self._retention_s if self._retention_s else None)
 
     def _leave(self, connection: JoinedConnection, now: float) -> None:
         """Stop when everything is confirmed, or when it takes too long: the rest waits on disk."""
         self._drain_until = self._drain_until or now + _DRAIN_S
-        drained = all(lane.empty for lane in self._outbox.lanes)
-        if (drained or now > self._drain_until or not self._ready) and not self._closing:
+        if (self._lane.empty or now > self._drain_until or not self._ready) and not self._closing:
             self._closing = True
             self._abort("stopping") if not self._ready else connection.close()
         elif self._closing and now > self._drain_until + 1:
@@ -309,4 +308,5 @@ class Publisher:
             self._connection.ioloop.call_later(_AGAIN_S, act)
 
     def _waiting(self) -> int:
-        return sum(lane.counts().in_flight + lane.counts().spooled for lane in self._outbox.lanes)
+        counts = self._lane.counts()
+        return counts.in_flight + counts.spooled

@@ -13,6 +13,7 @@ log = structlog.get_logger(__name__)
 
 OVER_AFTER_S = 5.0  # without another drop of the topic
 _LOOKED_AT_EVERY_S = 0.5
+_LOGGED_EVERY_S = 10.0  # while it goes on
 _GIVEN_UP_AFTER_S = 60.0  # a key of an earlier life, which nobody wants in this one
 
 
@@ -69,12 +70,15 @@ class Overflow:
         self._dropped = dropped
         self._holders = holders
         self._waiting = waiting
+        self._unlogged: dict[str, int] = {}
+        self._log_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
         spells = Spells(time.monotonic())
         while not stop.is_set():
             keys, now = self._heard(), time.monotonic()
             spells.dropped(keys, now)
+            self._log(keys, now)
             if fresh := spells.to_tell(now):
                 spells.told(set(fresh) - self._holders.overflowed(fresh, spells.since))
             if ended := spells.over(now):
@@ -93,6 +97,12 @@ class Overflow:
                 each = self._dropped.get_nowait()
         except Empty:
             pass
-        if found:
-            log.error("events dropped: the spool is full or too old", events=sum(found.values()), by_key=found)
         return found
+
+    def _log(self, dropped: Mapping[str, int], now: float) -> None:
+        for key, count in dropped.items():
+            self._unlogged[key] = self._unlogged.get(key, 0) + count
+        if self._unlogged and now >= self._log_at:
+            total = sum(self._unlogged.values())
+            log.error("events dropped: the spool is full or too old", events=total, by_key=self._unlogged)
+            self._unlogged, self._log_at = {}, now + _LOGGED_EVERY_S

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import servers
-from tests.e2e.reading import Read, drained
+from tests.e2e.reading import Read, Reader, drained
 from tests.e2e.stack import Stack
 from tests.e2e.test_recorded_session import by_topic, recorded, subscribed
 from tests.servers import Database, Postgres, RabbitMQ
@@ -134,6 +134,54 @@ def test_what_was_spooled_survives_a_kill_of_the_ingestor(stack: Stack, broken_r
     stack.start("ingestor")
     eventually(lambda: all_confirmed_in_second_life(stack), 60, "everything is confirmed")
     assert_all_there(drained(stack.broker, queues(stack)))
+
+
+@pytest.fixture
+def flowing(
+    postgres: Postgres, migrated: Database, broken_rabbitmq: RabbitMQ, tmp_path: Path
+) -> Iterator[tuple[Stack, Reader]]:
+    """Busy books that go on and on, a spool of one MiB, and a service that reads them."""
+    with servers.fresh_database(postgres, migrated) as database, servers.fresh_vhost(broken_rabbitmq) as broker:
+        mine = Stack(tmp_path, database, broker, {"WS_GATEWAY_SPOOL_MIB": "1"})
+        try:
+            mine.simulate("--speed", "4")
+            mine.start("api", "ingestor")
+            wishes = [(symbol, depth) for symbol in ("BTCUSDT", "ETHUSDT") for depth in (50, 200, 1000)]
+            for symbol, depth in wishes:
+                mine.subscribe("e2e", channel_type="orderbook", symbol=symbol, depth=depth)
+            mine.subscribe("e2e", channel_type="trades", symbol="BTCUSDT")
+            mine.live("e2e")
+            yield mine, Reader(broker, tuple(queues(mine)))
+        finally:
+            mine.stop()
+
+
+def test_what_a_full_spool_drops_is_counted_and_told_as_a_gap(flowing: tuple[Stack, Reader], broken_rabbitmq: RabbitMQ):
+    stack, reader = flowing
+    broken_rabbitmq.kill()
+    eventually(lambda: counts(stack)["dropped"] > 0, 60, "the spool is full")
+    now = counts(stack)
+    assert now["accepted"] == now["confirmed"] + now["dropped"] + now["spooled"] + now["in_flight"]
+    broken_rabbitmq.start()
+
+    def every_hole_is_told() -> bool:
+        holes = {topic for topic, numbers in numbered(list(reader.messages)).items() if holey(numbers)}
+        told = {(gap["topic"], gap["state"]) for gap in gaps_in(reader) if gap["cause"] == "overflow"}
+        return bool(holes) and {(topic, state) for topic in holes for state in ("open", "closed")} <= told
+
+    with reader:
+        eventually(lambda: counts(stack)["spooled"] == 0, 30, "what waited is sent")
+        eventually(every_hole_is_told, 60, "every hole is told from its beginning to its end")
+    rows = stack.call("GET", "/api/v1/gaps?limit=1000")[1]["items"]
+    assert {row["cause"] for row in rows} == {"overflow"}
+
+
+def gaps_in(reader: Reader) -> list[dict[str, str]]:
+    return [json.loads(message.body)["data"] for message in list(reader.messages) if message.properties.type == "gap"]
+
+
+def holey(numbers: list[int]) -> bool:
+    return set(numbers) != set(range(1, max(numbers) + 1))
 
 
 def spilled(stack: Stack) -> bool:

@@ -15,7 +15,7 @@ from common.lifecycle import Crew
 from common.settings import Environment
 from ingestor.delivery.depths import Traffic
 from ingestor.delivery.joined import JoinedConnection
-from ingestor.delivery.outbox import Lane, Outbox
+from ingestor.delivery.outbox import Lane
 from ingestor.delivery.publisher import Publisher
 from ingestor.delivery.spool import Spool
 from tests.servers import Broker
@@ -50,24 +50,21 @@ class Topology:
 
 
 class World:
-    """An outbox and its publisher at work."""
+    """A lane and its publisher at work."""
 
     def __init__(self, broker: Broker, folder: Path) -> None:
-        self.outbox = Outbox(
-            Lane(Spool(folder / "private.db", 2**20, True), True, 100, 2**20),
-            Lane(Spool(folder / "market.db", 2**20, False), False, 1000, 2**20),
-        )
+        self.lane = Lane(Spool(folder / "market.db", 2**20, False), False, 1000, 2**20)
         self.topology = Topology(broker)
         rabbitmq = settings.rabbitmq(Environment(broker.environ()))
-        self.publisher = Publisher(self.outbox, rabbitmq, self.topology, Traffic(), 50, 3600.0)
+        self.publisher = Publisher("market", self.lane, rabbitmq, self.topology, Traffic(), 50, 3600.0)
         self._running = Crew().start(self.publisher)
         eventually(lambda: self.publisher.link.connected, 20, "it is connected")
 
-    def put(self, *numbers: int, key: str = KEY, private: bool = False) -> None:
-        self.outbox.put([Event(f"id-{n}", "trades", key, str(n).encode(), n) for n in numbers], private)
+    def put(self, *numbers: int, key: str = KEY) -> None:
+        self.lane.put([Event(f"id-{n}", "trades", key, str(n).encode(), n) for n in numbers])
 
     def all_confirmed(self) -> bool:
-        return all(lane.empty for lane in self.outbox.lanes)
+        return self.lane.empty
 
     def stop(self) -> None:
         self._running.stop()
@@ -109,18 +106,9 @@ def test_events_arrive_in_order_with_their_properties(world: World, channel: Any
     assert properties.delivery_mode == 2
 
 
-def test_private_events_go_first(broker: Broker, tmp_path: Path, channel: Any):
-    world = World(broker, tmp_path)
-    world.put(1)
-    world.put(2, private=True)
-    eventually(world.all_confirmed, 10, "all is confirmed")
-    assert sorted(number for number, _ in read(channel)) == [1, 2]
-    world.stop()
-
-
 def test_a_large_event_is_cut_into_frames_and_arrives_whole(world: World, channel: Any):
     body = b"7" * 300_000
-    world.outbox.put([Event("large", "trades", KEY, body, 1)], private=False)
+    world.lane.put([Event("large", "trades", KEY, body, 1)])
     eventually(world.all_confirmed, 10, "it is confirmed")
     assert channel.basic_get(QUEUE, auto_ack=True)[2] == body
 
@@ -136,8 +124,12 @@ def test_an_event_whose_queue_is_gone_gets_it_made_again_and_none_is_lost(world:
     eventually(world.all_confirmed, 10, "all is confirmed")
     channel.queue_delete(QUEUE)
     world.put(*range(10, 30))
+    connected = world.publisher.link
     eventually(lambda: world.topology.remade == 2 and world.all_confirmed(), 10, "made again and confirmed")
-    assert [number for number, _ in read(channel)] == list(range(10, 30))
+    world.put(30)
+    eventually(world.all_confirmed, 5, "the next one is confirmed")
+    assert [number for number, _ in read(channel)] == list(range(10, 31))
+    assert world.publisher.link == connected
 
 
 def test_a_refused_event_is_sent_again_in_order_until_it_is_taken(world: World, channel: Any):
