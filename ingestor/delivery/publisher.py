@@ -89,7 +89,8 @@ class Publisher:
         self._wire: Wire | None = None
         self._ready = False
         self._away_since: float | None = time.monotonic()
-        self._progress_at = 0.0
+        self._oldest: Entry | None = None  # without a confirm
+        self._oldest_since = 0.0
         self._swept_at = 0.0
         self._drain_until = 0.0
         self._closing = False
@@ -200,8 +201,6 @@ class Publisher:
             batch = self._lane.take(min(room, _BURST))
             if not batch:
                 return
-            if not len(self._ledger):
-                self._progress_at = time.monotonic()
             self._publish(batch)
 
     def _publish(self, batch: list[Entry]) -> None:
@@ -226,7 +225,6 @@ class Publisher:
 
     def _confirmed(self, told: Sequence[Confirm]) -> None:
         settled = [entry for tag, multiple in told for entry in self._ledger.settled(tag, multiple)]
-        self._progress_at = time.monotonic()
         self._backoff.reset()
         if self._returned:
             settled = self._without_returned(settled)
@@ -259,13 +257,18 @@ class Publisher:
             return
         connection.ioloop.call_later(_TICK_S, lambda: self._tick(stop))
         now = time.monotonic()
-        if len(self._ledger) and self._ready and now - self._progress_at > CONFIRMED_WITHIN_S:
-            oldest = self._ledger.oldest()
-            waits = oldest.event.routing_key if oldest else ""
-            self._abort(f"no confirm for {CONFIRMED_WITHIN_S:g} s; the oldest waits for the queues of {waits}")
+        self._look_at_oldest(now)
         self._keep(now)
         if stop.is_set():
             self._leave(connection, now)
+
+    def _look_at_oldest(self, now: float) -> None:
+        oldest = self._ledger.oldest() if self._ready else None
+        if oldest is not self._oldest:
+            self._oldest, self._oldest_since = oldest, now
+        elif oldest is not None and now - self._oldest_since > CONFIRMED_WITHIN_S:
+            key = oldest.event.routing_key
+            self._abort(f"no confirm for {CONFIRMED_WITHIN_S:g} s from the queues of {key}")
 
     def _keep(self, now: float) -> None:
         """Housekeeping of the lane: spill while the broker is away, forget what is confirmed."""
