@@ -50,6 +50,8 @@ _SAMPLE = 200
 _LONGEST_WAIT_S = 1.0
 _OFFER_AGAIN_S = 0.05
 _READS_APART_S = 0.0005  # of market data: a wake-up costs as much as several frames; one that comes alone never waits
+_BUSY = 5_000  # frames per second, and then
+_BUSY_READS_APART_S = 0.002
 OLDEST_S = 12 * 3600.0  # Bybit itself ends a connection after some hours
 ROTATED_AGAIN_AFTER_S = 300.0  # when it did not work
 
@@ -141,8 +143,7 @@ class Stream:
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._readiness = Readiness(self._waker)
         self._due_at = 0.0  # what time brings is looked at by then
-        self._read_at = 0.0
-        self._reads_apart_s = 0.0 if session.endpoint == "private" else _READS_APART_S
+        self._read_at = self._read_from = 0.0
         self._burst: list[Event] = []
         self._counts: dict[str, Count] = {}
         self._asking: set[str] = set()  # topics whose past is being asked for
@@ -222,7 +223,7 @@ class Stream:
         transport = self._transport
         if transport is None:
             return
-        if (early_s := self._read_at + self._reads_apart_s - time.monotonic()) > 0:
+        if (early_s := self._read_from - time.monotonic()) > 0:
             time.sleep(early_s)
         try:
             arrived = transport.receive()
@@ -230,7 +231,7 @@ class Stream:
             self._lose(str(lost), stop)
             return
         received_ns, now = time.time_ns(), time.monotonic()
-        self._read_at = now
+        self._pace(len(arrived), now)
         for frame in arrived:
             if isinstance(frame, Unfit):
                 self._set_aside(frame.sample, frame.reason)
@@ -239,6 +240,13 @@ class Stream:
             if self._transport is not transport:  # the session left this connection; the rest belongs to it
                 break
         self._flush(stop)
+
+    def _pace(self, frames: int, now: float) -> None:
+        """When to read next."""
+        busy = frames > _BUSY * (now - self._read_at)
+        self._read_at = now
+        if self.endpoint != "private":
+            self._read_from = now + (_BUSY_READS_APART_S if busy else _READS_APART_S)
 
     def _perform(self, actions: Sequence[Action], stop: threading.Event, received_ns: int = 0) -> None:
         for number, action in enumerate(actions, 1):
