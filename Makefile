@@ -1,6 +1,7 @@
 # Everything a person does with this project. `make` alone lists it.
 PYTHON3 ?= python3
 VENV := .venv/bin/python
+JOBS ?= 3
 # Plain standard library, before there is anything else (-B: leave no files behind, this may be root).
 RUN := $(PYTHON3) -B -m deploy.run
 
@@ -54,7 +55,7 @@ test:  ## every test from a bare machine: installs what it needs, starts servers
 	@$(NEW_ENOUGH)
 	@$(RUN) prepare-dev
 	@$(MAKE) --no-print-directory lint
-	CI=true $(VENV) -m pytest --cov --cov-report=term:skip-covered $(TESTS)
+	CI=true $(VENV) -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered $(TESTS)
 
 bench:  ## measure
 	@if [ -e bench/__main__.py ]; then $(VENV) -m bench; else echo "there is no benchmark yet: bench/__main__.py"; fi
