@@ -1,12 +1,14 @@
 """The description of the api, to be read by people."""
 # mypy: allow-untyped-decorators
 
+from importlib.resources import files
+
 from apiflask import APIBlueprint
 from flask import Response, send_from_directory
-from swagger_ui_bundle import swagger_ui_path
 
 from api.keys import open_without_a_key
 
+_SWAGGER_UI = str(files("flask_swagger_ui") / "dist")
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -22,10 +24,7 @@ _PAGE = """<!doctype html>
 </body>
 </html>
 """
-# This Swagger UI shows OpenAPI 3.0 only and refuses "3.1.0" by its number; it draws our schemas well under the old one.
-_START = """fetch("/openapi.json")
-  .then((answer) => answer.json())
-  .then((spec) => SwaggerUIBundle({ spec: { ...spec, openapi: "3.0.3" }, dom_id: "#swagger-ui", deepLinking: true }));
+_START = """SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null });
 """
 _NOTHING_FOREIGN = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
 
@@ -48,6 +47,6 @@ def routes() -> APIBlueprint:
     @blueprint.get("/<path:name>")
     @open_without_a_key
     def asset(name: str) -> Response:
-        return send_from_directory(str(swagger_ui_path), name, max_age=3600)
+        return send_from_directory(_SWAGGER_UI, name, max_age=3600)
 
     return blueprint

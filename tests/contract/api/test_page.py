@@ -19,6 +19,12 @@ def test_a_page_loads_nothing_from_elsewhere(client: FlaskClient, page: str):
         assert client.get(part).status_code in (200, 503), part
 
 
+def test_the_description_is_drawn_as_it_is(client: FlaskClient):
+    assert client.get("/openapi.json").json["openapi"] == "3.1.0"  # type: ignore[index]
+    assert 'url: "/openapi.json"' in client.get("/docs/start.js").text
+    assert int(client.get("/docs/VERSION").text.lstrip("v").split(".")[0]) >= 5  # the first that draws 3.1
+
+
 @pytest.mark.parametrize("path", ["/page/nothing", "/page/..%2fapp.py", "/docs/..%2f__init__.py", "/docs/nothing.js"])
 def test_nothing_else_is_served(client: FlaskClient, path: str):
     assert client.get(path).status_code == 404
