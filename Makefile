@@ -12,7 +12,7 @@ COMPILE = "$$uv/bin/uv" pip compile -q --universal --generate-hashes --no-header
 
 export WS_GATEWAY_CLEAN
 
-.PHONY: help run status logs stop clean check lint test bench lock packages .env
+.PHONY: help run status logs stop clean check lint test bench lock packages packages-dev .env
 .NOTPARALLEL:
 
 help:  ## show this list
@@ -40,6 +40,9 @@ clean:  ## stop, then remove .run/ (all data) and .venv/
 
 packages:  ## install PostgreSQL, RabbitMQ and python3-venv from the distribution (as root)
 	@$(RUN) packages
+
+packages-dev:  ## and nginx, for the tests (as root)
+	@$(RUN) packages-dev
 
 check: lint  ## format, lint, types, import directions, unit tests: seconds
 	$(VENV) -m pytest -q tests/unit

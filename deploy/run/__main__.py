@@ -32,7 +32,7 @@ def prepare(screen: Screen, kind: str = "run") -> int:
     if kind == "run" and env_file.make(ROOT):
         screen.line("         .env made, with random secrets")
     with alone(ROOT):
-        packages.provide(ROOT, screen)
+        packages.provide(ROOT, screen, kind)
         environment.provide(ROOT, screen, kind)
     return 0
 
@@ -44,8 +44,8 @@ def up(screen: Screen) -> int:
         return up.up(ROOT, screen)
 
 
-def provide_packages(screen: Screen) -> int:
-    packages.provide(ROOT, screen)
+def provide_packages(screen: Screen, kind: str = "run") -> int:
+    packages.provide(ROOT, screen, kind)
     return 0
 
 
@@ -82,6 +82,7 @@ COMMANDS: dict[str, Callable[[Screen], int]] = {
     "prepare": prepare,
     "prepare-dev": lambda screen: prepare(screen, "dev"),
     "packages": provide_packages,
+    "packages-dev": lambda screen: provide_packages(screen, "dev"),
     "up": up,
     "status": status,
     "logs": logs,

@@ -1,4 +1,4 @@
-"""PostgreSQL, RabbitMQ and Python's venv from the distribution, without starting or enabling its services."""
+"""PostgreSQL, RabbitMQ, Python's venv and nginx from the distribution, without starting or enabling its services."""
 
 import contextlib
 import importlib.util
@@ -12,12 +12,13 @@ from pathlib import Path
 
 from deploy.run import commands
 from deploy.run.screen import Failure, Screen, Step
-from deploy.servers import postgres, rabbitmq
+from deploy.servers import nginx, postgres, rabbitmq
 
 _POLICY = Path("/usr/sbin/policy-rc.d")  # asked by each package before it starts a service; 101 means: do not
 _CLUSTERS = Path("/etc/postgresql-common/createcluster.conf")
 _PACKAGED_CLUSTERS = Path("/usr/share/postgresql-common/createcluster.conf")
-_UNITS = {"postgresql": ["postgresql"], "rabbitmq-server": ["rabbitmq-server", "epmd"]}
+_UNITS = {"postgresql": ["postgresql"], "rabbitmq-server": ["rabbitmq-server", "epmd"], "nginx": ["nginx"]}
+_COMMANDS = {"run": "packages", "dev": "packages-dev"}
 _LOCK_WAIT_S = 300  # a fresh machine may be busy with its own upgrades
 
 
@@ -27,7 +28,8 @@ class Missing:
     needed_for: str
 
 
-def missing() -> list[Missing]:
+def missing(kind: str = "run") -> list[Missing]:
+    """Of what running takes, or for the kind `dev` the tests."""
     found = []
     unfinished = _unfinished(("postgresql", "rabbitmq-server"))
     if not postgres.installed() or "postgresql" in unfinished:
@@ -36,23 +38,25 @@ def missing() -> list[Missing]:
         found.append(Missing("rabbitmq-server", "RabbitMQ"))
     if not _venv_possible():
         found.append(Missing("python3-venv", "Python's venv"))
+    if kind == "dev" and not nginx.installed():
+        found.append(Missing("nginx", "nginx"))
     return found
 
 
-def provide(root: Path, screen: Screen) -> None:
+def provide(root: Path, screen: Screen, kind: str = "run") -> None:
     """Install what is missing, or end with the one command that does."""
-    wanted = missing()
+    wanted = missing(kind)
     if not wanted:
         return
     with screen.step(f"{_listed(wanted)} installed from the distribution") as step:
-        _install([each.package for each in wanted], step, _rights(root, wanted))
-    if still := missing():
+        _install([each.package for each in wanted], step, _rights(root, wanted, _COMMANDS[kind]), _COMMANDS[kind])
+    if still := missing(kind):
         raise Failure(f"installed, but not found afterwards: {_listed(still)}")
 
 
-def _install(packages: Sequence[str], step: Step, rights: Sequence[str]) -> None:
+def _install(packages: Sequence[str], step: Step, rights: Sequence[str], command: str) -> None:
     if rights:  # our own steps need the rights too, not apt alone
-        commands.run(step, [*rights, sys.executable, "-B", "-m", "deploy.run", "packages"], cwd=Path.cwd())
+        commands.run(step, [*rights, sys.executable, "-B", "-m", "deploy.run", command], cwd=Path.cwd())
         return
     env = dict(os.environ) | {"DEBIAN_FRONTEND": "noninteractive"}
     apt = ["apt-get", "-q", "-o", f"DPkg::Lock::Timeout={_LOCK_WAIT_S}", "-o", "Dpkg::Use-Pty=0"]
@@ -63,7 +67,7 @@ def _install(packages: Sequence[str], step: Step, rights: Sequence[str]) -> None
         commands.run(step, install, env=env, shown=_apt_progress)
 
 
-def _rights(root: Path, wanted: Sequence[Missing]) -> list[str]:
+def _rights(root: Path, wanted: Sequence[Missing], command: str) -> list[str]:
     """What to put before a command so that it may install packages: nothing for root, sudo where it works."""
     if shutil.which("apt-get") is None:
         raise Failure(f"missing: {_listed(wanted)}. This system has no apt-get: install it yourself, then run again")
@@ -75,7 +79,7 @@ def _rights(root: Path, wanted: Sequence[Missing]) -> list[str]:
             return ["sudo", "-n"]
     raise Failure(
         f"missing: {_listed(wanted)}. Installing needs root, so run this once, then run again:\n"
-        f"  su -c 'make -C {root} packages'"
+        f"  su -c 'make -C {root} {command}'"
     )
 
 
