@@ -1,0 +1,56 @@
+"""What docker-compose.yml and deploy/nginx.conf say of each other and of the api."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from api import bodies
+from api.settings import Rates, Settings
+
+ROOT = Path(__file__).parents[3]
+NGINX = (ROOT / "deploy" / "nginx.conf").read_text()
+NEEDED = {"POSTGRES_PASSWORD": "-", "RABBITMQ_PASSWORD": "-", "WS_GATEWAY_API_KEY": "-"}
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    return found
+
+
+def test_the_api_is_published_through_nginx_alone(services: dict[str, Any]):
+    assert "ports" not in services["ws-gateway"]
+    [published] = services["nginx"]["ports"]
+    assert published.endswith(f":{_said('listen (.*);')}")
+
+
+def test_every_port_is_published_to_this_machine_alone(services: dict[str, Any]):
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert len(ports) >= 4
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_nginx_is_the_proxy_that_the_api_believes(services: dict[str, Any]):
+    believed = services["ws-gateway"]["environment"]["WS_GATEWAY_PROXIES"]
+    assert believed == services["nginx"]["networks"]["front"]["ipv4_address"]
+    [network] = Settings.from_env(NEEDED | {"WS_GATEWAY_PROXIES": believed}).proxies
+    assert network.num_addresses == 1
+
+
+def test_nginx_passes_on_to_the_api(services: dict[str, Any]):
+    name, port = _said(r"server (\S+) max_fails").split(":")
+    assert port == services[name]["environment"]["WS_GATEWAY_PORT"]
+
+
+def test_nginx_draws_the_lines_that_the_api_draws():
+    rates: Rates = Settings.from_env(NEEDED).rates
+    assert _said("client_max_body_size (.*)k;") == str(bodies.MOST_BYTES // 1024)
+    assert _said(r"rate=(\d+)r/s") == str(rates.of_an_address)
+
+
+def _said(pattern: str) -> str:
+    [found] = re.findall(pattern, NGINX)
+    return str(found)
