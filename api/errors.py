@@ -86,7 +86,7 @@ def _listed(faults: Iterable[Fault]) -> list[dict[str, str]]:
 
 def _unavailable(error: Unavailable) -> Response:
     log.warning("neighbour is away", error=str(error))
-    detail = "the database does not answer; nothing was changed that you have not been told of"
+    detail = "the database does not answer; asking again is safe"
     return problem(Refusal(503, "unavailable", detail, headers={"Retry-After": str(RETRY_AFTER_S)}))
 
 

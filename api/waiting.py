@@ -21,7 +21,7 @@ def preferred_s(prefer: str) -> int:
 
 
 class WaitingRoom:
-    """Has few seats, because each takes a thread; nobody holds a database connection while waiting."""
+    """Has few seats for all that wait in a process: each takes a thread, but holds no connection to the database."""
 
     def __init__(self, seats: int = MOST_WAITING) -> None:
         self._seats = threading.BoundedSemaphore(seats)

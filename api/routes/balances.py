@@ -4,11 +4,10 @@
 import base64
 import binascii
 import re
-import threading
-import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from apiflask import APIBlueprint
@@ -21,14 +20,13 @@ from api.poking import Poker
 from api.schemas import Page
 from api.showing import answer
 from api.store import Store
+from api.waiting import WaitingRoom
 from common.control import Poke
 from common.tables import account_balances, account_margin_balances, balance_syncs
 from common.tables.account_balances import Place, Span
 
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _SYNCED_WITHIN_S = 9.5  # the second look at a difference comes 5 s after the first
-_LOOKED_EVERY_S = 0.1
-_MOST_WAITING = 2  # of the threads that this process has; further callers are answered at once
 _MOST_ID = 2**63 - 1
 _HIDDEN = ("id", "account_no", "coin_no")
 
@@ -171,9 +169,8 @@ class Sync(BaseModel):
     done_at: datetime | None
 
 
-def routes(store: Store, poker: Poker) -> APIBlueprint:
+def routes(store: Store, poker: Poker, room: WaitingRoom) -> APIBlueprint:
     blueprint = APIBlueprint("balances", __name__, url_prefix="/api/v1/balances")
-    waiting = threading.BoundedSemaphore(_MOST_WAITING)
 
     @blueprint.get("")
     @blueprint.input(BalanceQuery, location="query")
@@ -220,38 +217,30 @@ def routes(store: Store, poker: Poker) -> APIBlueprint:
         with store.writing() as connection:
             asked = balance_syncs.ask(connection, g.trace_id)
         poker.poke(Poke(0, g.trace_id))
-        return _answered(_settled(store, asked, waiting))
+        look = partial(_sync, store, asked)
+        return _answered(room.wait(look, _is_done, _SYNCED_WITHIN_S) or look())
 
     @blueprint.get("/sync/<uuid:sync_id>")
     @blueprint.output(Sync)
     @blueprint.doc(responses={202: "The exchange has not answered yet"})
     def synced(sync_id: uuid.UUID) -> Response:
         """What became of a comparison."""
-        with store.reading() as connection:
-            found = balance_syncs.one(connection, sync_id)
-        if found is None:
-            raise no_such("sync")
-        return _answered(found)
+        return _answered(_sync(store, sync_id))
 
     return blueprint
 
 
-def _settled(store: Store, asked: uuid.UUID, waiting: threading.BoundedSemaphore) -> Row[Any]:
-    """The sync when it is done, or as it is when waiting longer is not worth a thread; holds no connection."""
-    ends_at = time.monotonic() + _SYNCED_WITHIN_S
-    may_wait = waiting.acquire(blocking=False)
-    try:
-        while True:
-            with store.reading() as connection:
-                found = balance_syncs.one(connection, asked)
-            if found is None:
-                raise no_such("sync")
-            if found.done_at is not None or not may_wait or time.monotonic() >= ends_at:
-                return found
-            time.sleep(_LOOKED_EVERY_S)
-    finally:
-        if may_wait:
-            waiting.release()
+def _sync(store: Store, sync_id: uuid.UUID) -> Row[Any]:
+    """Raises Refusal when there is none."""
+    with store.reading() as connection:
+        found = balance_syncs.one(connection, sync_id)
+    if found is None:
+        raise no_such("sync")
+    return found
+
+
+def _is_done(sync: Row[Any]) -> bool:
+    return sync.done_at is not None
 
 
 def _answered(sync: Row[Any]) -> Response:

@@ -2,6 +2,7 @@
 # mypy: allow-untyped-decorators
 
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from apiflask import APIBlueprint
@@ -26,6 +27,7 @@ from api.schemas import (
 from api.showing import answer
 from api.store import Store
 from api.waiting import WaitingRoom
+from common.errors import Unavailable
 from common.tables import standings
 
 _LINKED = {
@@ -52,9 +54,10 @@ def routes(store: Store, intents: Intents, watch: Watch, room: WaitingRoom) -> A
         shown, is_new = intents.ask(json_data, g.trace_id)
         headers = {"Location": f"/api/v1/subscriptions/{shown['id']}"}
         within_s = waiting.preferred_s(headers_data.prefer)
-        if within_s and (settled := room.wait(lambda: intents.one(shown["id"]), _is_settled, within_s)):
-            shown = settled
-            headers["Preference-Applied"] = f"wait={within_s}"
+        with suppress(Unavailable):  # the wish is stored: that is answered whatever happens while waiting
+            if within_s and (settled := room.wait(lambda: intents.one(shown["id"]), _is_settled, within_s)):
+                shown = settled
+                headers["Preference-Applied"] = f"wait={within_s}"
         return answer(shown, 201 if is_new else 200, headers)
 
     @blueprint.get("")

@@ -232,6 +232,18 @@ def test_waiting_ends_at_the_deadline(client: FlaskClient):
     assert body(answer)["status"] == "pending"
 
 
+def test_a_database_that_goes_while_it_waits_does_not_hide_that_the_wish_is_stored(
+    client: FlaskClient, pokes: Pokes, engine: Engine
+):
+    with ThreadPoolExecutor(1) as pool, engine.connect() as other:
+        asked = pool.submit(client.post, PATH, json=TRADES, headers={"Prefer": "wait=10"})
+        eventually(lambda: pokes, 5, "the wish is stored")
+        other.execute(text("LOCK TABLE subscriptions IN ACCESS EXCLUSIVE MODE"))
+        assert asked.result(10).status_code == 201
+        other.rollback()
+    assert client.get(asked.result().headers["Location"]).status_code == 200
+
+
 @pytest.fixture
 def capped(settings: Settings, engine: Engine) -> Callable[[int, int], FlaskClient]:
     def made(of_a_service: int, in_total: int) -> FlaskClient:

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
+from api.waiting import MOST_WAITING
 from common.tables import balance_syncs
 from tests import wallets
 from tests.contract.balances.conftest import Pokes
@@ -110,8 +111,11 @@ def test_what_the_exchange_refuses_is_told(asked: Asked, engine: Engine) -> None
 
 
 def test_more_than_a_few_do_not_wait(asked: Asked, client: FlaskClient, pokes: Pokes, engine: Engine) -> None:
-    waiting = [asked(), asked()]
-    eventually(lambda: len(pokes) == 2, 5, "two wait")
+    wish = {"channel_type": "trades", "symbol": "BTCUSDT", "requesting_service": "model"}
+    waiting = [asked() for _ in range(MOST_WAITING)]  # all seats of this process, whatever they wait for
+    eventually(lambda: len(pokes) == MOST_WAITING, 5, "they wait")
+    hurried = client.post("/api/v1/subscriptions", json=wish, headers={"Prefer": "wait=10"})
+    assert (hurried.status_code, hurried.headers.get("Preference-Applied")) == (201, None)
     later = client.post(PATH)
     assert (later.status_code, later.json and later.json["outcome"]) == (202, "pending")
     with engine.begin() as connection:
