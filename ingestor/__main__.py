@@ -128,11 +128,6 @@ def main(env: Mapping[str, str]) -> int:
         safe_ns = safe.until_ns(outbox.market.counts(), market.link.connected, time.time_ns())
         return stamp(fleet.seen(), safe_ns, gaps.windows())
 
-    def carried_out(generation: int) -> None:
-        status.carried_out(generation)
-        if generation:  # 0 is of the cached wishes
-            gaps.carried(fleet.carried(), time.time_ns())
-
     alive = Alive(sign_of_life, alive_now)
     syncs = Syncs(engine, rest, lines.of(wallet), fleet.tell)
     overflow = Overflow(dropped, fleet, lambda: outbox.market.counts().spooled)
@@ -141,7 +136,8 @@ def main(env: Mapping[str, str]) -> int:
         queues=queues,
         fleet=fleet,
         broker_connected=lambda: link().connected,
-        carried_out=carried_out,
+        held=lambda: gaps.carried(fleet.carried(), time.time_ns()),
+        carried_out=status.carried_out,
         cache=cache,
         retention=settings.retention,
         market_queue_type=settings.market_queue_type,

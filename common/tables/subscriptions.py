@@ -13,11 +13,14 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Connection,
+    Double,
     Index,
     Row,
     Table,
     Text,
     Uuid,
+    cast,
+    extract,
     func,
     select,
     text,
@@ -256,6 +259,13 @@ def expire(connection: Connection) -> list[Row[Any]]:
         return []
     writing(connection)
     return _end(connection, due, "expired", None)
+
+
+def next_lease_ends_in_s(connection: Connection) -> float | None:
+    """By the database's clock; None when nobody holds a lease."""
+    found = select(cast(extract("epoch", func.min(subscriptions.c.expires_at) - func.clock_timestamp()), Double))
+    left_s: float | None = connection.execute(found.where(subscriptions.c.is_active)).scalar_one()
+    return left_s
 
 
 def wishes(connection: Connection) -> list[Wish]:

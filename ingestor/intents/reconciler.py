@@ -42,6 +42,7 @@ class Desired:
     wishes: tuple[Wish, ...]
     ended: tuple[Wish, ...]
     unused: tuple[Unused, ...] = ()
+    lease_ends_in_s: float | None = None  # the next one to end
 
 
 class Reconciler:
@@ -55,6 +56,7 @@ class Reconciler:
         queues: Queues,
         fleet: Fleet,
         broker_connected: Callable[[], bool],
+        held: Callable[[], None],
         carried_out: Callable[[int], None],
         cache: Cache,
         retention: settings.Retention,
@@ -65,6 +67,7 @@ class Reconciler:
         self._queues = queues
         self._fleet = fleet
         self._broker_connected = broker_connected
+        self._tell_held = held
         self._tell_carried_out = carried_out
         self._cache = cache
         self._retention = retention
@@ -87,14 +90,15 @@ class Reconciler:
                 desired = self._read()
             backoff.reset()
             self._carry_out(desired)
-            self._wait(stop)
+            self._wait(stop, desired.lease_ends_in_s)
 
-    def _wait(self, stop: threading.Event) -> None:
-        """Until somebody pokes; several pokes are one reason to look."""
-        until = time.monotonic() + LOOKED_AT_EVERY_S
-        while not stop.is_set() and time.monotonic() < until:
+    def _wait(self, stop: threading.Event, lease_ends_in_s: float | None) -> None:
+        """Until somebody pokes or a lease ends; several pokes are one reason to look."""
+        within_s = LOOKED_AT_EVERY_S if lease_ends_in_s is None else min(LOOKED_AT_EVERY_S, lease_ends_in_s)
+        until = time.monotonic() + within_s
+        while not stop.is_set() and (left_s := until - time.monotonic()) > 0:
             try:
-                poke = self._pokes.get(timeout=0.25)
+                poke = self._pokes.get(timeout=min(0.25, left_s))
             except Empty:
                 continue
             with logs.traced(poke.trace_id):
@@ -117,6 +121,7 @@ class Reconciler:
                     Unused(topology.service_queue(channel_type, service), since)
                     for service, channel_type, since in subscriptions.unused(connection)
                 ),
+                subscriptions.next_lease_ends_in_s(connection),
             )
 
     def _carry_out(self, desired: Desired) -> None:
@@ -127,9 +132,11 @@ class Reconciler:
             log.warning("queues could not be made in time; nothing new is subscribed before they are")
             return
         self._fleet.want(self._channels(desired.wishes))
-        self._tell_carried_out(desired.generation)
-        if made:
+        if desired.generation:  # 0 is of the cached wishes
+            self._tell_held()
+        if made:  # while the broker is away topics are held and spooled, but their queues are not there yet
             self._carried_out = desired.generation
+            self._tell_carried_out(desired.generation)
 
     def _plan(self, desired: Desired) -> Plan:
         """Each service's queues and bindings; what ended is unbound unless it is wanted again."""

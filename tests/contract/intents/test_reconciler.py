@@ -1,0 +1,117 @@
+"""Carrying out what is written in a real Postgres, with a broker and an exchange that only listen."""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from common import database as databases
+from common import settings
+from common.channels import Channel, of_topic
+from common.settings import Environment
+from common.tables import subscriptions
+from common.tables.subscriptions import Caps, Counted
+from ingestor.delivery.plan import Plan
+from ingestor.intents.cache import Cache
+from ingestor.intents.reconciler import Reconciler
+from tests.servers import Database
+from tests.waiting import eventually
+
+TRADES = of_topic("linear", "publicTrade.BTCUSDT")
+
+
+@dataclass
+class Surroundings:
+    """Remember what they are told; `up` says whether the broker is."""
+
+    up: bool = True
+    plans: list[Plan] = field(default_factory=list)
+    wanted: list[str] = field(default_factory=list)
+    carried_out: list[int] = field(default_factory=list)
+
+    def make(self, plan: Plan, within_s: float) -> bool:
+        self.plans.append(plan)
+        return self.up
+
+    def want(self, channels: Iterable[Channel]) -> None:
+        self.wanted = [channel.topic for channel in channels]
+
+
+@pytest.fixture
+def engine(database: Database) -> Iterator[Engine]:
+    made = databases.engine(settings.postgres(Environment(database.environ())), "intents tests", pool_size=4)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def around() -> Surroundings:
+    return Surroundings()
+
+
+@pytest.fixture
+def running(engine: Engine, around: Surroundings, tmp_path: Path) -> Iterator[Reconciler]:
+    found = Reconciler(
+        engine=engine,
+        queues=around,
+        fleet=around,
+        broker_connected=lambda: around.up,
+        held=lambda: None,
+        carried_out=around.carried_out.append,
+        cache=Cache(tmp_path / "wishes.json"),
+        retention=settings.Retention(24, 100_000),
+        market_queue_type="classic",
+        own=lambda: (),
+    )
+    stop = threading.Event()
+    thread = threading.Thread(target=found.run, args=(stop,))
+    thread.start()
+    yield found
+    stop.set()
+    thread.join(10)
+
+
+def wish(engine: Engine, channels: Sequence[Channel], lease_s: int | None = None) -> int:
+    """The generation that it got."""
+    with engine.begin() as connection:
+        caps, unknown = Caps(100, 100), Counted(100, 0)
+        [change] = subscriptions.add(connection, channels, "model", lease_s, "trace", caps, unknown)
+    return change.generation
+
+
+def active(engine: Engine) -> list[str]:
+    with engine.connect() as connection:
+        return [each.topic for each in subscriptions.wishes(connection)]
+
+
+def test_a_wish_is_carried_out_when_its_queue_is_made(engine: Engine, around: Surroundings, running: Reconciler):
+    generation = wish(engine, [TRADES])
+    assert eventually(lambda: generation in around.carried_out, 10, "it is carried out")
+    assert around.wanted == [TRADES.topic]
+    assert any(queue.name == "ws-gateway.trades.model" for queue in around.plans[-1].queues)
+
+
+def test_while_the_broker_is_away_a_topic_is_held_and_its_wish_not_carried_out(
+    engine: Engine, around: Surroundings, running: Reconciler
+):
+    around.up = False
+    generation = wish(engine, [TRADES])
+    assert eventually(lambda: around.wanted == [TRADES.topic], 10, "it is held")
+    assert generation not in around.carried_out
+    around.up = True
+    assert eventually(lambda: generation in around.carried_out, 10, "it is carried out")
+
+
+def test_a_lease_ends_when_it_is_over_and_not_at_the_next_look(
+    engine: Engine, around: Surroundings, running: Reconciler
+):
+    wish(engine, [TRADES], lease_s=6)
+    assert eventually(lambda: around.wanted == [TRADES.topic], 10, "it is held")
+    with engine.connect() as connection:
+        left_s = subscriptions.next_lease_ends_in_s(connection)
+    assert left_s is not None
+    assert eventually(lambda: active(engine) == [], left_s + 1, "it ended within a second")
+    assert eventually(lambda: around.wanted == [], 1, "the topic is given up")
