@@ -2,21 +2,25 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from api.health import QUEUES_FRESH_S
+from api.health import QUEUES_FRESH_S, broker_words
 from common import topology
-from common.tables import sightings
+from common.channels import POOLED
+from common.tables import instruments, sightings
 from common.tables.standings import FRESH_S
 
 OK, BROKEN, WAITING, QUIET, UNKNOWN = "ok", "broken", "waiting", "quiet", "unknown"
 CARRIED_OUT_WITHIN_S = 5.0
 _QUIET_AFTER_S = 60.0
+_UNCONFIRMED_S = 5.0
+_UNREAD_S = 60.0
+_FROM_BROKER = "cannot be told while RabbitMQ is away"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class FarEnd:
 
     queue: Row[Any] | None
     gap: Row[Any] | None
+    delisted: bool = False
 
 
 def seen(connection: Connection) -> Seen:
@@ -88,7 +93,18 @@ def far_end(connection: Connection, row: Row[Any]) -> FarEnd:
     return FarEnd(
         sightings.queue(connection, topology.service_queue(row.channel_type, row.requesting_service)),
         sightings.open_gap(connection, row.endpoint, row.topic),
+        _delisted(connection, row),
     )
+
+
+def _delisted(connection: Connection, row: Row[Any]) -> bool:
+    """The exchange lists others in this category, but not this one."""
+    if row.symbol is None or row.channel_type in POOLED:
+        return False
+    by_coin = instruments.goes_by_coin(row.channel_type, row.category)
+    if instruments.listed(connection, row.category, [row.symbol], by_coin):
+        return False
+    return instruments.newest(connection, row.category) is not None
 
 
 def hops(row: Row[Any], seen: Seen, far: FarEnd) -> list[Hop]:
@@ -98,16 +114,26 @@ def hops(row: Row[Any], seen: Seen, far: FarEnd) -> list[Hop]:
         _reconciled(row, seen),
         _socket(row, seen),
         _ack(row, seen),
-        _last_frame(row, seen, far.gap),
+        _last_frame(row, seen, far),
         _last_publish(row, seen),
         _binding(row, seen),
         queue_hop(row, seen, far.queue),
-        _consumer(row, far.queue),
+        _consumer(row, seen, far.queue),
     ]
 
 
 def first_broken(way: Iterable[Hop]) -> Hop | None:
     return next((hop for hop in way if hop.state in (BROKEN, WAITING)), None)
+
+
+def verdict(way: Sequence[Hop]) -> str:
+    """In one sentence; all is well only where every hop says so."""
+    if (broken := first_broken(way)) is not None:
+        return broken.evidence
+    if (untold := next((hop for hop in way if hop.state == UNKNOWN), None)) is not None:
+        return f"nothing is known to be broken, but {untold.hop} is unknown: {untold.evidence}"
+    quiet = next((hop for hop in way if hop.state == QUIET), None)
+    return quiet.evidence if quiet else "events reach their reader"
 
 
 def why_pending(row: Row[Any], seen: Seen) -> str | None:
@@ -185,36 +211,57 @@ def _ack(row: Row[Any], seen: Seen) -> Hop:
     return Hop("ack", OK, f"the exchange acknowledged {row.topic}", row.acked_at)
 
 
-def _last_frame(row: Row[Any], seen: Seen, gap: Row[Any] | None) -> Hop:
-    if gap is not None:
+def _last_frame(row: Row[Any], seen: Seen, far: FarEnd) -> Hop:
+    name = "last_frame"
+    if far.gap is not None:
         advice = "it closes with the first event after the cause is gone"
-        return Hop("last_frame", BROKEN, f"the topic may be missing data: {gap.cause}", gap.opened, advice)
-    if row.last_event_at is None:
-        return Hop("last_frame", QUIET, "no event has come yet; a quiet market sends none")
-    words = f"the last event came {seen.age_s(row.last_event_at):.0f} s ago"
-    if seen.age_s(row.last_event_at) < _QUIET_AFTER_S:
-        return Hop("last_frame", OK, words, row.last_event_at)
-    return Hop("last_frame", QUIET, f"{words}; a quiet market sends none", row.last_event_at)
+        return Hop(name, BROKEN, f"the topic may be missing data: {far.gap.cause}", far.gap.opened, advice)
+    age_s = None if row.last_event_at is None else seen.age_s(row.last_event_at)
+    words = "no event has come yet" if age_s is None else f"the last event came {age_s:.0f} s ago"
+    if age_s is not None and age_s < _QUIET_AFTER_S:
+        return Hop(name, OK, words, row.last_event_at)
+    if far.delisted:
+        advice = f"end this subscription and ask for what is listed in {row.category}"
+        return Hop(name, BROKEN, f"{words}; {row.symbol} is not listed in {row.category}", row.last_event_at, advice)
+    return Hop(name, QUIET, f"{words}; a quiet market sends none", row.last_event_at)
 
 
-def _last_publish(_row: Row[Any], seen: Seen) -> Hop:
-    if seen.fresh is None:
-        return _untold("last_publish")
-    if seen.fresh.broker_connected:
-        return Hop("last_publish", OK, "the ingestor is connected to RabbitMQ", seen.fresh.broker_since)
-    words = "the ingestor has no connection to RabbitMQ; events wait in its spool"
-    advice = "start RabbitMQ: supervisorctl start gateway:rabbitmq"
-    return Hop("last_publish", BROKEN, words, seen.fresh.broker_since, advice)
+def _last_publish(row: Row[Any], seen: Seen) -> Hop:
+    name, leader = "last_publish", seen.fresh
+    if leader is None:
+        return _untold(name)
+    if not leader.broker_connected:
+        advice = "start RabbitMQ: supervisorctl start gateway:rabbitmq; if it runs, rabbitmqctl status names its alarms"
+        return Hop(name, BROKEN, f"{broker_words(leader)}; events wait in its spool", leader.broker_since, advice)
+    if leader.disk_trouble:
+        advice = "make room in WS_GATEWAY_SPOOL_DIR, on a disk that takes writes"
+        return Hop(name, BROKEN, leader.disk_trouble, leader.disk_since, advice)
+    return _confirmed(leader.lanes.get("private" if row.endpoint == "private" else "market", {}), seen)
+
+
+def _confirmed(lane: Mapping[str, Any], seen: Seen) -> Hop:
+    """Of all events that share the topic's lane to RabbitMQ."""
+    name, waiting, at = "last_publish", lane.get("waiting", 0), _moment(lane.get("confirmed_at"))
+    came = "has confirmed nothing yet" if at is None else f"confirmed an event {max(0.0, seen.age_s(at)):.0f} s ago"
+    waits_since = _moment(lane.get("waits_since"))
+    if waits_since is not None and seen.age_s(waits_since) > _UNCONFIRMED_S:
+        words = f"RabbitMQ {came}, and {waiting} events wait"
+        return Hop(name, BROKEN, words, waits_since, "see whether RabbitMQ is overloaded: rabbitmqctl status")
+    return Hop(name, OK, f"RabbitMQ {came}", at)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _binding(row: Row[Any], seen: Seen) -> Hop:
     if seen.fresh is None:
         return _untold("binding")
     if not seen.fresh.broker_connected:
-        return Hop("binding", UNKNOWN, "cannot be told while RabbitMQ is away")
+        return Hop("binding", UNKNOWN, _FROM_BROKER)
     if seen.fresh.generation >= row.generation:
         return Hop("binding", OK, f"the queue is bound to {row.routing_key}", seen.fresh.heartbeat_at)
-    if _is_young(row, seen):
+    if _is_young(row, seen) or seen.age_s(seen.fresh.broker_since) < CARRIED_OUT_WITHIN_S:
         return Hop("binding", WAITING, "its queue is not bound yet", row.created_at)
     advice = "see the ingestor's log for what RabbitMQ refused"
     return Hop("binding", BROKEN, "its queue is not bound", row.created_at, advice)
@@ -223,8 +270,14 @@ def _binding(row: Row[Any], seen: Seen) -> Hop:
 def queue_hop(row: Row[Any], seen: Seen, queue: Row[Any] | None) -> Hop:
     name = topology.service_queue(row.channel_type, row.requesting_service)
     advice = "the ingestor makes it anew within seconds; if it does not, see its log"
+    if seen.fresh is None:
+        return _untold("queue")
+    if not seen.fresh.broker_connected:
+        return Hop("queue", UNKNOWN, _FROM_BROKER)
     if queue is None and seen.age_s(row.created_at) < QUEUES_FRESH_S:
-        return Hop("queue", UNKNOWN, f"{name} has not been looked at yet")
+        made = seen.fresh.generation >= row.generation
+        words = f"{name} was made, and has not been looked at yet" if made else f"{name} is not made yet"
+        return Hop("queue", OK if made else WAITING, words, row.created_at)
     if queue is None:
         return Hop("queue", BROKEN, f"there is no queue {name}", advice=advice)
     if queue.age_s >= QUEUES_FRESH_S or queue.ready is None:
@@ -233,13 +286,30 @@ def queue_hop(row: Row[Any], seen: Seen, queue: Row[Any] | None) -> Hop:
     return Hop("queue", OK, f"{queue.ready} events wait in {name}{worry}", queue.observed_at)
 
 
-def _consumer(row: Row[Any], queue: Row[Any] | None) -> Hop:
+def _consumer(row: Row[Any], seen: Seen, queue: Row[Any] | None) -> Hop:
+    service = row.requesting_service
+    if seen.fresh is None or not seen.fresh.broker_connected:
+        return _untold("consumer") if seen.fresh is None else Hop("consumer", UNKNOWN, _FROM_BROKER)
     if queue is None or queue.age_s >= QUEUES_FRESH_S or queue.consumers is None:
         return Hop("consumer", UNKNOWN, "only a look at the queue could tell")
-    if queue.consumers:
-        return Hop("consumer", OK, f"{queue.consumers} read {queue.name}", queue.observed_at)
-    advice = f"start {row.requesting_service}, or end the subscription: unread events are dropped after a while"
-    return Hop("consumer", BROKEN, f"nobody reads {queue.name}", queue.observed_at, advice)
+    if not queue.consumers:
+        advice = f"start {service}, or end the subscription: unread events are dropped after a while"
+        since = queue.nobody_since or queue.observed_at
+        return Hop("consumer", BROKEN, f"nobody reads {queue.name}", since, advice)
+    if _unacknowledged(queue, seen):
+        words = f"{queue.consumers} read {queue.name} and acknowledge nothing; {queue.ready} events wait"
+        return Hop("consumer", BROKEN, words, queue.oldest_at, f"see why {service} acknowledges nothing: restart it")
+    if queue.alarm == "critical":
+        words = f"{queue.name} is read too slowly: {queue.reason}"
+        advice = f"let {service} read faster, or ask for less: when the queue is full the oldest events are dropped"
+        return Hop("consumer", BROKEN, words, queue.observed_at, advice)
+    return Hop("consumer", OK, f"{queue.consumers} read {queue.name}", queue.observed_at)
+
+
+def _unacknowledged(queue: Row[Any], seen: Seen) -> bool:
+    """Its oldest event waits, and none is acknowledged; both are known only where RabbitMQ's management is asked."""
+    waits = queue.ready and queue.oldest_at is not None and seen.age_s(queue.oldest_at) > _UNREAD_S
+    return bool(waits and not queue.consume_rate)
 
 
 def _held(row: Row[Any], seen: Seen) -> bool:

@@ -38,6 +38,7 @@ class Evidence:
     sockets: list[Row[Any]]
     needed: set[str]
     balance_queue: Row[Any] | None
+    strange_queues: list[Row[Any]]
     active_subscriptions: int
     writable: bool
 
@@ -49,6 +50,7 @@ def gathered(connection: Connection) -> Evidence:
         sightings.sockets(connection, epoch=leader.epoch) if leader else [],
         sightings.endpoints_needed(connection, longer_than_s=CONNECTED_WITHIN_S),
         sightings.queue(connection, topology.BALANCE_QUEUE),
+        sightings.queues_with_other_arguments(connection),
         sightings.active_subscriptions(connection),
         sightings.writable(connection),
     )
@@ -59,7 +61,7 @@ def components(evidence: Evidence, database_since: datetime | None = None) -> di
     return {
         "ingestor": ingestor(evidence.leader),
         "sockets": sockets(evidence) if heard_of else _unheard(),
-        "broker": broker(evidence.leader) if heard_of else _unheard(),
+        "broker": broker(evidence) if heard_of else _unheard(),
         "database": database(evidence.writable, database_since),
         "persister": persister(evidence.balance_queue),
     }
@@ -81,15 +83,24 @@ def ingestor(leader: Row[Any] | None) -> Component:
         return Component(DOWN, reason="no ingestor leads")
     if leader.age_s >= FRESH_S:
         return Component(DOWN, leader.heartbeat_at, f"last heard of {leader.age_s:.0f} s ago")
+    if leader.disk_trouble:
+        return Component(DOWN, leader.disk_since, leader.disk_trouble)
     return Component(UP, leader.started_at)
 
 
-def broker(leader: Row[Any] | None) -> Component:
+def broker(evidence: Evidence) -> Component:
+    """Queues that somebody made otherwise are used as they are: they are told, and turn nothing red."""
+    leader = evidence.leader
     if leader is None:
         return _unheard()
+    details = {"other_arguments": {queue.name: queue.reason for queue in evidence.strange_queues}}
     if not leader.broker_connected:
-        return Component(DOWN, leader.broker_since, "the ingestor has no connection to RabbitMQ")
-    return Component(UP, leader.broker_since)
+        return Component(DOWN, leader.broker_since, broker_words(leader), details)
+    return Component(UP, leader.broker_since, None, details)
+
+
+def broker_words(leader: Row[Any]) -> str:
+    return f"RabbitMQ takes nothing from the ingestor: {leader.broker_reason}"
 
 
 def database(writable: bool, since: datetime | None) -> Component:
@@ -116,7 +127,7 @@ def persister(queue: Row[Any] | None) -> Component:
     if queue.age_s >= QUEUES_FRESH_S or queue.consumers is None:
         return Component(UNKNOWN, queue.observed_at, f"its queue was last looked at {queue.age_s:.0f} s ago")
     if queue.consumers == 0:
-        return Component(DOWN, queue.observed_at, "nobody reads its queue")
+        return Component(DOWN, queue.nobody_since or queue.observed_at, "nobody reads its queue")
     return Component(UP)
 
 

@@ -70,4 +70,4 @@ def _fault(channel: Channel, names: set[str], suggest: bool) -> Fault:
 
 
 def _goes_by_coin(channel: Channel) -> bool:
-    return (channel.channel_type, channel.category) == ("trades", "option")
+    return instruments.goes_by_coin(channel.channel_type, channel.category)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from api import diagnosis
-from api.diagnosis import BROKEN, Seen
+from api.diagnosis import BROKEN, UNKNOWN, Seen
 from common import topology
 from common.tables import sightings, standings
 
@@ -40,4 +40,4 @@ def _reason(row: Row[Any], seen: Seen) -> str:
 def _not_there(rows: list[Row[Any]], seen: Seen, queues: dict[str, Row[Any]]) -> list[Missing]:
     eldest = {topology.service_queue(row.channel_type, row.requesting_service): row for row in reversed(rows)}
     looks = {name: diagnosis.queue_hop(row, seen, queues.get(name)) for name, row in eldest.items()}
-    return [Missing("queue", name, hop.evidence) for name, hop in looks.items() if hop.state == BROKEN]
+    return [Missing("queue", name, hop.evidence) for name, hop in looks.items() if hop.state in (BROKEN, UNKNOWN)]

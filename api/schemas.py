@@ -284,10 +284,17 @@ class Sockets(Part):
     endpoints: dict[str, Part] = Field(default_factory=dict)
 
 
+class BrokerPart(Part):
+    other_arguments: dict[str, str | None] = Field(
+        default_factory=dict,
+        description="queues that exist otherwise than the settings ask for, used as they are: how to make each anew",
+    )
+
+
 class Components(BaseModel):
     ingestor: Part
     sockets: Sockets
-    broker: Part
+    broker: BrokerPart
     database: Part
     persister: Part
 

@@ -39,11 +39,10 @@ def subscriptions(connection: Connection, rows: Sequence[Row[Any]], watch: Watch
 def diagnosed(row: Row[Any], seen: Seen, far_end: FarEnd) -> dict[str, Any]:
     way = diagnosis.hops(row, seen, far_end)
     broken = diagnosis.first_broken(way)
-    quiet = next((hop.evidence for hop in way if hop.state == diagnosis.QUIET), None)
     return {
         "subscription": _subscription(row, seen),
         "broken": broken.hop if broken else None,
-        "verdict": broken.evidence if broken else quiet or "events reach their reader",
+        "verdict": diagnosis.verdict(way),
         "advice": broken.advice if broken else None,
         "hops": [_hop(hop, seen) for hop in way],
     }

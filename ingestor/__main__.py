@@ -24,6 +24,7 @@ from common.settings import Credentials, process_environment
 from common.tables.subscriptions import Wish
 from ingestor.bybit.session import Session, Timing
 from ingestor.delivery.depths import Traffic
+from ingestor.delivery.disk import Disk
 from ingestor.delivery.figures import QueueFigures
 from ingestor.delivery.line import Lines, Origin
 from ingestor.delivery.management import Management
@@ -70,7 +71,9 @@ def main(env: Mapping[str, str]) -> int:
     engine = database.engine(settings.postgres, f"{settings.service_name} ingestor", pool_size=3)
 
     dropped: SimpleQueue[Mapping[str, int]] = SimpleQueue()
-    outbox = open_outbox(settings.spool_dir, settings.market_spool_bytes, dropped.put)
+    spools = open_spools(settings.spool_dir, settings.market_spool_bytes)
+    outbox = make_outbox(spools, settings.market_spool_bytes, dropped.put)
+    disk = Disk(settings.spool_dir, *spools, min(2**20, settings.market_spool_bytes // 64))
     traffic = Traffic()
     common = common_plan(settings.class_queues, settings.retention, settings.market_queue_type)
     queues = Queues(settings.rabbitmq, common, traffic)
@@ -118,7 +121,9 @@ def main(env: Mapping[str, str]) -> int:
         link=link,
         depths=lambda: queues.depths,
         consumptions=lambda: management.by_queue,
+        mismatched=lambda: queues.mismatched,
         lanes=lambda: {"private": outbox.private.counts(), "market": outbox.market.counts()},
+        disk=disk.trouble,
         clock_offset_ms=lambda: clock.offset_ms,
     )
     status = Status(engine, epoch, sights, gaps, changed)
@@ -180,8 +185,8 @@ def renew(account: Account, credentials: Credentials | None, fleet: Fleet, key_c
     key_check.look()
 
 
-def open_outbox(folder: Path, market_bytes: int, dropped: Callable[[dict[str, int]], None]) -> Outbox:
-    """The two lanes, each with what an earlier life left in its spool; what memory holds has room there."""
+def open_spools(folder: Path, market_bytes: int) -> tuple[Spool, Spool]:
+    """That of private and that of market events, each with what an earlier life left in it."""
     try:
         private = Spool(folder / "private.db", _PRIVATE_SPOOL_BYTES, durable=True)
         market = Spool(folder / "market.db", market_bytes, durable=False)
@@ -189,6 +194,12 @@ def open_outbox(folder: Path, market_bytes: int, dropped: Callable[[dict[str, in
         raise ConfigError(
             f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: allowed is a writable folder ({failure})"
         ) from failure
+    return private, market
+
+
+def make_outbox(spools: tuple[Spool, Spool], market_bytes: int, dropped: Callable[[dict[str, int]], None]) -> Outbox:
+    """The two lanes; what memory holds has room in the spool."""
+    private, market = spools
     return Outbox(
         Lane(private, durable=True, most_events=_PRIVATE_EVENTS, most_bytes=_LANE_BYTES),
         Lane(market, False, _MARKET_EVENTS, min(_LANE_BYTES, market_bytes // 4), dropped),

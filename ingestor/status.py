@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -16,8 +16,10 @@ from common.channels import CHANNEL_TYPES
 from common.retrying import Backoff, keep_trying
 from common.tables import connections, gaps, ingestors, queues, topics
 from ingestor.delivery.depths import Depth
+from ingestor.delivery.disk import Trouble
 from ingestor.delivery.management import UNKNOWN, Consumption
 from ingestor.delivery.outbox import Counts
+from ingestor.delivery.progress import Progress
 from ingestor.delivery.publisher import Link
 from ingestor.delivery.watch import Level
 from ingestor.exchange.gaps import Gap
@@ -44,7 +46,9 @@ class Sights:
     link: Callable[[], Link]
     depths: Callable[[], dict[str, Depth]]
     consumptions: Callable[[], Mapping[str, Consumption]]
+    mismatched: Callable[[], Collection[str]]
     lanes: Callable[[], dict[str, Counts]]
+    disk: Callable[[], Trouble | None]
     clock_offset_ms: Callable[[], float | None]
 
 
@@ -60,6 +64,7 @@ class Status:
         self._gaps = gaps
         self._changed = changed
         self._generation = 0
+        self._progress = Progress()
         self._counted: dict[tuple[str, str], int] = {}
         self._summary_at = time.monotonic() + SUMMARY_EVERY_S
 
@@ -87,27 +92,41 @@ class Status:
                 stop.wait(_TOGETHER_S)
 
     def _write(self, connection: Connection, sockets: list[SocketSeen]) -> None:
-        link = self._sights.link()
         ingestors.beat(
             connection,
             epoch=self._epoch,
             host=socket.gethostname(),
             role="leader",
             generation=self._generation,
-            broker=(link.connected, link.since),
+            delivery=self._delivery(),
         )
         offset = self._sights.clock_offset_ms()
         connections.record(connection, self._epoch, [_row(self._epoch, seen, offset) for seen in sockets])
         rows = [row for seen in sockets for row in _topic_rows(self._epoch, seen)]
         topics.record(connection, rows)
         topics.forget_others(connection, [(row.endpoint, row.topic) for row in rows])
-        consumptions, depths = self._sights.consumptions(), self._sights.depths()
-        queues.record(
-            connection, [_queue_row(depth, consumptions.get(name, UNKNOWN)) for name, depth in depths.items()]
-        )
+        queues.record(connection, self._queues())
         unwritten = self._gaps.unwritten()
         gaps.record(connection, [_gap_row(gap) for gap in unwritten])
         self._gaps.written(unwritten)
+
+    def _delivery(self) -> ingestors.Delivery:
+        link, trouble = self._sights.link(), self._sights.disk()
+        return ingestors.Delivery(
+            broker_connected=link.connected,
+            broker_since=link.since,
+            broker_reason=link.reason,
+            lanes=self._progress.seen(self._sights.lanes(), datetime.now(UTC)),
+            disk_trouble=trouble.reason if trouble else None,
+            disk_since=trouble.since if trouble else None,
+        )
+
+    def _queues(self) -> list[queues.Queue]:
+        consumptions, mismatched = self._sights.consumptions(), self._sights.mismatched()
+        return [
+            _queue_row(depth, consumptions.get(name, UNKNOWN), name in mismatched)
+            for name, depth in self._sights.depths().items()
+        ]
 
     def _leave(self) -> None:
         """So that nobody waits for our heartbeat to grow old."""
@@ -170,10 +189,9 @@ def _topic_rows(epoch: str, seen: SocketSeen) -> list[topics.Topic]:
     ]
 
 
-def _queue_row(depth: Depth, consumption: Consumption) -> queues.Queue:
+def _queue_row(depth: Depth, consumption: Consumption, other_arguments: bool) -> queues.Queue:
     rest = depth.name.removeprefix("ws-gateway.")
     event_class, _, service = rest.partition(".")
-    age_s = time.monotonic() - depth.observed_at
     return queues.Queue(
         name=depth.name,
         event_class=event_class if event_class in CHANNEL_TYPES else rest,
@@ -187,8 +205,14 @@ def _queue_row(depth: Depth, consumption: Consumption) -> queues.Queue:
         reason=depth.alarm.reason,
         consume_rate=consumption.rate,
         oldest_at=consumption.oldest_at,
-        observed_at=datetime.fromtimestamp(time.time() - age_s, UTC),
+        nobody_since=None if depth.nobody_since is None else _moment(depth.nobody_since),
+        other_arguments=other_arguments,
+        observed_at=_moment(depth.observed_at),
     )
+
+
+def _moment(monotonic_s: float) -> datetime:
+    return datetime.fromtimestamp(time.time() - (time.monotonic() - monotonic_s), UTC)
 
 
 def _gap_row(gap: Gap) -> gaps.Window:

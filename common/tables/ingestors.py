@@ -1,7 +1,11 @@
 """Which lives of the ingestor there are, and when each was last heard of."""
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
 from sqlalchemy import BigInteger, Boolean, Column, Connection, Table, Text, delete, func, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from common.tables.schema import Moment, metadata
 
@@ -16,21 +20,28 @@ ingestors = Table(
     Column("generation", BigInteger, nullable=False, comment="the newest change of subscriptions that is carried out"),
     Column("broker_connected", Boolean, nullable=False),
     Column("broker_since", Moment, nullable=False),
+    Column("broker_reason", Text, nullable=False, server_default=""),
+    Column("lanes", JSONB, nullable=False, server_default="{}", comment="by name: waiting, confirmed_at, waits_since"),
+    Column("disk_trouble", Text, comment="why the spool takes no events, NULL when it does"),
+    Column("disk_since", Moment, comment="since when it does not"),
 )
 
 
-def beat(
-    connection: Connection, *, epoch: str, host: str, role: str, generation: int, broker: tuple[bool, object]
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How this life stands with the broker and with the disk of its spool."""
+
+    broker_connected: bool
+    broker_since: datetime
+    broker_reason: str
+    lanes: Mapping[str, Mapping[str, object]]
+    disk_trouble: str | None
+    disk_since: datetime | None
+
+
+def beat(connection: Connection, *, epoch: str, host: str, role: str, generation: int, delivery: Delivery) -> None:
     """Say that this life goes on; lives not heard of for a day are forgotten."""
-    connected, since = broker
-    seen = {
-        "role": role,
-        "generation": generation,
-        "broker_connected": connected,
-        "broker_since": since,
-        "heartbeat_at": func.now(),
-    }
+    seen = asdict(delivery) | {"role": role, "generation": generation, "heartbeat_at": func.now()}
     row = insert(ingestors).values(epoch=epoch, host=host, **seen)
     connection.execute(row.on_conflict_do_update(index_elements=["epoch"], set_=seen))
     connection.execute(delete(ingestors).where(ingestors.c.heartbeat_at < func.now() - text("interval '1 day'")))

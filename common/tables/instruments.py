@@ -52,6 +52,11 @@ def replace(connection: Connection, category: str, listed: Sequence[Instrument])
     return before != now
 
 
+def goes_by_coin(channel_type: str, category: str) -> bool:
+    """Trades of options are told for all of a base coin at once."""
+    return (channel_type, category) == ("trades", "option")
+
+
 def listed(connection: Connection, category: str, names: Collection[str], by_base_coin: bool = False) -> set[str]:
     """Those of the names that the category lists."""
     column = instruments.c.base_coin if by_base_coin else instruments.c.symbol

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Column, Connection, Double, Integer, Table, Text, delete, func
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, Integer, Table, Text, delete, func
 from sqlalchemy.dialects.postgresql import insert
 
 from common.tables.schema import Moment, metadata
@@ -25,6 +25,8 @@ queues = Table(
     Column("observed_at", Moment, nullable=False, server_default=func.now()),
     Column("consume_rate", Double),
     Column("oldest_at", Moment, comment="when the oldest ready message was published"),
+    Column("nobody_since", Moment, comment="since when nobody reads it, as far as the ingestor saw"),
+    Column("other_arguments", Boolean, nullable=False, server_default="false", comment="than the settings ask for"),
 )
 
 
@@ -44,6 +46,8 @@ class Queue:
     reason: str | None
     consume_rate: float | None
     oldest_at: datetime | None
+    nobody_since: datetime | None
+    other_arguments: bool
     observed_at: datetime
 
 

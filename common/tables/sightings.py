@@ -62,6 +62,11 @@ def queues_of(connection: Connection, service: str) -> Rows:
     return list(connection.execute(select(queues, _age(queues.c.observed_at)).where(queues.c.service == service)))
 
 
+def queues_with_other_arguments(connection: Connection) -> Rows:
+    """Than the settings ask for; the reason of each says what to do about it."""
+    return list(connection.execute(select(queues).where(queues.c.other_arguments).order_by(queues.c.name)))
+
+
 def page_of_queues(connection: Connection, service: str | None, limit: int, offset: int) -> tuple[Rows, int]:
     found = select(queues, _age(queues.c.observed_at)).order_by(queues.c.name)
     if service is not None:

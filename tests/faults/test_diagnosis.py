@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -100,6 +101,10 @@ def health(gateway: Stack, component: str, state: str, within_s: float = 30.0) -
     return dict(eventually(asked, within_s, f"{component} is {state}"))
 
 
+def ready(gateway: Stack, service: str) -> Row:
+    return dict(call(gateway.api_port, "GET", f"/ready?service={service}")[1])
+
+
 def test_nothing_is_broken(gateway: Stack, patient: Row):
     told(gateway, patient, None, "events reach their reader")
     assert health(gateway, "sockets", "up")["endpoints"]["linear"]["state"] == "up"
@@ -115,12 +120,17 @@ def test_nobody_reads(gateway: Stack, service: str):
 def test_the_broker_is_away(gateway: Stack, patient: Row, way_to_broker: Proxy):
     way_to_broker.stop()
     try:
-        told(gateway, patient, "last_publish", "no connection to RabbitMQ")
+        told(gateway, patient, "last_publish", "RabbitMQ takes nothing from the ingestor")
         assert health(gateway, "broker", "down")["since"]
-        assert gateway.subscribe(patient["requesting_service"], topic="tickers.ETHUSDT")["is_active"]
+        asked = gateway.subscribe(patient["requesting_service"], topic="tickers.ETHUSDT")
+        assert {hop["hop"]: hop["state"] for hop in told(gateway, asked, "last_publish")["hops"]}["queue"] == "unknown"
+        assert diagnosis(gateway, asked)["subscription"]["status"] == "pending"  # its queue cannot be made
+        missing = ready(gateway, asked["requesting_service"])["missing"]
+        assert {each["what"] for each in missing} == {"subscription", "queue"}
     finally:
         way_to_broker.start()
     told(gateway, patient, None, within_s=60)
+    gateway.live(asked["requesting_service"], 60)
     health(gateway, "broker", "up", within_s=60)
 
 
@@ -129,6 +139,20 @@ def test_the_queue_was_deleted(gateway: Stack, patient: Row, broker: Broker):
     broker.manage("DELETE", place)
     assert eventually(lambda: broker.manage("GET", place), 30, "it is there again")
     told(gateway, patient, "consumer", "nobody reads")  # the deletion ended the reader, too
+
+
+def test_the_queue_was_made_by_somebody_else(gateway: Stack, broker: Broker, service: str):
+    name = f"ws-gateway.ticker.{service}"
+    with closing(broker.connect()) as connection:
+        connection.channel().queue_declare(name, durable=True)
+        row = gateway.subscribe(service, topic=TOPIC)
+        gateway.live(service)
+        with Reader(broker, (name,)):
+            told(gateway, row, None, "events reach their reader")
+            told_of = eventually(lambda: health(gateway, "broker", "up")["other_arguments"], 15, "it is told")
+        assert f"rabbitmqctl delete_queue {name}" in told_of[name]
+        connection.channel().queue_delete(name)
+    assert eventually(lambda: not health(gateway, "broker", "up")["other_arguments"], 30, "it was made anew")
 
 
 def test_the_socket_is_in_backoff(gateway: Stack, patient: Row, exchange: Exchange):

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from common.envelope import Event
+from ingestor.delivery.disk import Disk
 from ingestor.delivery.outbox import Lane
 from ingestor.delivery.spool import BALLAST_BYTES, Spool
+from tests.waiting import eventually
 
 _ROOM = BALLAST_BYTES + 8 * 2**20
 _BODY = b"x" * 50_000
@@ -46,6 +48,15 @@ def test_a_private_lane_waits_and_then_goes_on_without_loss(small_disk: Path):
     lane.sweep()  # deleting needs room too: that is what the ballast is for
     assert lane.accept([event(accepted)])
     assert [entry.event.id for entry in [*taken, *lane.take(1)]] == [f"{n:05d}" for n in range(accepted + 1)]
+
+
+def test_it_is_told(small_disk: Path):
+    private, market = (Spool(small_disk / f"{name}.db", 2**30, durable=True) for name in ("private", "market"))
+    disk = Disk(small_disk, private, market)
+    assert disk.trouble() is None
+    fill(Lane(private, True, 10_000, 2**30))
+    trouble = eventually(disk.trouble, 5, "it is looked at again")
+    assert trouble.reason == "the spool's folder takes nothing: No space left on device"
 
 
 def test_a_market_lane_drops_tells_and_goes_on(small_disk: Path):

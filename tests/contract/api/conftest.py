@@ -47,6 +47,12 @@ class Ingestor:
             broker=broker,
         )
 
+    def delivers(self) -> None:
+        """An event was confirmed just now, and none waits."""
+        lane = "jsonb_build_object('waiting', 0, 'confirmed_at', to_char(now() AT TIME ZONE 'UTC', :form))"
+        form = 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'
+        self.execute(f"UPDATE ingestors SET lanes = jsonb_build_object('market', {lane}, 'private', {lane})", form=form)
+
     def holds(self, topic: str, state: str = "live", reason: str | None = None, endpoint: str = "linear") -> None:
         self.execute(
             "INSERT INTO topics (endpoint, topic, channel_type, state, reason, epoch, acked_at, last_event_at, events)"

@@ -43,6 +43,7 @@ def placeholders(client: FlaskClient, ingestor: Ingestor, monkeypatch: pytest.Mo
     monkeypatch.setattr("api.routes.balances._SYNCED_WITHIN_S", 0.0)
     ingestor.lists("linear", "BTCUSDT", "ETHUSDT")
     ingestor.leads(generation=1, age_s=-3600)  # heard of for as long as this test takes
+    ingestor.delivers()
     ingestor.connected("linear", age_s=-3600)
     wish = {"channel_type": "ticker", "symbol": "BTCUSDT", "requesting_service": "dashboard"}
     live = body(client.post(PATH, json=wish))["id"]

@@ -11,7 +11,8 @@ def ago(seconds: float) -> datetime:
     return NOW - timedelta(seconds=seconds)
 
 
-def leader(age_s: float = 0.5, broker: bool = True, generation: int = 100) -> Any:
+def leader(age_s: float = 0.5, broker: bool = True, generation: int = 100, disk: str | None = None, **lane: Any) -> Any:
+    told = {"waiting": 0, "confirmed_at": ago(1).isoformat(), "waits_since": None} | lane
     return SimpleNamespace(
         epoch="E1",
         started_at=ago(3600),
@@ -20,6 +21,10 @@ def leader(age_s: float = 0.5, broker: bool = True, generation: int = 100) -> An
         generation=generation,
         broker_connected=broker,
         broker_since=ago(600),
+        broker_reason="connected" if broker else "connection refused",
+        lanes={"market": told, "private": told},
+        disk_trouble=disk,
+        disk_since=ago(60) if disk else None,
     )
 
 
@@ -36,10 +41,21 @@ def socket(endpoint: str = "linear", state: str = "live", age_s: float = 0.5, er
     )
 
 
-def queue(name: str = "ws-gateway.trades.model", consumers: int | None = 1, age_s: float = 2) -> Any:
-    return SimpleNamespace(
-        name=name, ready=3, consumers=consumers, age_s=age_s, observed_at=ago(age_s), alarm=None, reason=None
-    )
+def queue(name: str = "ws-gateway.trades.model", consumers: int | None = 1, age_s: float = 2, **changed: Any) -> Any:
+    found = {
+        "name": name,
+        "ready": 3,
+        "consumers": consumers,
+        "age_s": age_s,
+        "observed_at": ago(age_s),
+        "alarm": None,
+        "reason": None,
+        "consume_rate": 1.0,
+        "oldest_at": None,
+        "nobody_since": None if consumers else ago(300),
+        "other_arguments": False,
+    }
+    return SimpleNamespace(**found | changed)
 
 
 def gap(cause: str = "connection lost") -> Any:

@@ -23,10 +23,11 @@ class Case:
     sockets: list[Any] = field(default_factory=lambda: [rows.socket()])
     queue: Any = field(default_factory=rows.queue)
     gap: Any = None
+    delisted: bool = False
 
     def way(self) -> list[Hop]:
         seen = Seen(rows.NOW, self.leader, self.sockets)
-        return diagnosis.hops(self.row, seen, FarEnd(self.queue, self.gap))
+        return diagnosis.hops(self.row, seen, FarEnd(self.queue, self.gap, self.delisted))
 
 
 PRIVATE = {"channel_type": "order", "endpoint": "private", "topic": "order", "routing_key": "order.private"}
@@ -55,14 +56,38 @@ CASES = {
         "ack", "refuses publicTrade.BTCUSDT: Invalid symbol",
         row=rows.subscription(status="rejected", topic_state="rejected", reason="Invalid symbol"),
     ),
+    "delisted while it was held": Case(
+        "last_frame", "BTCUSDT is not listed in linear",
+        row=rows.subscription(last_event_at=rows.ago(90)), delisted=True,
+    ),
     "no ack": Case("ack", "not acknowledged", row=rows.subscription(topic_state="pending")),
     "gap open": Case("last_frame", "connection lost", gap=rows.gap()),
     "quiet market": Case(None, "", row=rows.subscription(last_event_at=rows.ago(900))),
     "never an event": Case(None, "", row=rows.subscription(last_event_at=None)),
-    "broker away": Case("last_publish", "no connection to RabbitMQ", leader=rows.leader(broker=False)),
+    "broker away": Case("last_publish", "connection refused; events wait", leader=rows.leader(broker=False)),
+    "no confirms": Case(
+        "last_publish", "confirmed an event 9 s ago, and 7 events wait",
+        leader=rows.leader(waiting=7, confirmed_at=rows.ago(9).isoformat(), waits_since=rows.ago(8).isoformat()),
+    ),
+    "disk full": Case("last_publish", "takes nothing: No space", leader=rows.leader(disk="takes nothing: No space")),
     "not bound": Case("binding", "not bound", row=rows.subscription(generation=200)),
     "queue deleted": Case("queue", "there is no queue ws-gateway.trades.model", queue=None),
     "queue not seen": Case("queue", "last seen 40 s ago", queue=rows.queue(age_s=40)),
+    "queue not made yet": Case(
+        "binding",
+        "not bound yet",
+        row=rows.subscription(**YOUNG | {"topic_state": "live", "topic_epoch": "E1"}), queue=None,
+    ),
+    "queue not looked at yet": Case(None, "", row=rows.subscription(created_at=rows.ago(3)), queue=None),
+    "consumer never acks": Case(
+        "consumer", "1 read ws-gateway.trades.model and acknowledge nothing; 3 events wait",
+        queue=rows.queue(consume_rate=0.0, oldest_at=rows.ago(61)),
+    ),
+    "consumer has just begun": Case(None, "", queue=rows.queue(consume_rate=0.0, oldest_at=rows.ago(5))),
+    "consumer too slow": Case(
+        "consumer", "read too slowly: 12000 messages wait",
+        queue=rows.queue(alarm="critical", reason="12000 messages wait", consume_rate=3.0, oldest_at=rows.ago(90)),
+    ),
     "nobody consuming": Case("consumer", "nobody reads ws-gateway.trades.model", queue=rows.queue(consumers=0)),
 }  # fmt: skip
 
@@ -83,10 +108,21 @@ def test_what_is_broken_comes_with_advice(name: str):
 
 
 def test_a_queue_that_fills_up_says_so():
-    full = rows.queue()
-    full.alarm, full.reason = "critical", "95000 of the 100000 messages it keeps"
+    full = rows.queue(alarm="warning", reason="85000 of the 100000 messages it keeps")
     [hop] = [hop for hop in Case(None, "", queue=full).way() if hop.hop == "queue"]
-    assert hop.evidence == "3 events wait in ws-gateway.trades.model (critical: 95000 of the 100000 messages it keeps)"
+    assert hop.evidence == "3 events wait in ws-gateway.trades.model (warning: 85000 of the 100000 messages it keeps)"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_all_is_said_to_be_well_only_when_every_hop_is(name: str):
+    way = CASES[name].way()
+    well = diagnosis.verdict(way) == "events reach their reader"
+    assert well == ({hop.state for hop in way} == {"ok"}), [hop for hop in way if hop.state != "ok"]
+
+
+def test_what_cannot_be_told_is_said():
+    verdict = diagnosis.verdict(CASES["queue not looked at yet"].way())
+    assert verdict == ("nothing is known to be broken, but consumer is unknown: only a look at the queue could tell")
 
 
 def test_a_quiet_market_is_told_apart_from_a_fault():
@@ -96,7 +132,13 @@ def test_a_quiet_market_is_told_apart_from_a_fault():
 
 def test_nothing_is_claimed_that_only_a_living_ingestor_could_tell():
     states = {hop.hop: hop.state for hop in CASES["ingestor dead"].way()}
-    assert {states[hop] for hop in ("socket", "ack", "last_publish", "binding")} == {"unknown"}
+    told = ("socket", "ack", "last_publish", "binding", "queue", "consumer")
+    assert {states[hop] for hop in told} == {"unknown"}
+
+
+def test_nothing_is_claimed_of_a_broker_that_is_away():
+    states = {hop.hop: hop.state for hop in CASES["broker away"].way()}
+    assert {states[hop] for hop in ("binding", "queue", "consumer")} == {"unknown"}
 
 
 def test_a_pending_wish_says_what_it_waits_for():

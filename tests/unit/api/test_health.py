@@ -10,6 +10,7 @@ from api.health import Evidence
 from common.topology import BALANCE_QUEUE
 from tests.unit.api import rows
 
+HINT = "it has other arguments than the settings say; to change that: rabbitmqctl delete_queue x once it is read"
 PAGE = Path(__file__).parents[3] / "docs" / "health.md"
 
 
@@ -20,6 +21,7 @@ def evidence(**changed: Any) -> Evidence:
         "sockets": [rows.socket("linear"), rows.socket("private")],
         "needed": {"linear"},
         "balance_queue": rows.queue(BALANCE_QUEUE),
+        "strange_queues": [],
         "active_subscriptions": 1,
         "writable": True,
     }
@@ -39,7 +41,10 @@ SITUATIONS: dict[str, Evidence | None] = {
         sockets=[rows.socket(), rows.socket("private", "parked")]
     ),
     "a socket's row is stale although the ingestor's is fresh": evidence(sockets=[rows.socket(age_s=5)]),
-    "the ingestor has lost RabbitMQ": evidence(leader=rows.leader(broker=False)),
+    "the ingestor has lost RabbitMQ, or is blocked by its alarm": evidence(leader=rows.leader(broker=False)),
+    "the disk of the spool is full or fails": evidence(leader=rows.leader(disk="takes nothing: No space left")),
+    "the spool is full": evidence(leader=rows.leader(disk="the spool of market events is full")),
+    "a queue exists with other arguments": evidence(strange_queues=[rows.queue(reason=HINT)]),
     "nobody reads the balance queue": evidence(balance_queue=rows.queue(BALANCE_QUEUE, consumers=0)),
     "the balance queue has not been looked at": evidence(balance_queue=None),
     "the look at the balance queue is stale": evidence(balance_queue=rows.queue(BALANCE_QUEUE, age_s=15)),
@@ -81,7 +86,9 @@ def test_what_is_not_up_says_why(situation: str):
     [
         ("the ingestor is dead or hangs: its last row is 5 s old", "ingestor", rows.ago(5)),
         ("a needed socket is in backoff", "sockets", rows.ago(300)),
-        ("the ingestor has lost RabbitMQ", "broker", rows.ago(600)),
+        ("the ingestor has lost RabbitMQ, or is blocked by its alarm", "broker", rows.ago(600)),
+        ("the disk of the spool is full or fails", "ingestor", rows.ago(60)),
+        ("nobody reads the balance queue", "persister", rows.ago(300)),
     ],
 )
 def test_what_is_down_says_since_when(situation: str, component: str, since: Any):
@@ -90,6 +97,17 @@ def test_what_is_down_says_since_when(situation: str, component: str, since: Any
 
 def test_the_socket_that_is_down_is_named():
     assert judged("a needed socket is in backoff")["sockets"].reason == "linear: backoff, attempt 3 (refused)"
+
+
+def test_a_queue_with_other_arguments_is_told_with_what_to_do():
+    broker = judged("a queue exists with other arguments")["broker"].shown()
+    assert broker["other_arguments"] == {"ws-gateway.trades.model": HINT}
+    assert judged("everything runs")["broker"].shown()["other_arguments"] == {}
+
+
+def test_the_brokers_own_words_are_told():
+    broker = judged("the ingestor has lost RabbitMQ, or is blocked by its alarm")["broker"]
+    assert broker.reason == "RabbitMQ takes nothing from the ingestor: connection refused"
 
 
 def test_the_newest_sign_of_life_of_the_exchange_is_told():

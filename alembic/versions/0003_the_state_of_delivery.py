@@ -1,0 +1,48 @@
+"""What keeps events from their queues: the broker's words, the spool's disk, queues as somebody else made them."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+_MOMENT = sa.DateTime(timezone=True)
+_INGESTORS = (
+    sa.Column("broker_reason", sa.Text(), server_default="", nullable=False),
+    sa.Column(
+        "lanes",
+        postgresql.JSONB(),
+        server_default=sa.text("'{}'"),
+        nullable=False,
+        comment="by name: waiting, confirmed_at, waits_since",
+    ),
+    sa.Column("disk_trouble", sa.Text(), nullable=True, comment="why the spool takes no events, NULL when it does"),
+    sa.Column("disk_since", _MOMENT, nullable=True, comment="since when it does not"),
+)
+_QUEUES = (
+    sa.Column("nobody_since", _MOMENT, nullable=True, comment="since when nobody reads it, as far as the ingestor saw"),
+    sa.Column(
+        "other_arguments",
+        sa.Boolean(),
+        server_default=sa.text("false"),
+        nullable=False,
+        comment="than the settings ask for",
+    ),
+)
+
+
+def upgrade() -> None:
+    for column in _INGESTORS:
+        op.add_column("ingestors", column.copy())
+    for column in _QUEUES:
+        op.add_column("queues", column.copy())
+
+
+def downgrade() -> None:
+    for column in reversed(_QUEUES):
+        op.drop_column("queues", column.name)
+    for column in reversed(_INGESTORS):
+        op.drop_column("ingestors", column.name)
