@@ -2,14 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from api.health import QUEUES_FRESH_S, broker_words
+from api.health import QUEUES_FRESH_S, broker_trouble
 from common import topology
 from common.channels import POOLED
 from common.tables import instruments, sightings
@@ -18,8 +18,8 @@ from common.tables.standings import FRESH_S
 OK, BROKEN, WAITING, QUIET, UNKNOWN = "ok", "broken", "waiting", "quiet", "unknown"
 CARRIED_OUT_WITHIN_S = 5.0
 _QUIET_AFTER_S = 60.0
-_UNCONFIRMED_S = 5.0
 _UNREAD_S = 60.0
+_DISK_ADVICE = "make room in WS_GATEWAY_SPOOL_DIR, on a disk that takes writes"
 _FROM_BROKER = "cannot be told while RabbitMQ is away"
 
 
@@ -44,6 +44,10 @@ class Seen:
 
     def age_s(self, moment: datetime) -> float:
         return (self.now - moment).total_seconds()
+
+    @property
+    def broker_answers(self) -> bool:
+        return self.fresh is not None and broker_trouble(self.fresh) is None
 
     @property
     def fresh(self) -> Row[Any] | None:
@@ -173,6 +177,9 @@ def _socket(row: Row[Any], seen: Seen) -> Hop:
     mine = [socket for socket in seen.sockets if socket.endpoint == row.endpoint]
     if not mine:
         return _no_socket(row, seen)
+    if row.endpoint == "private" and seen.fresh.disk_trouble:
+        words = f"the private socket is not read, because its events cannot be made safe: {seen.fresh.disk_trouble}"
+        return Hop("socket", BROKEN, words, seen.fresh.disk_since, _DISK_ADVICE)
     lost = next((socket for socket in mine if socket.state != "live"), None)
     if lost is None:
         return Hop("socket", OK, f"the socket {row.endpoint} is live", max(socket.since for socket in mine))
@@ -230,24 +237,17 @@ def _last_publish(row: Row[Any], seen: Seen) -> Hop:
     name, leader = "last_publish", seen.fresh
     if leader is None:
         return _untold(name)
-    if not leader.broker_connected:
+    if (trouble := broker_trouble(leader)) is not None:
+        reason, since = trouble
         advice = "start RabbitMQ: supervisorctl start gateway:rabbitmq; if it runs, rabbitmqctl status names its alarms"
-        return Hop(name, BROKEN, f"{broker_words(leader)}; events wait in its spool", leader.broker_since, advice)
+        return Hop(name, BROKEN, f"{reason}; what comes is kept in the spool", since, advice)
     if leader.disk_trouble:
-        advice = "make room in WS_GATEWAY_SPOOL_DIR, on a disk that takes writes"
-        return Hop(name, BROKEN, leader.disk_trouble, leader.disk_since, advice)
-    return _confirmed(leader.lanes.get("private" if row.endpoint == "private" else "market", {}), seen)
-
-
-def _confirmed(lane: Mapping[str, Any], seen: Seen) -> Hop:
-    """Of all events that share the topic's lane to RabbitMQ."""
-    name, waiting, at = "last_publish", lane.get("waiting", 0), _moment(lane.get("confirmed_at"))
-    came = "has confirmed nothing yet" if at is None else f"confirmed an event {max(0.0, seen.age_s(at)):.0f} s ago"
-    waits_since = _moment(lane.get("waits_since"))
-    if waits_since is not None and seen.age_s(waits_since) > _UNCONFIRMED_S:
-        words = f"RabbitMQ {came}, and {waiting} events wait"
-        return Hop(name, BROKEN, words, waits_since, "see whether RabbitMQ is overloaded: rabbitmqctl status")
-    return Hop(name, OK, f"RabbitMQ {came}", at)
+        return Hop(name, BROKEN, leader.disk_trouble, leader.disk_since, _DISK_ADVICE)
+    lane = leader.lanes.get("private" if row.endpoint == "private" else "market", {})
+    at = _moment(lane.get("confirmed_at"))  # of all events that share the topic's lane to RabbitMQ
+    if at is None:
+        return Hop(name, OK, "RabbitMQ has had nothing to confirm yet")
+    return Hop(name, OK, f"RabbitMQ confirmed an event {max(0.0, seen.age_s(at)):.0f} s ago", at)
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -257,7 +257,7 @@ def _moment(text: str | None) -> datetime | None:
 def _binding(row: Row[Any], seen: Seen) -> Hop:
     if seen.fresh is None:
         return _untold("binding")
-    if not seen.fresh.broker_connected:
+    if not seen.broker_answers:
         return Hop("binding", UNKNOWN, _FROM_BROKER)
     if seen.fresh.generation >= row.generation:
         return Hop("binding", OK, f"the queue is bound to {row.routing_key}", seen.fresh.heartbeat_at)
@@ -272,7 +272,7 @@ def queue_hop(row: Row[Any], seen: Seen, queue: Row[Any] | None) -> Hop:
     advice = "the ingestor makes it anew within seconds; if it does not, see its log"
     if seen.fresh is None:
         return _untold("queue")
-    if not seen.fresh.broker_connected:
+    if not seen.broker_answers:
         return Hop("queue", UNKNOWN, _FROM_BROKER)
     if queue is None and seen.age_s(row.created_at) < QUEUES_FRESH_S:
         made = seen.fresh.generation >= row.generation
@@ -288,8 +288,10 @@ def queue_hop(row: Row[Any], seen: Seen, queue: Row[Any] | None) -> Hop:
 
 def _consumer(row: Row[Any], seen: Seen, queue: Row[Any] | None) -> Hop:
     service = row.requesting_service
-    if seen.fresh is None or not seen.fresh.broker_connected:
-        return _untold("consumer") if seen.fresh is None else Hop("consumer", UNKNOWN, _FROM_BROKER)
+    if seen.fresh is None:
+        return _untold("consumer")
+    if not seen.broker_answers:
+        return Hop("consumer", UNKNOWN, _FROM_BROKER)
     if queue is None or queue.age_s >= QUEUES_FRESH_S or queue.consumers is None:
         return Hop("consumer", UNKNOWN, "only a look at the queue could tell")
     if not queue.consumers:

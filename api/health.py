@@ -12,6 +12,7 @@ from common.tables import sightings
 from common.tables.standings import FRESH_S
 
 QUEUES_FRESH_S = 15.0  # the ingestor looks at them every 5 s
+CONFIRMED_WITHIN_S = 3.0  # a broker that hangs says nothing, but no confirm comes any more
 CONNECTED_WITHIN_S = 5.0  # a socket that is wanted for the first time is given this long
 
 UP, IDLE, DOWN, UNKNOWN = "up", "idle", "down", "unknown"
@@ -94,13 +95,25 @@ def broker(evidence: Evidence) -> Component:
     if leader is None:
         return _unheard()
     details = {"other_arguments": {queue.name: queue.reason for queue in evidence.strange_queues}}
-    if not leader.broker_connected:
-        return Component(DOWN, leader.broker_since, broker_words(leader), details)
+    if (trouble := broker_trouble(leader)) is not None:
+        reason, since = trouble
+        return Component(DOWN, since, reason, details)
     return Component(UP, leader.broker_since, None, details)
 
 
-def broker_words(leader: Row[Any]) -> str:
-    return f"RabbitMQ takes nothing from the ingestor: {leader.broker_reason}"
+def broker_trouble(leader: Row[Any]) -> tuple[str, datetime] | None:
+    """Why RabbitMQ takes no events, and since when."""
+    if not leader.broker_connected:
+        return f"RabbitMQ takes nothing from the ingestor: {leader.broker_reason}", leader.broker_since
+    stuck = [lane for lane in leader.lanes.values() if lane.get("waits_s", 0) >= CONFIRMED_WITHIN_S]
+    if not stuck:
+        return None
+    waiting = sum(lane["waiting"] for lane in stuck)
+    return f"RabbitMQ confirms nothing, and {waiting} events wait", min(map(_since, stuck))
+
+
+def _since(lane: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(lane["waits_since"])
 
 
 def database(writable: bool, since: datetime | None) -> Component:

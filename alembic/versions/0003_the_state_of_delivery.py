@@ -17,7 +17,7 @@ _INGESTORS = (
         postgresql.JSONB(),
         server_default=sa.text("'{}'"),
         nullable=False,
-        comment="by name: waiting, confirmed_at, waits_since",
+        comment="what waits in each for its confirm",
     ),
     sa.Column("disk_trouble", sa.Text(), nullable=True, comment="why the spool takes no events, NULL when it does"),
     sa.Column("disk_since", _MOMENT, nullable=True, comment="since when it does not"),

@@ -21,7 +21,13 @@ ingestors = Table(
     Column("broker_connected", Boolean, nullable=False),
     Column("broker_since", Moment, nullable=False),
     Column("broker_reason", Text, nullable=False, server_default=""),
-    Column("lanes", JSONB, nullable=False, server_default="{}", comment="by name: waiting, confirmed_at, waits_since"),
+    Column(
+        "lanes",
+        JSONB,
+        nullable=False,
+        server_default="{}",
+        comment="what waits in each for its confirm",
+    ),
     Column("disk_trouble", Text, comment="why the spool takes no events, NULL when it does"),
     Column("disk_since", Moment, comment="since when it does not"),
 )

@@ -33,4 +33,5 @@ class Progress:
             "waiting": waiting,
             "confirmed_at": at.isoformat() if at else None,
             "waits_since": since.isoformat() if since else None,
+            "waits_s": (now - since).total_seconds() if since else 0.0,
         }

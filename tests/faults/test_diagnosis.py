@@ -134,6 +134,17 @@ def test_the_broker_is_away(gateway: Stack, patient: Row, way_to_broker: Proxy):
     health(gateway, "broker", "up", within_s=60)
 
 
+def test_the_broker_hangs(gateway: Stack, patient: Row, way_to_broker: Proxy):
+    way_to_broker.deafen()
+    try:
+        assert "confirms nothing" in health(gateway, "broker", "down", within_s=5.0)["reason"]
+        told(gateway, patient, "last_publish", "RabbitMQ confirms nothing")
+        assert ready(gateway, patient["requesting_service"])["missing"]
+    finally:
+        way_to_broker.hear()
+    told(gateway, patient, None, within_s=60)
+
+
 def test_the_queue_was_deleted(gateway: Stack, patient: Row, broker: Broker):
     place = f"queues/{quote(broker.vhost, '')}/{quote(patient['queue'], '')}"
     broker.manage("DELETE", place)

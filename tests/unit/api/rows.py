@@ -12,7 +12,7 @@ def ago(seconds: float) -> datetime:
 
 
 def leader(age_s: float = 0.5, broker: bool = True, generation: int = 100, disk: str | None = None, **lane: Any) -> Any:
-    told = {"waiting": 0, "confirmed_at": ago(1).isoformat(), "waits_since": None} | lane
+    told = {"waiting": 0, "confirmed_at": ago(1).isoformat(), "waits_since": None, "waits_s": 0.0} | lane
     return SimpleNamespace(
         epoch="E1",
         started_at=ago(3600),

@@ -64,10 +64,14 @@ CASES = {
     "gap open": Case("last_frame", "connection lost", gap=rows.gap()),
     "quiet market": Case(None, "", row=rows.subscription(last_event_at=rows.ago(900))),
     "never an event": Case(None, "", row=rows.subscription(last_event_at=None)),
-    "broker away": Case("last_publish", "connection refused; events wait", leader=rows.leader(broker=False)),
+    "broker away": Case("last_publish", "connection refused; what comes is kept", leader=rows.leader(broker=False)),
     "no confirms": Case(
-        "last_publish", "confirmed an event 9 s ago, and 7 events wait",
-        leader=rows.leader(waiting=7, confirmed_at=rows.ago(9).isoformat(), waits_since=rows.ago(8).isoformat()),
+        "last_publish", "RabbitMQ confirms nothing, and 14 events wait",
+        leader=rows.leader(waiting=7, waits_s=3.1, waits_since=rows.ago(4).isoformat()),
+    ),
+    "disk full, private": Case(
+        "socket", "the private socket is not read", row=rows.subscription(**PRIVATE),
+        sockets=[rows.socket("private")], leader=rows.leader(disk="takes nothing: No space"),
     ),
     "disk full": Case("last_publish", "takes nothing: No space", leader=rows.leader(disk="takes nothing: No space")),
     "not bound": Case("binding", "not bound", row=rows.subscription(generation=200)),
@@ -136,8 +140,9 @@ def test_nothing_is_claimed_that_only_a_living_ingestor_could_tell():
     assert {states[hop] for hop in told} == {"unknown"}
 
 
-def test_nothing_is_claimed_of_a_broker_that_is_away():
-    states = {hop.hop: hop.state for hop in CASES["broker away"].way()}
+@pytest.mark.parametrize("name", ["broker away", "no confirms"])
+def test_nothing_is_claimed_of_a_broker_that_does_not_answer(name: str):
+    states = {hop.hop: hop.state for hop in CASES[name].way()}
     assert {states[hop] for hop in ("binding", "queue", "consumer")} == {"unknown"}
 
 

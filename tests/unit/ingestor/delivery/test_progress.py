@@ -23,7 +23,7 @@ def at(second: int) -> str:
 
 
 def test_nothing_was_confirmed_yet():
-    assert looks((0, 0)) == [{"waiting": 0, "confirmed_at": None, "waits_since": None}]
+    assert looks((0, 0)) == [{"waiting": 0, "confirmed_at": None, "waits_since": None, "waits_s": 0.0}]
 
 
 def test_a_count_that_rose_is_a_confirm_that_came():
@@ -37,3 +37,7 @@ def test_what_waits_while_others_are_confirmed_does_not_wait_long():
 def test_waiting_begins_when_confirms_stop_and_ends_with_the_next():
     told = [each["waits_since"] for each in looks((4, 1), (4, 2), (4, 9), (5, 8), (5, 8), (13, 0))]
     assert told == [None, at(1), at(1), None, at(4), None]
+
+
+def test_how_long_it_waits_is_told_by_the_same_clock():
+    assert [each["waits_s"] for each in looks((4, 1), (4, 2), (4, 9), (5, 8))] == [0.0, 0.0, 1.0, 0.0]
