@@ -58,17 +58,23 @@ def _left(request: Request, body: bytearray) -> int:
 
 
 def _check(value: Any, depth: int) -> None:
-    if depth > MOST_DEPTH:
-        raise _too_deep()
+    """A value's depth is that of the objects and lists around it, itself included."""
     if isinstance(value, str):
         _check_text(value)
     elif isinstance(value, dict):
+        _check_depth(depth)
         for name, each in value.items():
             _check_text(name)
             _check(each, depth + 1)
     elif isinstance(value, list):
+        _check_depth(depth)
         for each in value:
             _check(each, depth + 1)
+
+
+def _check_depth(depth: int) -> None:
+    if depth > MOST_DEPTH:
+        raise _too_deep()
 
 
 def _check_text(text: str) -> None:

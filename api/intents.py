@@ -23,7 +23,7 @@ from common.tables import standings, subscriptions
 from common.tables.subscriptions import Caps, Change, Counted, OverCap
 
 Shown = dict[str, Any]
-_TRIES = 3
+_TRIES = 20  # each needs somebody else's end to come between two statements
 
 
 @dataclass(frozen=True, slots=True)

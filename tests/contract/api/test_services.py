@@ -1,10 +1,12 @@
 """All that a service wants, in one piece."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from flask.testing import FlaskClient
+from sqlalchemy import Engine
 
-from tests.contract.api.conftest import PATH, TRADES, Ingestor, Pokes, body, code
+from tests.contract.api.conftest import ADMINISTRATOR_KEY, PATH, TRADES, Ingestor, Pokes, asking, body, code
 
 WHOLE = "/api/v1/services/model/subscriptions"
 
@@ -77,3 +79,22 @@ def test_what_is_no_list_is_refused(client: FlaskClient):
     assert code(client.put(WHOLE, json={"subscriptions": "A"})) == (422, "wrong_type")
     assert code(client.put(WHOLE, json={})) == (422, "missing_field")
     assert code(client.put(WHOLE, json=[])) == (422, "wrong_type")
+
+
+def test_asking_replacing_and_ending_at_once_refuse_nobody(client: FlaskClient, engine: Engine):
+    """A lease makes each asking change the row, so that it may find it ended under its hands."""
+    wanted = {"subscriptions": [{"topic": "publicTrade.BTCUSDT"}], "ttl_seconds": 60}
+
+    def ask(number: int) -> int:
+        mine = asking(client.application.test_client(), ADMINISTRATOR_KEY)
+        if number % 3 == 0:
+            return mine.post(PATH, json=TRADES | {"ttl_seconds": 60}).status_code
+        if number % 3 == 1:
+            return mine.put(WHOLE, json=wanted).status_code
+        return mine.delete(f"{PATH}/by-service/model").status_code
+
+    with ThreadPoolExecutor(12) as crowd:
+        assert set(crowd.map(ask, range(240))) <= {200, 201}
+    with engine.connect() as connection:
+        counted = "SELECT count(*) FROM subscriptions WHERE is_active"
+        assert connection.exec_driver_sql(counted).scalar_one() <= 1

@@ -39,6 +39,11 @@ def test_what_is_not_well_formed_is_refused(body: bytes):
     assert (refused.value.status, refused.value.code) == (400, "malformed_json")
 
 
+@pytest.mark.parametrize("body", [b"[" * 8 + b"1" + b"]" * 8, b'{"a":' * 8 + b'"x"' + b"}" * 8, b"1"])
+def test_eight_levels_are_read(body: bytes):
+    assert bodies.parsed(body) == json.loads(body)
+
+
 @pytest.mark.parametrize("depth", [9, 500, 30_000])
 def test_what_nests_too_deep_is_refused(depth: int):
     with pytest.raises(Refusal) as refused:
