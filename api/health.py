@@ -37,11 +37,12 @@ class Evidence:
 
     leader: Row[Any] | None
     sockets: list[Row[Any]]
-    needed: set[str]
+    needed: Mapping[str, datetime]
     balance_queue: Row[Any] | None
     strange_queues: list[Row[Any]]
     active_subscriptions: int
     writable: bool
+    left_at: datetime | None = None
 
 
 def gathered(connection: Connection) -> Evidence:
@@ -54,13 +55,14 @@ def gathered(connection: Connection) -> Evidence:
         sightings.queues_with_other_arguments(connection),
         sightings.active_subscriptions(connection),
         sightings.writable(connection),
+        sightings.left_at(connection) if leader is None else None,
     )
 
 
 def components(evidence: Evidence, database_since: datetime | None = None) -> dict[str, Component]:
     heard_of = evidence.leader is not None and evidence.leader.age_s < FRESH_S
     return {
-        "ingestor": ingestor(evidence.leader),
+        "ingestor": ingestor(evidence.leader, evidence.left_at),
         "sockets": sockets(evidence) if heard_of else _unheard(),
         "broker": broker(evidence) if heard_of else _unheard(),
         "database": database(evidence.writable, database_since),
@@ -79,9 +81,9 @@ def healthy(parts: Iterable[Component]) -> bool:
     return all(part.state != DOWN for part in parts)
 
 
-def ingestor(leader: Row[Any] | None) -> Component:
+def ingestor(leader: Row[Any] | None, left_at: datetime | None) -> Component:
     if leader is None:
-        return Component(DOWN, reason="no ingestor leads")
+        return Component(DOWN, left_at, "no ingestor leads")
     if leader.age_s >= FRESH_S:
         return Component(DOWN, leader.heartbeat_at, f"last heard of {leader.age_s:.0f} s ago")
     if leader.disk_trouble:
@@ -122,8 +124,8 @@ def database(writable: bool, since: datetime | None) -> Component:
 
 def sockets(evidence: Evidence) -> Component:
     """Every endpoint that somebody needs must be live, all its sockets included."""
-    needed = evidence.needed | {row.endpoint for row in evidence.sockets if row.endpoint == "private"}
-    seen = {endpoint: _endpoint(endpoint, evidence.sockets) for endpoint in sorted(needed)}
+    needed = {*evidence.needed, *(row.endpoint for row in evidence.sockets if row.endpoint == "private")}
+    seen = {each: _endpoint(each, evidence.sockets, evidence.needed.get(each)) for each in sorted(needed)}
     details = {"endpoints": {endpoint: part.shown() for endpoint, part in seen.items()}}
     if not seen:
         return Component(IDLE, details=details)
@@ -149,10 +151,10 @@ def last_heartbeat_at(evidence: Evidence) -> datetime | None:
     return max((row.last_heartbeat_at for row in evidence.sockets if row.last_heartbeat_at), default=None)
 
 
-def _endpoint(endpoint: str, rows: list[Row[Any]]) -> Component:
+def _endpoint(endpoint: str, rows: list[Row[Any]], needed_since: datetime | None) -> Component:
     mine = [row for row in rows if row.endpoint == endpoint]
     if not mine:
-        return Component(DOWN, reason="there is no socket")
+        return Component(DOWN, needed_since, "there is no socket")
     broken = next((row for row in mine if row.state != "live" or row.age_s >= FRESH_S), None)
     if broken is None:
         return Component(UP, max(row.since for row in mine))

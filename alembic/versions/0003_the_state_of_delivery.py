@@ -34,7 +34,12 @@ _QUEUES = (
 )
 
 
+def _says_of_role(words: str) -> None:
+    op.alter_column("ingestors", "role", existing_type=sa.Text(), existing_nullable=False, comment=words)
+
+
 def upgrade() -> None:
+    _says_of_role("leader, standby or left")
     for column in _INGESTORS:
         op.add_column("ingestors", column.copy())
     for column in _QUEUES:
@@ -42,6 +47,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    _says_of_role("leader or standby")
     for column in reversed(_QUEUES):
         op.drop_column("queues", column.name)
     for column in reversed(_INGESTORS):

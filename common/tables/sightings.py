@@ -21,6 +21,13 @@ def leader(connection: Connection) -> Row[Any] | None:
     return connection.execute(found.order_by(ingestors.c.heartbeat_at.desc()).limit(1)).one_or_none()
 
 
+def left_at(connection: Connection) -> datetime | None:
+    """When an ingestor last ended in order."""
+    found = select(func.max(ingestors.c.heartbeat_at)).where(ingestors.c.role == "left")
+    moment: datetime | None = connection.execute(found).scalar_one()
+    return moment
+
+
 def writable(connection: Connection) -> bool:
     """Whether this server takes writes: a standby does not, nor one that was set so."""
     return bool(connection.execute(text("SELECT current_setting('transaction_read_only') = 'off'")).scalar_one())
@@ -42,11 +49,12 @@ def sockets(connection: Connection, epoch: str | None = None, service: str | Non
     return list(connection.execute(found.order_by(connections.c.endpoint, connections.c.socket_no)))
 
 
-def endpoints_needed(connection: Connection, longer_than_s: float) -> set[str]:
-    """The endpoints that somebody has wanted for some time."""
-    since = func.now() - text(f"interval '{longer_than_s:g} seconds'")
-    found = select(subscriptions.c.endpoint).where(subscriptions.c.is_active, subscriptions.c.created_at < since)
-    return set(connection.execute(found.distinct()).scalars())
+def endpoints_needed(connection: Connection, longer_than_s: float) -> dict[str, datetime]:
+    """The endpoints that somebody has wanted for some time, and since when."""
+    since = func.min(subscriptions.c.created_at)
+    found = select(subscriptions.c.endpoint, since).where(subscriptions.c.is_active).group_by(subscriptions.c.endpoint)
+    found = found.having(since < func.now() - text(f"interval '{longer_than_s:g} seconds'"))
+    return dict(row.tuple() for row in connection.execute(found))
 
 
 def active_subscriptions(connection: Connection) -> int:

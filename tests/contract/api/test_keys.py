@@ -24,6 +24,7 @@ from tests.contract.api.conftest import (
 
 KEYS = "/api/v1/keys"
 OPEN = "open"
+EVERY_METHOD = {"GET", "HEAD", "OPTIONS", "TRACE", "PATCH", "PUT", "POST", "DELETE"}
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,20 @@ def test_without_a_live_key_nothing_is_told_or_done(world: World, kind: str):
             expected = "missing_key" if kind == "none" else "unknown_key"
             assert code(answer) == (401, expected), path
             assert answer.headers["WWW-Authenticate"]
+    assert body(world.clients["administrator"].get(f"{PATH}?is_active=true"))["total"] == 2
+
+
+@pytest.mark.parametrize("kind", ["administrator", "own", "none"])
+def test_other_methods_open_no_back_door(world: World, kind: str):
+    """HEAD is GET without a body; what is not in the matrix is refused before a key is looked at."""
+    known = matrix(world)
+    for method, rule in known:
+        path, _, whole, own = known[method, rule][-1]
+        for other in EVERY_METHOD - {each for each, of in known if of == rule}:
+            is_get = other == "HEAD" and method == "GET"
+            expected = {"administrator": whole, "own": own, "none": 401}[kind] if is_get else 405
+            if other != "HEAD" or is_get or ("GET", rule) not in known:
+                assert world.clients[kind].open(path, method=other).status_code == expected, (other, path)
     assert body(world.clients["administrator"].get(f"{PATH}?is_active=true"))["total"] == 2
 
 

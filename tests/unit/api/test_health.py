@@ -19,7 +19,7 @@ def evidence(**changed: Any) -> Evidence:
     found = {
         "leader": rows.leader(),
         "sockets": [rows.socket("linear"), rows.socket("private")],
-        "needed": {"linear"},
+        "needed": {"linear": rows.ago(3000)},
         "balance_queue": rows.queue(BALANCE_QUEUE),
         "strange_queues": [],
         "active_subscriptions": 1,
@@ -30,8 +30,9 @@ def evidence(**changed: Any) -> Evidence:
 
 SITUATIONS: dict[str, Evidence | None] = {
     "everything runs": evidence(),
-    "nobody wants anything and there are no credentials": evidence(sockets=[], needed=set()),
+    "nobody wants anything and there are no credentials": evidence(sockets=[], needed={}),
     "no ingestor was ever started": evidence(leader=None, sockets=[]),
+    "the ingestor was stopped": evidence(leader=None, sockets=[], left_at=rows.ago(30)),
     "the ingestor is dead or hangs: its last row is 5 s old": evidence(leader=rows.leader(age_s=5)),
     "a needed socket is in backoff": evidence(sockets=[rows.socket(state="backoff", error="refused")]),
     "a needed socket was never opened": evidence(sockets=[]),
@@ -88,7 +89,9 @@ def test_what_is_not_up_says_why(situation: str):
     ("situation", "component", "since"),
     [
         ("the ingestor is dead or hangs: its last row is 5 s old", "ingestor", rows.ago(5)),
+        ("the ingestor was stopped", "ingestor", rows.ago(30)),
         ("a needed socket is in backoff", "sockets", rows.ago(300)),
+        ("a needed socket was never opened", "sockets", rows.ago(3000)),
         ("the ingestor has lost RabbitMQ, or is blocked by its alarm", "broker", rows.ago(600)),
         ("the disk of the spool is full or fails", "ingestor", rows.ago(60)),
         ("nobody reads the balance queue", "persister", rows.ago(300)),
