@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row
 
 from api import diagnosis
 from api.diagnosis import FarEnd, Hop, Seen, Watch
+from api.errors import MIME_TYPE
 from api.schemas import Page
 from api.validation import REFS
 from common import topology
@@ -24,10 +25,12 @@ def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = No
     return response
 
 
-def also(model: type[BaseModel], description: str) -> dict[str, Any]:
-    """A further response of the same shape, for the description of a call."""
-    schema = {"$ref": REFS.format(model=model.__name__)}
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+def also(model: type[BaseModel], description: str, or_problem: bool = False) -> dict[str, Any]:
+    """A further response of the same shape, for the description of a call; or a refusal of the same status."""
+    content = {"application/json": {"schema": {"$ref": REFS.format(model=model.__name__)}}}
+    if or_problem:
+        content[MIME_TYPE] = {"schema": {"$ref": REFS.format(model="Problem")}}
+    return {"description": description, "content": content}
 
 
 def subscriptions(connection: Connection, rows: Sequence[Row[Any]], watch: Watch) -> list[dict[str, Any]]:

@@ -38,7 +38,9 @@ def routes(store: Store) -> APIBlueprint:
     @blueprint.get("/ready")
     @blueprint.input(ReadyQuery, location="query")
     @blueprint.output(Ready)
-    @blueprint.doc(responses={503: showing.also(Ready, "Something is missing")})
+    @blueprint.doc(
+        responses={503: showing.also(Ready, "Something is missing, or the database does not answer", or_problem=True)}
+    )
     @open_without_a_key
     def ready(query_data: ReadyQuery) -> Response:
         """Whether all that a service wants is live and its queues are there; what is missing is named."""

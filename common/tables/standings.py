@@ -33,8 +33,8 @@ from common.tables.ingestors import ingestors
 from common.tables.subscriptions import Caps, Counted, subscriptions
 from common.tables.topics import topics
 
-FRESH_S = 5
-"""An ingestor that has not been heard of for longer is not believed."""
+FRESH_S = 4.5
+"""An ingestor not heard of for longer is not believed: it writes every second, and we promise to know within 5."""
 
 _leader = (
     select(

@@ -33,7 +33,7 @@ SITUATIONS: dict[str, Evidence | None] = {
     "nobody wants anything and there are no credentials": evidence(sockets=[], needed={}),
     "no ingestor was ever started": evidence(leader=None, sockets=[]),
     "the ingestor was stopped": evidence(leader=None, sockets=[], left_at=rows.ago(30)),
-    "the ingestor is dead or hangs: its last row is 5 s old": evidence(leader=rows.leader(age_s=5)),
+    "the ingestor is dead or hangs: its last row is 4.5 s old": evidence(leader=rows.leader(age_s=4.5)),
     "a needed socket is in backoff": evidence(sockets=[rows.socket(state="backoff", error="refused")]),
     "a needed socket was never opened": evidence(sockets=[]),
     "one of two sockets of an endpoint is lost": evidence(sockets=[rows.socket(), rows.socket(state="connecting")]),
@@ -88,7 +88,7 @@ def test_what_is_not_up_says_why(situation: str):
 @pytest.mark.parametrize(
     ("situation", "component", "since"),
     [
-        ("the ingestor is dead or hangs: its last row is 5 s old", "ingestor", rows.ago(5)),
+        ("the ingestor is dead or hangs: its last row is 4.5 s old", "ingestor", rows.ago(4.5)),
         ("the ingestor was stopped", "ingestor", rows.ago(30)),
         ("a needed socket is in backoff", "sockets", rows.ago(300)),
         ("a needed socket was never opened", "sockets", rows.ago(3000)),

@@ -52,6 +52,10 @@ def test_every_refusal_is_a_problem(spec: dict[str, Any]):
                 assert list(response["content"]) == [MIME_TYPE], (label, status)
 
 
+def test_a_probe_that_asks_the_database_may_be_refused(spec: dict[str, Any]):
+    assert list(spec["paths"]["/ready"]["get"]["responses"]["503"]["content"]) == ["application/json", MIME_TYPE]
+
+
 def test_every_call_but_the_probes_wants_a_key(spec: dict[str, Any]):
     for label, each in operations(spec):
         closed = "/api/v1/" in label
