@@ -38,12 +38,21 @@ def _completed(app: APIFlask, spec: dict[str, Any]) -> dict[str, Any]:
     schemas = {name.rpartition(".")[2]: schema for name, schema in spec["components"].get("schemas", {}).items()}
     problem = Problem.model_json_schema(ref_template=REFS)
     schemas |= problem.pop("$defs") | {"Problem": problem}
+    for schema in schemas.values():
+        for field in schema.get("properties", {}).values():
+            _drop_null_default(field)
     spec["components"]["schemas"] = dict(sorted(schemas.items()))
     closed = set(_closed(app))
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
             _complete(operation, (path, method) in closed)
     return spec
+
+
+def _drop_null_default(schema: dict[str, Any]) -> None:
+    """It tells nothing, and generated clients take it for a field that has to be sent."""
+    if schema.get("default", ...) is None:
+        del schema["default"]
 
 
 def _closed(app: APIFlask) -> Iterator[tuple[str, str]]:
@@ -58,6 +67,7 @@ def _complete(operation: Operation, closed: bool) -> None:
     for parameter in operation["parameters"]:
         if parameter["in"] == "path" and parameter["name"] in _PATH_ARGUMENTS:
             parameter["schema"] = _PATH_ARGUMENTS[parameter["name"]]
+        _drop_null_default(parameter["schema"])
         if "description" in parameter["schema"]:
             parameter["description"] = parameter["schema"].pop("description")
     if closed:

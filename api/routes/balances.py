@@ -15,6 +15,7 @@ from flask import Response, g
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, model_validator
 from sqlalchemy import Connection, Row
 
+from api import showing
 from api.errors import Refusal, no_such
 from api.poking import Poker
 from api.schemas import Page
@@ -169,6 +170,12 @@ class Sync(BaseModel):
     done_at: datetime | None
 
 
+_UNSETTLED = {
+    202: showing.also(Sync, "The exchange has not answered yet"),
+    502: {"description": "The exchange gave no snapshot"},
+}
+
+
 def routes(store: Store, poker: Poker, room: WaitingRoom) -> APIBlueprint:
     blueprint = APIBlueprint("balances", __name__, url_prefix="/api/v1/balances")
 
@@ -211,7 +218,7 @@ def routes(store: Store, poker: Poker, room: WaitingRoom) -> APIBlueprint:
 
     @blueprint.post("/sync")
     @blueprint.output(Sync)
-    @blueprint.doc(responses={202: "The exchange has not answered yet"})
+    @blueprint.doc(responses=_UNSETTLED)
     def sync() -> Response:
         """Compare the ledger with the exchange now; the answer comes within 10 s."""
         with store.writing() as connection:
@@ -222,7 +229,7 @@ def routes(store: Store, poker: Poker, room: WaitingRoom) -> APIBlueprint:
 
     @blueprint.get("/sync/<uuid:sync_id>")
     @blueprint.output(Sync)
-    @blueprint.doc(responses={202: "The exchange has not answered yet"})
+    @blueprint.doc(responses=_UNSETTLED)
     def synced(sync_id: uuid.UUID) -> Response:
         """What became of a comparison."""
         return _answered(_sync(store, sync_id))

@@ -56,6 +56,24 @@ def test_a_probe_that_asks_the_database_may_be_refused(spec: dict[str, Any]):
     assert list(spec["paths"]["/ready"]["get"]["responses"]["503"]["content"]) == ["application/json", MIME_TYPE]
 
 
+def test_every_answer_has_a_form(spec: dict[str, Any]):
+    for label, each in operations(spec):
+        for status, response in each["responses"].items():
+            assert all("$ref" in content["schema"] for content in response["content"].values()), (label, status)
+
+
+def test_what_may_be_left_out_has_no_default_of_nothing(spec: dict[str, Any]):
+    assert '"default": null' not in COMMITTED.read_text()
+    assert spec["components"]["schemas"]["Ask"]["required"] == ["requesting_service"]
+
+
+def test_a_comparison_may_be_unfinished_or_fail(spec: dict[str, Any]):
+    for path, method in (("/api/v1/balances/sync", "post"), ("/api/v1/balances/sync/{sync_id}", "get")):
+        told = spec["paths"][path][method]["responses"]
+        assert told["202"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Sync"}
+        assert list(told["502"]["content"]) == [MIME_TYPE]
+
+
 def test_every_call_but_the_probes_wants_a_key(spec: dict[str, Any]):
     for label, each in operations(spec):
         closed = "/api/v1/" in label
