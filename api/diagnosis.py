@@ -45,9 +45,8 @@ class Seen:
     def age_s(self, moment: datetime) -> float:
         return (self.now - moment).total_seconds()
 
-    @property
-    def broker_answers(self) -> bool:
-        return self.fresh is not None and broker_trouble(self.fresh) is None
+    def broker_answers(self, row: Row[Any]) -> bool:
+        return self.fresh is not None and broker_trouble(self.fresh, _lane(row)) is None
 
     @property
     def fresh(self) -> Row[Any] | None:
@@ -237,17 +236,22 @@ def _last_publish(row: Row[Any], seen: Seen) -> Hop:
     name, leader = "last_publish", seen.fresh
     if leader is None:
         return _untold(name)
-    if (trouble := broker_trouble(leader)) is not None:
+    if (trouble := broker_trouble(leader, _lane(row))) is not None:
         reason, since = trouble
         advice = "start RabbitMQ: supervisorctl start gateway:rabbitmq; if it runs, rabbitmqctl status names its alarms"
         return Hop(name, BROKEN, f"{reason}; what comes is kept in the spool", since, advice)
     if leader.disk_trouble:
         return Hop(name, BROKEN, leader.disk_trouble, leader.disk_since, _DISK_ADVICE)
-    lane = leader.lanes.get("private" if row.endpoint == "private" else "market", {})
+    lane = leader.lanes.get(_lane(row), {})
     at = _moment(lane.get("confirmed_at"))  # of all events that share the topic's lane to RabbitMQ
     if at is None:
         return Hop(name, OK, "RabbitMQ has had nothing to confirm yet")
     return Hop(name, OK, f"RabbitMQ confirmed an event {max(0.0, seen.age_s(at)):.0f} s ago", at)
+
+
+def _lane(row: Row[Any]) -> str:
+    """Private events and market data go to RabbitMQ on a connection each."""
+    return "private" if row.endpoint == "private" else "market"
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -257,7 +261,7 @@ def _moment(text: str | None) -> datetime | None:
 def _binding(row: Row[Any], seen: Seen) -> Hop:
     if seen.fresh is None:
         return _untold("binding")
-    if not seen.broker_answers:
+    if not seen.broker_answers(row):
         return Hop("binding", UNKNOWN, _FROM_BROKER)
     if seen.fresh.generation >= row.generation:
         return Hop("binding", OK, f"the queue is bound to {row.routing_key}", seen.fresh.heartbeat_at)
@@ -272,7 +276,7 @@ def queue_hop(row: Row[Any], seen: Seen, queue: Row[Any] | None) -> Hop:
     advice = "the ingestor makes it anew within seconds; if it does not, see its log"
     if seen.fresh is None:
         return _untold("queue")
-    if not seen.broker_answers:
+    if not seen.broker_answers(row):
         return Hop("queue", UNKNOWN, _FROM_BROKER)
     if queue is None and seen.age_s(row.created_at) < QUEUES_FRESH_S:
         made = seen.fresh.generation >= row.generation
@@ -290,7 +294,7 @@ def _consumer(row: Row[Any], seen: Seen, queue: Row[Any] | None) -> Hop:
     service = row.requesting_service
     if seen.fresh is None:
         return _untold("consumer")
-    if not seen.broker_answers:
+    if not seen.broker_answers(row):
         return Hop("consumer", UNKNOWN, _FROM_BROKER)
     if queue is None or queue.age_s >= QUEUES_FRESH_S or queue.consumers is None:
         return Hop("consumer", UNKNOWN, "only a look at the queue could tell")

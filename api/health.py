@@ -103,11 +103,12 @@ def broker(evidence: Evidence) -> Component:
     return Component(UP, leader.broker_since, None, details)
 
 
-def broker_trouble(leader: Row[Any]) -> tuple[str, datetime] | None:
-    """Why RabbitMQ takes no events, and since when."""
+def broker_trouble(leader: Row[Any], only: str | None = None) -> tuple[str, datetime] | None:
+    """Why RabbitMQ takes no events, or none of one lane, and since when."""
     if not leader.broker_connected:
         return f"RabbitMQ takes nothing from the ingestor: {leader.broker_reason}", leader.broker_since
-    stuck = [lane for lane in leader.lanes.values() if lane.get("waits_s", 0) >= CONFIRMED_WITHIN_S]
+    lanes = [lane for name, lane in leader.lanes.items() if only in (None, name)]
+    stuck = [lane for lane in lanes if lane.get("waits_s", 0) >= CONFIRMED_WITHIN_S]
     if not stuck:
         return None
     waiting = sum(lane["waiting"] for lane in stuck)

@@ -11,8 +11,10 @@ def ago(seconds: float) -> datetime:
     return NOW - timedelta(seconds=seconds)
 
 
-def leader(age_s: float = 0.5, broker: bool = True, generation: int = 100, disk: str | None = None, **lane: Any) -> Any:
-    told = {"waiting": 0, "confirmed_at": ago(1).isoformat(), "waits_since": None, "waits_s": 0.0} | lane
+def leader(
+    age_s: float = 0.5, broker: bool = True, generation: int = 100, disk: str | None = None, **market: Any
+) -> Any:
+    told = {"waiting": 0, "confirmed_at": ago(1).isoformat(), "waits_since": None, "waits_s": 0.0}
     return SimpleNamespace(
         epoch="E1",
         started_at=ago(3600),
@@ -22,7 +24,7 @@ def leader(age_s: float = 0.5, broker: bool = True, generation: int = 100, disk:
         broker_connected=broker,
         broker_since=ago(600),
         broker_reason="connected" if broker else "connection refused",
-        lanes={"market": told, "private": told},
+        lanes={"market": told | market, "private": told},
         disk_trouble=disk,
         disk_since=ago(60) if disk else None,
     )

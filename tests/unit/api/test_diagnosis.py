@@ -66,7 +66,11 @@ CASES = {
     "never an event": Case(None, "", row=rows.subscription(last_event_at=None)),
     "broker away": Case("last_publish", "connection refused; what comes is kept", leader=rows.leader(broker=False)),
     "no confirms": Case(
-        "last_publish", "RabbitMQ confirms nothing, and 14 events wait",
+        "last_publish", "RabbitMQ confirms nothing, and 7 events wait",
+        leader=rows.leader(waiting=7, waits_s=3.1, waits_since=rows.ago(4).isoformat()),
+    ),
+    "no confirms of the other kind": Case(
+        None, "", row=rows.subscription(**PRIVATE), sockets=[rows.socket("private")],
         leader=rows.leader(waiting=7, waits_s=3.1, waits_since=rows.ago(4).isoformat()),
     ),
     "disk full, private": Case(
