@@ -165,7 +165,9 @@ def _reconciled(row: Row[Any], seen: Seen) -> Hop:
     if leader.generation >= row.generation or _held(row, seen):
         return Hop(name, OK, words, leader.heartbeat_at)
     if _is_young(row, seen):
-        return Hop(name, WAITING, "the ingestor has not come to it yet", row.created_at)
+        trouble = broker_trouble(seen.fresh, _lane(row))
+        why = f"; {trouble[0]}" if trouble else ""
+        return Hop(name, WAITING, f"the ingestor has not come to it yet{why}", row.created_at)
     advice = "look for this subscription's trace id in the ingestor's log"
     return Hop(name, BROKEN, f"the ingestor does not come to it: {words}", row.created_at, advice)
 

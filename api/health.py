@@ -12,7 +12,7 @@ from common.tables import sightings
 from common.tables.standings import FRESH_S
 
 QUEUES_FRESH_S = 15.0  # the ingestor looks at them every 5 s
-CONFIRMED_WITHIN_S = 3.0  # a broker that hangs says nothing, but no confirm comes any more
+CONFIRMED_WITHIN_S = 2.0  # a broker that hangs says nothing, but no confirm comes any more
 CONNECTED_WITHIN_S = 5.0  # a socket that is wanted for the first time is given this long
 
 UP, IDLE, DOWN, UNKNOWN = "up", "idle", "down", "unknown"

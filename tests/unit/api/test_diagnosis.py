@@ -39,6 +39,10 @@ CASES = {
     "no ingestor": Case("reconciled", "no ingestor leads", leader=None, sockets=[]),
     "ingestor dead": Case("reconciled", "last heard of 40 s ago", leader=rows.leader(age_s=40)),
     "just asked": Case("reconciled", "not come to it yet", row=rows.subscription(**YOUNG)),
+    "just asked while the broker is away": Case(
+        "reconciled", "not come to it yet; RabbitMQ takes nothing",
+        row=rows.subscription(**YOUNG), leader=rows.leader(broker=False),
+    ),
     "reconciler stuck": Case(
         "reconciled", "does not come to it", row=rows.subscription(**YOUNG | {"created_at": rows.ago(60)})
     ),

@@ -43,8 +43,8 @@ SITUATIONS: dict[str, Evidence | None] = {
     ),
     "a socket's row is stale although the ingestor's is fresh": evidence(sockets=[rows.socket(age_s=5)]),
     "the ingestor has lost RabbitMQ, or is blocked by its alarm": evidence(leader=rows.leader(broker=False)),
-    "RabbitMQ hangs: it has confirmed nothing for 3 s, and events wait": evidence(
-        leader=rows.leader(waiting=7, waits_s=3.0, waits_since=rows.ago(3.6).isoformat())
+    "RabbitMQ hangs: it has confirmed nothing for 2 s, and events wait": evidence(
+        leader=rows.leader(waiting=7, waits_s=2.0, waits_since=rows.ago(3.6).isoformat())
     ),
     "the disk of the spool is full or fails": evidence(leader=rows.leader(disk="takes nothing: No space left")),
     "the spool is full": evidence(leader=rows.leader(disk="the spool of market events is full")),
