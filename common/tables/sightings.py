@@ -54,7 +54,7 @@ def endpoints_needed(connection: Connection, longer_than_s: float) -> dict[str, 
     since = func.min(subscriptions.c.created_at)
     found = select(subscriptions.c.endpoint, since).where(subscriptions.c.is_active).group_by(subscriptions.c.endpoint)
     found = found.having(since < func.now() - text(f"interval '{longer_than_s:g} seconds'"))
-    return dict(row.tuple() for row in connection.execute(found))
+    return dict(connection.execute(found).all())
 
 
 def active_subscriptions(connection: Connection) -> int:

@@ -1,0 +1,87 @@
+"""What /health reads from the tables that the ingestor writes."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import Engine
+
+from common.tables import ingestors
+from common.tables.ingestors import Delivery
+from tests.contract.api.conftest import PATH, TRADES, Ingestor
+
+LANE = {"waiting": 0, "confirmed_at": None, "waits_since": None, "waits_s": 0.0}
+STUCK = {"waiting": 7, "confirmed_at": None, "waits_since": "2026-08-09T21:26:58+00:00", "waits_s": 2.5}
+WELL = Delivery(True, datetime.now(UTC), "connected", {"private": LANE, "market": LANE}, None, None)
+
+
+def beat(engine: Engine, **changed: Any) -> None:
+    """One sign of life of an ingestor that leads."""
+    delivery = Delivery(**{name: changed.get(name, getattr(WELL, name)) for name in Delivery.__slots__})
+    with engine.begin() as connection:
+        ingestors.beat(connection, epoch="E1", host="here", role="leader", generation=1, delivery=delivery)
+
+
+def components(client: FlaskClient) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/health").get_json()["components"]
+    return found
+
+
+def test_all_is_well(client: FlaskClient, engine: Engine):
+    beat(engine)
+    assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("changed", "component", "reason"),
+    [
+        ({"disk_trouble": "full", "disk_since": datetime.now(UTC)}, "ingestor", "full"),
+        (
+            {"broker_connected": False, "broker_reason": "blocked by the broker"},
+            "broker",
+            "RabbitMQ takes nothing from the ingestor: blocked by the broker",
+        ),
+        ({"lanes": {"private": STUCK, "market": LANE}}, "broker", "RabbitMQ confirms nothing, and 7 events wait"),
+    ],
+)
+def test_what_keeps_events_from_their_queues_is_red(
+    client: FlaskClient, engine: Engine, changed: dict[str, Any], component: str, reason: str
+):
+    beat(engine, **changed)
+    assert client.get("/health").status_code == 503
+    found = components(client)[component]
+    assert (found["state"], found["reason"]) == ("down", reason)
+    assert found["since"]
+
+
+def test_an_ingestor_that_ended_in_order_leads_no_more_and_says_when(client: FlaskClient, engine: Engine):
+    beat(engine)
+    with engine.begin() as connection:
+        ingestors.leave(connection, "E1")
+    found = components(client)["ingestor"]
+    assert (found["state"], found["reason"]) == ("down", "no ingestor leads")
+    assert found["since"]
+    beat(engine)
+    assert components(client)["ingestor"]["state"] == "up"
+
+
+def test_a_socket_that_is_missing_is_missed_since_somebody_wants_it(
+    client: FlaskClient, engine: Engine, ingestor: Ingestor
+):
+    client.post(PATH, json=TRADES)
+    ingestor.execute("UPDATE subscriptions SET created_at = now() - interval '1 minute'")
+    beat(engine)
+    linear = components(client)["sockets"]["endpoints"]["linear"]
+    assert (linear["state"], linear["reason"]) == ("down", "there is no socket")
+    assert linear["since"]
+
+
+def test_a_queue_with_other_arguments_is_told_and_turns_nothing_red(
+    client: FlaskClient, engine: Engine, ingestor: Ingestor
+):
+    beat(engine)
+    ingestor.sees_queue("ws-gateway.trades.model", "trades", "model")
+    ingestor.execute("UPDATE queues SET other_arguments = true, reason = 'rabbitmqctl delete_queue it'")
+    assert client.get("/health").status_code == 200
+    assert components(client)["broker"]["other_arguments"] == {"ws-gateway.trades.model": "rabbitmqctl delete_queue it"}
