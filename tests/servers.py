@@ -21,7 +21,7 @@ import pika
 import psycopg2
 
 from deploy.run.processes import family_of, gone, send
-from deploy.servers import postgres, rabbitmq
+from deploy.servers import nginx, postgres, rabbitmq
 from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -284,7 +284,7 @@ class RabbitMQ(Server):
 
 
 def installed(module: str) -> bool:
-    return {"postgres": postgres.installed, "rabbitmq": rabbitmq.installed}[module]()
+    return {"postgres": postgres.installed, "rabbitmq": rabbitmq.installed, "nginx": nginx.installed}[module]()
 
 
 def migrate(database: Database) -> None:

@@ -26,7 +26,6 @@ _LOCK_WAIT_S = 300  # a fresh machine may be busy with its own upgrades
 class Missing:
     package: str
     needed_for: str
-    may_stay_so: bool = False
 
 
 def missing(kind: str = "run") -> list[Missing]:
@@ -40,7 +39,7 @@ def missing(kind: str = "run") -> list[Missing]:
     if not _venv_possible():
         found.append(Missing("python3-venv", "Python's venv"))
     if kind == "dev" and not nginx.installed():
-        found.append(Missing("nginx", "nginx", may_stay_so=True))
+        found.append(Missing("nginx", "nginx"))
     return found
 
 
@@ -49,19 +48,9 @@ def provide(root: Path, screen: Screen, kind: str = "run") -> None:
     wanted = missing(kind)
     if not wanted:
         return
-    try:
-        _provide(root, screen, wanted, _COMMANDS[kind])
-    except Failure as failure:
-        if any(not each.may_stay_so for each in missing(kind)):
-            raise
-        screen.line(f"         {_listed(missing(kind))} stays missing, and its tests are skipped ({failure})")
-
-
-def _provide(root: Path, screen: Screen, wanted: Sequence[Missing], command: str) -> None:
     with screen.step(f"{_listed(wanted)} installed from the distribution") as step:
-        _install([each.package for each in wanted], step, _rights(root, wanted, command), command)
-    absent = {each.package for each in missing("dev")}
-    if still := [each for each in wanted if each.package in absent]:
+        _install([each.package for each in wanted], step, _rights(root, wanted, _COMMANDS[kind]), _COMMANDS[kind])
+    if still := missing(kind):
         raise Failure(f"installed, but not found afterwards: {_listed(still)}")
 
 

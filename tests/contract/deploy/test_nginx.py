@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.servers import nginx
+from tests.conftest import need
 from tests.contract.api.conftest import PATH, TRADES
 from tests.contract.api.serving import ROOT, Served, served
 from tests.contract.api.test_http import BODY, HEAD, answered, chunked
@@ -31,8 +32,7 @@ def api(postgres: Postgres, migrated: Database, tmp_path_factory: pytest.TempPat
 @pytest.fixture(scope="module")
 def front(api: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Reached through nginx."""
-    if not nginx.installed():
-        pytest.skip("nginx is not installed (make test installs it where it may)")
+    need("nginx")
     folder, port = tmp_path_factory.mktemp("nginx"), free_port()
     folder.chmod(0o755)
     with (folder / "nginx.log").open("wb") as log:
