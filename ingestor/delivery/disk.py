@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,12 +23,20 @@ class Trouble:
 
 
 class Disk:
-    """Tries the spool's folder, and asks the two spools whether their own limits leave them room."""
+    """Tries the spool's folder, asks the two spools whether their own limits leave them room, and hears what failed."""
 
-    def __init__(self, folder: Path, private: Store, market: Store, room: int = 2**20) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        private: Store,
+        market: Store,
+        room: int = 2**20,
+        failure: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._tried = folder / "tried"
         self._private = private
         self._market = market
+        self._failure = failure
         self._room = room  # a spool with less is full: one that drops its oldest keeps a little
         self._try_from = 0.0
         self._trouble: Trouble | None = None
@@ -36,7 +45,7 @@ class Disk:
         """Why the spool takes no events, and since when; asked often, it looks once a second."""
         if time.monotonic() >= self._try_from:
             self._try_from = time.monotonic() + _TRIED_EVERY_S
-            self._trouble = self._told(self._refused() or self._full())
+            self._trouble = self._told(self._refused() or self._full() or self._failed())
         return self._trouble
 
     def _told(self, reason: str | None) -> Trouble | None:
@@ -52,6 +61,10 @@ class Disk:
         except OSError as error:
             return f"the spool's folder takes nothing: {error.strerror or error}"
         return None
+
+    def _failed(self) -> str | None:
+        failure = self._failure()
+        return f"the spool takes no events: {failure}" if failure else None
 
     def _full(self) -> str | None:
         if not self._private.has_room(self._room):

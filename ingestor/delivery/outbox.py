@@ -67,7 +67,7 @@ class Lane:
         self._confirmed = 0
         self._dropped = 0
         self._spooled = spool.count
-        self._failing = False
+        self.failure: str | None = None  # why the disk did not take the last events, while it does not
         self._ring: Callable[[], None] = lambda: None
         self._rung = False
 
@@ -190,7 +190,7 @@ class Lane:
             return False
         for entry in entries:
             entry.stored = True
-        self._failing = False
+        self.failure = None
         return True
 
     def _refill(self) -> None:
@@ -243,9 +243,9 @@ class Lane:
         self._tell_dropped(lost)
 
     def _fail(self, reason: str) -> None:
-        if not self._failing:
+        if self.failure is None:
             log.error("spool takes nothing", reason=reason, durable=self._durable)
-        self._failing = True
+        self.failure = reason
 
 
 @dataclass(frozen=True, slots=True)

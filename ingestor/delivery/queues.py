@@ -26,6 +26,7 @@ KEPT_UNUSED = timedelta(hours=24)
 _LISTEN_S = 0.25
 _NOT_FOUND = 404
 _OTHER_ARGUMENTS = 406
+_BOUND_AGAIN = 200  # at each look, a fifth of a second at most: all of them in turn
 
 
 @dataclass(slots=True)
@@ -54,6 +55,7 @@ class Queues:
         self._retired: set[str] = set()  # unused ones that are gone
         self._as_they_are: set[str] = set()  # queues that exist with other arguments
         self._out_of_reach: set[str] = set()  # classic queues whose node of a cluster is down
+        self._bound_again_to: tuple[str, str] = ("", "")
         self._unmet: Order | None = None
         self._look_at_from = 0.0
         self._depths = Depths(traffic)
@@ -205,8 +207,16 @@ class Queues:
             if unused.name not in seen and (depth := self._retire(connection, unused)) is not None:
                 seen[unused.name] = depth
         self._depths.by_name = seen
+        self._bind_again()
         if wanted < len(self._common.queues) + len(self._plan.queues):
             self._make_all(connection)
+
+    def _bind_again(self) -> None:
+        """A binding removed by hand cannot be seen over AMQP; made again it is there, and one that is there stays."""
+        after = sorted((binding for binding in self._bound if _order(binding) > self._bound_again_to), key=_order)
+        for binding in after[:_BOUND_AGAIN]:
+            self._channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+        self._bound_again_to = _order(after[_BOUND_AGAIN - 1]) if len(after) > _BOUND_AGAIN else ("", "")
 
     def _forget(self, queue: str) -> None:
         """It has to be made again, and a new queue is bound to nothing."""

@@ -82,9 +82,15 @@ def test_the_loss_of_each_node_in_turn_loses_nothing(stack: Stack, cluster: Clus
     stack.processes["simulator"].stop()
     eventually(lambda: settled(stack), 30, "everything is confirmed")
     broker = cluster.broker(cluster.nodes[0])
-    with Reader(broker, QUEUES) as reader:
-        eventually(lambda: reader.messages and not waiting(broker), 30, "everything is read")
-        messages = list(reader.messages)
+    messages: list[Read] = []
+
+    def all_read() -> bool:
+        with Reader(broker, QUEUES) as reader:
+            eventually(lambda: not waiting(broker), 30, "nothing waits")
+        messages.extend(reader.messages)  # what was under way to the reader waits again
+        return bool(messages) and not waiting(broker)
+
+    eventually(all_read, 60, "everything is read")
     for subject in ("execution", "orderbook.50.BTCUSDT"):
         assert_counted_without_a_hole(subject, messages)
 

@@ -122,6 +122,18 @@ def test_a_queue_deleted_by_hand_comes_back_with_its_bindings(broker: Broker, ch
         eventually(delivered, 15, "it is there and bound")
 
 
+def test_a_binding_removed_by_hand_comes_back(broker: Broker, channel: Any):
+    with running(broker) as queues:
+        assert queues.make(plan((TRADES, "model")), within_s=10)
+        channel.queue_unbind("ws-gateway.trades.model", topology.EVENTS, TRADES.routing_key)
+
+        def delivered() -> bool:
+            channel.basic_publish(topology.EVENTS, TRADES.routing_key, b"event")
+            return depth(channel, "ws-gateway.trades.model") > 0
+
+        eventually(delivered, 15, "it is bound again")
+
+
 def test_an_unused_queue_goes_after_a_day_but_not_while_somebody_reads_it(broker: Broker, channel: Any):
     names = {name: f"ws-gateway.trades.{name}" for name in ("old", "read", "fresh")}
     for name in names.values():

@@ -51,3 +51,9 @@ def test_it_is_looked_at_once_a_second_however_often_it_is_asked(tmp_path: Path,
     assert mine.trouble() is None
     market.room = False
     assert mine.trouble() is None
+
+
+def test_what_an_append_failed_on_is_trouble_too(tmp_path: Path):
+    trouble = Disk(tmp_path, Store(), Store(), failure=lambda: "market.db: disk image is malformed").trouble()
+    assert trouble is not None
+    assert trouble.reason == "the spool takes no events: market.db: disk image is malformed"
