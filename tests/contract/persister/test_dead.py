@@ -1,13 +1,17 @@
 """Reading refused messages and sending them back."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pika
 import pytest
 
 from common import topology
-from persister import dead
+from common.commands.__main__ import main
 from tests import wallets
 from tests.contract.persister.conftest import Queue, rows
 from tests.servers import Broker, Database
@@ -24,7 +28,7 @@ def run(broker: Broker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         monkeypatch.setenv(name, value)
 
     def command(*words: str) -> tuple[int, str, str]:
-        status = dead.main(["dead", *words])
+        status = main(["dead", *words])
         told = capsys.readouterr()
         return status, told.out, told.err
 
@@ -69,6 +73,22 @@ def test_one_is_sent_back_and_the_others_stay(queue: Queue, run: Run) -> None:
     assert method is not None
     assert (properties.message_id, properties.type, properties.headers, body) == ("two", "balance", None, b"two")
     assert run("replay", "two")[0] == 1
+
+
+def test_a_message_that_was_refused_twice_is_sent_back_with_its_copy(queue: Queue, run: Run) -> None:
+    queue.channel.queue_declare("plain")
+    for name in ("one", "two", "one"):
+        bury(queue, name, name.encode(), origin="plain")
+    assert run("replay", "one")[0] == 0
+    assert [line.split()[0] for line in run("list")[1].splitlines()] == ["two"]
+
+
+def test_it_is_installed_as_ws_gateway(queue: Queue, broker: Broker) -> None:
+    bury(queue, "one", b"{")
+    command = [str(Path(sys.executable).with_name("ws-gateway")), "dead", "list"]
+    env = {"PATH": os.environ["PATH"], **broker.environ()}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.startswith("one  ")
 
 
 def test_a_message_that_was_refused_is_stored_once_the_reason_is_gone(

@@ -3,10 +3,11 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
@@ -14,10 +15,11 @@ from pika.exceptions import UnroutableError
 
 from common import amqp, settings
 from common.envelope import digest
-from common.errors import ConfigError, Unavailable, reported_as
+from common.errors import Unavailable, reported_as
 from common.topology import DEAD
 
-_CONFIG = 78  # EX_CONFIG of sysexits.h
+Act: TypeAlias = Callable[[BlockingChannel, argparse.Namespace], int]
+
 _WIDTH = 100
 _KEPT = ("content_type", "type", "message_id", "timestamp", "app_id", "delivery_mode")
 
@@ -57,43 +59,31 @@ class Dead:
         return deaths[0] if isinstance(deaths[0], dict) else {}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    asked = _arguments(argv)
-    try:
-        env = settings.Environment(settings.process_environment())
-        rabbitmq = settings.rabbitmq(env)
-        env.checked()
-        with reported_as(Unavailable, *amqp.AWAY):
-            connection = amqp.connect(rabbitmq, "ws-gateway dead")
-            try:
-                done: int = asked.act(connection.channel(), asked)
-            finally:
-                connection.close()  # what is not acknowledged goes back to its place
-            return done
-    except ConfigError as error:
-        print(f"ws-gateway: {error}", file=sys.stderr)
-        return _CONFIG
-    except Unavailable as error:
-        print(f"ws-gateway: RabbitMQ: {error}", file=sys.stderr)
-        return 1
-
-
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="ws-gateway")
-    dead = parser.add_subparsers(required=True).add_parser("dead", help="messages that were refused")
-    acts = dead.add_subparsers(required=True)
+def describe(dead: argparse.ArgumentParser) -> None:
+    acts = dead.add_subparsers(required=True, metavar="list, show or replay")
     listing = acts.add_parser("list", help="the oldest first")
     listing.add_argument("--limit", type=int, default=100, help="at most this many (100)")
-    listing.set_defaults(act=_list)
+    listing.set_defaults(act=partial(_with_broker, _list))
     show = acts.add_parser("show", help="one message, whole")
     show.add_argument("id")
-    show.set_defaults(act=_show)
+    show.set_defaults(act=partial(_with_broker, _show))
     replay = acts.add_parser("replay", help="send messages back to the queue they were refused in")
     which = replay.add_mutually_exclusive_group(required=True)
     which.add_argument("ids", nargs="*", default=[], metavar="id")
     which.add_argument("--all", action="store_true", help="every message that is here now")
-    replay.set_defaults(act=_replay)
-    return parser.parse_args(argv)
+    replay.set_defaults(act=partial(_with_broker, _replay))
+
+
+def _with_broker(act: Act, asked: argparse.Namespace, values: Mapping[str, str]) -> int:
+    env = settings.Environment(values)
+    rabbitmq = settings.rabbitmq(env)
+    env.checked()
+    with reported_as(Unavailable, *amqp.AWAY):
+        connection = amqp.connect(rabbitmq, "ws-gateway dead")
+        try:
+            return act(connection.channel(), asked)
+        finally:
+            connection.close()  # what is not acknowledged goes back to its place
 
 
 def _list(channel: BlockingChannel, asked: argparse.Namespace) -> int:
@@ -120,12 +110,12 @@ def _show(channel: BlockingChannel, asked: argparse.Namespace) -> int:
 def _replay(channel: BlockingChannel, asked: argparse.Namespace) -> int:
     """Sent and confirmed, then taken out of here: a message may come twice, and is never lost."""
     channel.confirm_delivery()
-    wanted, failed = set(asked.ids), 0
+    met, failed = set[str](), 0
     for message in _messages(channel):
-        if asked.all or message.id in wanted:
-            wanted.discard(message.id)
+        if asked.all or message.id in asked.ids:
+            met.add(message.id)
             failed += not _send_back(channel, message)
-    return _missing(wanted) or int(failed > 0)
+    return _missing(set(asked.ids) - met) or int(failed > 0)
 
 
 def _send_back(channel: BlockingChannel, message: Dead) -> bool:
@@ -160,7 +150,3 @@ def _missing(ids: set[str]) -> int:
     for each in sorted(ids):
         print(f"{each}: no such message in {DEAD}", file=sys.stderr)
     return int(bool(ids))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What a person types: `ws-gateway …`, one file per word that may follow."""

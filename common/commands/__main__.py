@@ -1,0 +1,37 @@
+"""The command `ws-gateway` is put together here."""
+# ruff: noqa: T201  (a command speaks to people)
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from common import settings
+from common.commands import dead
+from common.errors import ConfigError, Unavailable
+
+_FAILED = 1
+_CONFIG = 78  # EX_CONFIG of sysexits.h
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    asked = _arguments(argv)
+    try:
+        status: int = asked.act(asked, settings.process_environment())
+        return status
+    except ConfigError as error:
+        print(f"ws-gateway: {error}", file=sys.stderr)
+        return _CONFIG
+    except Unavailable as error:
+        print(f"ws-gateway: {error}", file=sys.stderr)
+        return _FAILED
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="ws-gateway", description="Looks after a gateway that runs.")
+    words = parser.add_subparsers(required=True, metavar="command")
+    dead.describe(words.add_parser("dead", help="messages that were refused: read them, send them back"))
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
