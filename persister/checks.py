@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from persister.wallet import EXACTLY, Account, Amounts, Coin
+from persister.wallet import EXACTLY, Account, Amounts, Balances, Coin
 
 _NEVER_NEGATIVE = (
     "locked",
@@ -52,16 +52,16 @@ class Standing:
     usd_value: Decimal | None
 
 
-def of_coin(coin: Coin, at: datetime, received_at: datetime, before: Standing | None) -> tuple[str, ...]:
+def of_coin(coin: Coin, event: Balances, before: Standing | None) -> tuple[str, ...]:
     """The names of the checks that it fails; `before` is what the coin stood at until then."""
-    return tuple(_coin_failures(coin, at, received_at, before))
+    return (*_coin_failures(coin, event.at, before), *_time_failures(event))
 
 
-def of_account(account: Account, at: datetime, received_at: datetime) -> tuple[str, ...]:
-    return tuple(_account_failures(account, at, received_at))
+def of_account(account: Account, event: Balances) -> tuple[str, ...]:
+    return (*_account_failures(account), *_time_failures(event))
 
 
-def _coin_failures(coin: Coin, at: datetime, received_at: datetime, before: Standing | None) -> Iterator[str]:
+def _coin_failures(coin: Coin, at: datetime, before: Standing | None) -> Iterator[str]:
     amounts = coin.amounts
     if amounts["wallet_balance"] is None:
         yield "missing:wallet_balance"
@@ -73,17 +73,15 @@ def _coin_failures(coin: Coin, at: datetime, received_at: datetime, before: Stan
     if before is not None and at >= before.at and _jumped(amounts, before):
         yield "jump:wallet_balance"
     yield from (f"type:{column}" for column in coin.unclear)
-    yield from _times(at, received_at)
 
 
-def _account_failures(account: Account, at: datetime, received_at: datetime) -> Iterator[str]:
+def _account_failures(account: Account) -> Iterator[str]:
     yield from _negative(account.amounts, _NEVER_NEGATIVE_TOTALS)
     margin, wallet, upl = (
         account.amounts[name] for name in ("total_margin_balance", "total_wallet_balance", "total_perp_upl")
     )
     if margin is not None and wallet is not None and _differ(EXACTLY.add(wallet, upl or ZERO), margin):
         yield "sum:total_margin_balance"
-    yield from _times(at, received_at)
 
 
 def _negative(amounts: Amounts, names: tuple[str, ...]) -> Iterator[str]:
@@ -129,6 +127,8 @@ def _worth(amount: Decimal, equity: Decimal | None, usd_value: Decimal | None) -
     return abs(amount * usd_value / equity)
 
 
-def _times(at: datetime, received_at: datetime) -> Iterator[str]:
-    if at > received_at + _FUTURE:
+def _time_failures(event: Balances) -> Iterator[str]:
+    if event.told_at is None:
+        yield "time:missing"
+    elif event.told_at > event.received_at + _FUTURE:
         yield "time:ahead"

@@ -77,6 +77,8 @@ def _events(events: Sequence[Balances], new: Set[str]) -> None:
 def _became(event: Balances, new: Set[str]) -> str:
     if event.origin == SNAPSHOT:
         return "compared"
+    if not event.accounts:
+        return "ignored"  # nothing in it
     return "stored" if event.id in new else "repeated"
 
 

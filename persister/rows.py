@@ -55,7 +55,7 @@ def _coin_row(event: Balances, account: Account, coin: Coin, before: Standing | 
         **coin.amounts,
         **coin.flags,
         **coin.texts,
-        "anomalies": list(checks.of_coin(coin, event.at, event.received_at, before)),
+        "anomalies": list(checks.of_coin(coin, event, before)),
         "raw": coin.text,
     }
 
@@ -66,7 +66,7 @@ def _account_row(event: Balances, account: Account) -> Row:
         "account_no": account.number,
         "account_type": account.type,
         **account.amounts,
-        "anomalies": list(checks.of_account(account, event.at, event.received_at)),
+        "anomalies": list(checks.of_account(account, event)),
         "raw": event.text,
     }
 

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from typing import Any
 
@@ -65,6 +66,10 @@ _AMOUNT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,6})?", re.ASCII).ful
 _MOST_DIGITS = 131_072  # of Postgres' numeric before the point, and after it:
 _MOST_DECIMALS = 16_383
 _LONGEST_NAME = 255
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search  # in a name: control characters, halves of a pair
+_MILLISECONDS = re.compile(r"\d{1,15}", re.ASCII).fullmatch
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_IMPOSSIBLY_AHEAD = timedelta(days=1)  # no clock is so wrong; taken at its word it would stay the latest for good
 EXACTLY = Context(prec=2 * _MOST_DIGITS)  # sums keep every digit; Python's own context would round to 28
 
 Amounts = Mapping[str, Decimal | None]
@@ -95,7 +100,8 @@ class Balances:
 
     id: str
     origin: str
-    at: datetime  # exchange clock; received_at where the exchange gave none
+    at: datetime  # exchange clock; received_at where the exchange gave no time, or one that cannot be
+    told_at: datetime | None  # what the exchange said
     received_at: datetime
     accounts: tuple[Account, ...]
     text: str
@@ -117,12 +123,14 @@ def read(body: bytes) -> Balances | None:
     if received_at is None:
         raise BadMessage("receivedtime is missing")
     message = _members(event.get("data"), "data")
+    told_at = _moment(event, "time") or _creation_time(message.get("creationTime"))
     accounts = _elements(message.get(listed_under), listed_under)
     unknown = _unknown("message", message)
     return Balances(
         id=_text(event, "id"),
         origin=origin,
-        at=_moment(event, "time") or received_at,
+        at=received_at if told_at is None or told_at > received_at + _IMPOSSIBLY_AHEAD else told_at,
+        told_at=told_at,
         received_at=received_at,
         accounts=tuple(_account(number, part, unknown) for number, part in enumerate(accounts)),
         text=event["data"].text,
@@ -176,7 +184,8 @@ def _parsed(body: bytes) -> Any:
 def _account(number: int, part: Any, unknown: set[str]) -> Account:
     account = _members(part, f"account {number}")
     unknown |= _unknown("account", account)
-    coins = _elements(account["coin"], "coin") if "coin" in account else []
+    listed = account.get("coin")
+    coins = [] if listed is None or listed == "" else _elements(listed, "coin")
     return Account(
         number=number,
         type=_optional_text(account.get("accountType"), "accountType") or "",
@@ -191,20 +200,27 @@ def _coin(number: int, part: Any, unknown: set[str]) -> Coin:
     if not name:
         raise BadMessage(f"coin {number} has no name")
     unknown |= _unknown("coin", coin)
-    flags = {column: coin.get(field) for field, column in COIN_FLAGS.items()}
+    flags = {column: _flag(coin.get(field)) for field, column in COIN_FLAGS.items()}
+    texts = {column: _plain(coin.get(field)) for field, column in COIN_TEXTS.items()}
     return Coin(
         number=number,
         name=name,
         amounts=_amounts(coin, COIN_AMOUNTS, name),
-        flags={column: value if isinstance(value, bool) else None for column, value in flags.items()},
-        texts={column: _plain(coin.get(field), field) for field, column in COIN_TEXTS.items()},
+        flags={column: None if value is _UNCLEAR else value for column, value in flags.items()},
+        texts={column: None if value is _UNCLEAR else value for column, value in texts.items()},
         text=part.text,
-        unclear=tuple(column for column, value in flags.items() if not _flag(value)),
+        unclear=tuple(column for column, value in (flags | texts).items() if value is _UNCLEAR),
     )
 
 
-def _flag(value: Any) -> bool:
-    return value is None or value == "" or isinstance(value, bool)
+_UNCLEAR: Any = object()  # of a kind that the column cannot hold
+_WRITTEN_FLAGS = {"true": True, "false": False, "": None}
+
+
+def _flag(value: Any) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    return _WRITTEN_FLAGS.get(value, _UNCLEAR) if isinstance(value, str) else _UNCLEAR
 
 
 def _amounts(members: Mapping[str, Any], columns: Mapping[str, str], whose: str) -> Amounts:
@@ -231,8 +247,12 @@ def _unusual_amount(value: Any, whose: str, field: str) -> Decimal:
     return value
 
 
-def _plain(value: Any, what: str) -> str | None:
-    return str(value) if isinstance(value, Decimal) else _optional_text(value, what)
+def _plain(value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, Decimal):
+        return str(value)
+    return value if isinstance(value, str) and not _UNFIT(value) else _UNCLEAR
 
 
 def _text(members: Mapping[str, Any], name: str) -> str:
@@ -245,7 +265,7 @@ def _text(members: Mapping[str, Any], name: str) -> str:
 def _optional_text(value: Any, what: str) -> str | None:
     if value is None or value == "":
         return None
-    if not isinstance(value, str) or not value.isprintable() or len(value) > _LONGEST_NAME:
+    if not isinstance(value, str) or len(value) > _LONGEST_NAME or _UNFIT(value):
         raise BadMessage(f"{what} is no plain text")
     return value
 
@@ -263,6 +283,15 @@ def _moment(members: Mapping[str, Any], name: str) -> datetime | None:
     return moment
 
 
+def _creation_time(value: Any) -> datetime | None:
+    """Bybit's own milliseconds, written as a number or as a text."""
+    if not _MILLISECONDS(str(value)):
+        return None
+    with suppress(OverflowError):
+        return _EPOCH + timedelta(milliseconds=int(str(value)))
+    return None
+
+
 def _members(part: Any, what: str) -> dict[str, Any]:
     if not isinstance(part, Part) or not isinstance(part.value, dict):
         raise BadMessage(f"{what} is no object")
@@ -276,4 +305,4 @@ def _elements(part: Any, what: str) -> list[Any]:
 
 
 def _unknown(where: str, members: Mapping[str, Any]) -> set[str]:
-    return {f"{where}.{name}" for name in members.keys() - _KNOWN[where]}
+    return {f"{where}.{name[:_LONGEST_NAME]}" for name in members.keys() - _KNOWN[where]}

@@ -15,8 +15,8 @@ NOW = moment(T0_MS)
 
 
 def failed(before: Standing | None = None, **fields: Any) -> tuple[str, ...]:
-    [account] = understood(wallets.live(wallets.frame(wallets.account(wallets.coin(**fields))))).accounts
-    return checks.of_coin(account.coins[0], NOW, NOW, before)
+    event = understood(wallets.live(wallets.frame(wallets.account(wallets.coin(**fields)))))
+    return checks.of_coin(event.accounts[0].coins[0], event, before)
 
 
 def stood(at: int, amount: str = "100", equity: str = "100", usd_value: str = "100000") -> Standing:
@@ -25,16 +25,18 @@ def stood(at: int, amount: str = "100", equity: str = "100", usd_value: str = "1
 
 @pytest.mark.parametrize("name", ["private.wallet.2026.jsonl", "private.wallet.2023.jsonl"])
 def test_real_frames_pass(name: str) -> None:
-    for account in understood(wallets.live(wallets.real(name))).accounts:
-        assert checks.of_account(account, NOW, NOW) == ()
-        assert [checks.of_coin(coin, NOW, NOW, None) for coin in account.coins if coin] == [()] * len(account.coins)
+    event = understood(wallets.live(wallets.real(name)))
+    for account in event.accounts:
+        assert checks.of_account(account, event) == ()
+        assert [checks.of_coin(coin, event, None) for coin in account.coins if coin] == [()] * len(account.coins)
 
 
 def test_the_value_of_options_shows_as_a_sum_that_is_off() -> None:
-    [account] = understood(wallets.live(wallets.real("private.wallet.docs.2022.jsonl"))).accounts
-    flagged = {coin.name: checks.of_coin(coin, NOW, NOW, None) for coin in account.coins}
+    event = understood(wallets.live(wallets.real("private.wallet.docs.2022.jsonl")))
+    [account] = event.accounts
+    flagged = {coin.name: checks.of_coin(coin, event, None) for coin in account.coins}
     assert {name: found for name, found in flagged.items() if found} == {"USDC": ("sum:equity",)}
-    assert checks.of_account(account, NOW, NOW) == ()
+    assert checks.of_account(account, event) == ()
 
 
 @pytest.mark.parametrize(
@@ -90,19 +92,26 @@ def test_an_older_message_is_not_compared_with_a_younger_balance() -> None:
     assert failed(stood(T0_MS + 1, "1")) == ()
 
 
-def test_a_message_from_the_future_is_flagged() -> None:
-    [account] = understood(wallets.live(wallets.frame(wallets.account(wallets.coin())))).accounts
-    ahead = NOW + timedelta(seconds=61)
-    assert checks.of_coin(account.coins[0], ahead, NOW, None) == ("time:ahead",)
-    assert checks.of_account(account, ahead, NOW) == ("time:ahead",)
+@pytest.mark.parametrize(("ahead_s", "found"), [(60, ()), (61, ("time:ahead",)), (10**9, ("time:ahead",))])
+def test_a_message_from_the_future_is_flagged(ahead_s: int, found: tuple[str, ...]) -> None:
+    read_at = NOW - timedelta(seconds=ahead_s)
+    body = wallets.live(wallets.frame(wallets.account(wallets.coin())), received_ns=int(read_at.timestamp()) * 10**9)
+    event = understood(body.replace(b"T10:15:51.206Z", b"T10:15:51.000Z", 1))
+    assert checks.of_coin(event.accounts[0].coins[0], event, None) == found
+    assert checks.of_account(event.accounts[0], event) == found
+
+
+def test_a_message_without_a_time_is_flagged() -> None:
+    event = understood(wallets.live(b'{"data":[{"coin":[{"coin":"BTC","walletBalance":"1"}]}]}', at_ms=None))
+    assert checks.of_coin(event.accounts[0].coins[0], event, None) == ("time:missing",)
 
 
 def test_totals_are_checked_too() -> None:
     totals = {"totalMarginBalance": "99", "totalWalletBalance": "100", "totalPerpUPL": "-1"}
     for more, found in (({}, ()), ({"totalPerpUPL": "-2"}, ("sum:total_margin_balance",)),
                         ({"accountIMRate": "-1"}, ("sign:account_im_rate",))):  # fmt: skip
-        [account] = understood(wallets.live(wallets.frame(wallets.account(**{**totals, **more})))).accounts
-        assert checks.of_account(account, NOW, NOW) == found
+        event = understood(wallets.live(wallets.frame(wallets.account(**{**totals, **more}))))
+        assert checks.of_account(event.accounts[0], event) == found
 
 
 def test_extreme_numbers_are_compared_like_others() -> None:

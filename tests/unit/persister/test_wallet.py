@@ -115,18 +115,63 @@ def test_fields_without_a_column_are_named() -> None:
     assert understood(body).unknown == {"coin.shiny", "account.newTotal"}
 
 
-def test_a_flag_of_an_unforeseen_kind_is_left_open_and_noted() -> None:
-    coin = only_coin(collateralSwitch="perhaps", marginCollateral=False, colRes=2)
-    assert coin.flags == {"collateral_switch": None, "margin_collateral": False}
-    assert (coin.unclear, coin.texts) == (("collateral_switch",), {"col_res": "2"})
+def test_what_is_no_money_and_of_an_unforeseen_kind_is_left_open_and_noted() -> None:
+    coin = only_coin(collateralSwitch="perhaps", marginCollateral=1, colRes={"level": 2})
+    assert coin.flags == {"collateral_switch": None, "margin_collateral": None}
+    assert (coin.unclear, coin.texts) == (("collateral_switch", "margin_collateral", "col_res"), {"col_res": None})
+
+
+def test_flags_and_enums_are_read_as_texts_too() -> None:
+    coin = only_coin(collateralSwitch="true", marginCollateral="false", colRes=-1)
+    assert coin.flags == {"collateral_switch": True, "margin_collateral": False}
+    assert (coin.unclear, coin.texts) == ((), {"col_res": "-1"})
+    empty = only_coin(collateralSwitch="", marginCollateral=None, colRes="")
+    assert (set(empty.flags.values()), empty.unclear, empty.texts) == ({None}, (), {"col_res": None})
+
+
+@pytest.mark.parametrize(
+    "name", ["\u5e01\u5b89\u4eba\u751f", "A\u00a0B", "\U0001f468\u200d\U0001f467", "O'Neil\";--", " x "]
+)
+def test_a_coin_may_have_any_name(name: str) -> None:
+    [account] = understood(wallets.live(wallets.frame(wallets.account(wallets.coin(name))))).accounts
+    assert account.coins[0].name == name
+
+
+@pytest.mark.parametrize("listed", [b"null", b'""', b"[]"])
+def test_no_coins_may_be_told_in_any_way(listed: bytes) -> None:
+    [account] = understood(wallets.live(b'{"data":[{"totalEquity":"5","coin":%s}]}' % listed)).accounts
+    assert not account.coins
+    assert account.amounts["total_equity"] == 5
 
 
 def test_the_exchanges_time_counts_and_the_time_of_receipt_stands_in() -> None:
     received_ns = 1_774_779_352_000_123_000
     known = understood(wallets.live(wallets.frame(), received_ns=received_ns))
     assert known.at == wallets.moment(wallets.T0_MS)
-    unknown = understood(wallets.live(wallets.frame(), at_ms=None, received_ns=received_ns))
+    unknown = understood(wallets.live(b'{"data":[]}', at_ms=None, received_ns=received_ns))
     assert unknown.at == unknown.received_at == datetime(2026, 3, 29, 10, 15, 52, 123, UTC)
+
+
+@pytest.mark.parametrize("written", [b"1774779351206", b'"1774779351206"'])
+def test_the_exchanges_time_counts_however_it_is_written(written: bytes) -> None:
+    event = understood(wallets.live(b'{"creationTime":%s,"data":[]}' % written, at_ms=None))
+    assert event.at == event.told_at == wallets.moment(wallets.T0_MS)
+
+
+@pytest.mark.parametrize(
+    "written", [b"null", b'""', b"-1", b"1.5", b'"soon"', b"1e12", b"999999999999999", b"true", b"[]"]
+)
+def test_a_time_that_makes_no_sense_is_none(written: bytes) -> None:
+    event = understood(wallets.live(b'{"creationTime":%s,"data":[]}' % written, at_ms=None))
+    assert (event.at, event.told_at) == (event.received_at, None)
+
+
+def test_a_time_that_cannot_be_does_not_stay_the_latest_for_good() -> None:
+    received_ns, day_ms = wallets.T0_MS * 1_000_000, 86_400_000
+    for ahead_ms, counts in ((day_ms, True), (day_ms + 1, False), (2_000 * day_ms, False)):
+        event = understood(wallets.live(wallets.frame(), wallets.T0_MS + ahead_ms, received_ns))
+        assert event.told_at == wallets.moment(wallets.T0_MS + ahead_ms)
+        assert event.at == (event.told_at if counts else event.received_at)
 
 
 def test_other_kinds_of_events_are_passed_over() -> None:
