@@ -17,7 +17,7 @@ from persister.settings import Settings
 from persister.upkeep import Upkeep
 
 _GRACE_S = 4.0  # a write under way ends well within it
-_HEARTBEAT_S = 3  # RabbitMQ believes a frozen persister dead after two to three of these, and the next one takes over
+_HEARTBEAT_S = 2  # RabbitMQ gives a frozen persister up after two to three of these, and the next one takes over
 _CONFIG = 78  # EX_CONFIG of sysexits.h
 
 
