@@ -106,9 +106,11 @@ def _record(connection: Connection, snapshot: Balances, comparison: Comparison) 
     drifts = [_shown(drift) for drift in comparison.drifts]
     balance_audits.add(connection, snapshot.id, snapshot.at, comparison.outcome, comparison.coins, drifts)
     if comparison.unconfirmed:
-        balance_syncs.look_again(connection, snapshot.id, drifts)
+        balance_syncs.wait_on(connection, snapshot.id, comparison.coins, drifts)
     else:
         balance_syncs.settle(connection, snapshot.id, comparison.outcome, comparison.coins, drifts)
+    if comparison.unconfirmed or comparison.drifts:
+        balance_syncs.look_again(connection, snapshot.id)
 
 
 def _shown(drift: Difference) -> dict[str, Any]:

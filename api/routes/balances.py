@@ -163,7 +163,7 @@ class Change(BaseModel):
 
 class Sync(BaseModel):
     id: uuid.UUID
-    outcome: Literal["pending", "proven", "drift", "empty"]
+    outcome: Literal["pending", "proven", "drift", "unconfirmed", "empty"]
     coins: int | None = Field(description="how many the exchange listed")
     changes: list[Change]
     requested_at: datetime

@@ -1,7 +1,8 @@
 """Snapshots of the wallet that somebody wants now.
 
 A row waits until the ingestor has fetched what it asks for and the persister has compared that with the ledger; where
-the two differ, it waits for a second look.
+the two differ, it waits for a second look. No more: what still differs then is looked at until it is settled, but
+nobody is kept waiting for it.
 """
 
 import uuid
@@ -45,13 +46,16 @@ balance_syncs = Table(
     Column("coins", Integer),
     Column("changes", JSONB, nullable=False, server_default="[]", comment="what was corrected in the ledger"),
     Column("done_at", Moment),
-    Column("outcome", Text, comment="proven, drift, empty or failed, once it is done"),
+    Column("outcome", Text, comment="proven, drift, unconfirmed, empty or failed, once it is done"),
     Column("reason", Text, comment="why it failed"),
     Index("ix_balance_syncs_waiting", "due_at", postgresql_where=text("done_at IS NULL")),  # what is to be fetched
 )
 
 _PERSISTER = "persister"
-_SECOND_LOOK = text("interval '5 seconds'")
+_SECOND_LOOK = text(
+    "interval '5.25 seconds'"
+)  # 5 s apart by the exchange's clock, which ours may be corrected to meanwhile
+_LOOKS = 2
 _WAITS_FOR = text("interval '60 seconds'")
 _KEPT_FOR = text("interval '7 days'")
 
@@ -96,20 +100,37 @@ def failed(connection: Connection, ids: Sequence[uuid.UUID], reason: str) -> Non
     connection.execute(update(balance_syncs).where(_it.id.in_(ids), _it.done_at.is_(None)).values(over))
 
 
-def look_again(connection: Connection, event_id: str, changes: Sequence[Any]) -> None:
-    """The snapshot differs from the ledger in something not seen before: another one is due in 5 s."""
-    due_at = func.now() + _SECOND_LOOK
-    connection.execute(
-        update(balance_syncs).where(_answered_by(event_id)).values(due_at=due_at, changes=_with(changes))
-    )
-    mine = select(literal(uuid.uuid4(), Uuid), literal(_PERSISTER), literal(event_id), due_at)
+def look_again(connection: Connection, event_id: str) -> None:
+    """Whoever waits or not, another snapshot is due in 5 s."""
+    mine = select(literal(uuid.uuid4(), Uuid), literal(_PERSISTER), literal(event_id), func.now() + _SECOND_LOOK)
     unless = ~exists().where(_waits())
     names = ["id", "requested_by", "trace_id", "due_at"]
     connection.execute(insert(balance_syncs).from_select(names, mine.where(unless)))
 
 
+def wait_on(connection: Connection, event_id: str, coins: int, changes: Sequence[Any]) -> None:
+    """The snapshot differs from the ledger in something not seen before: whoever waits for it has a second look.
+
+    Who has had one already is told what it brought.
+    """
+    looked = func.cardinality(_it.snapshots) >= _LOOKS
+    _settle(connection, _answered_by(event_id) & looked, "unconfirmed", coins, changes)
+    again = {"due_at": func.now() + _SECOND_LOOK, "changes": _with(changes)}
+    connection.execute(update(balance_syncs).where(_answered_by(event_id)).values(again))
+
+
 def settle(connection: Connection, event_id: str, outcome: str, coins: int, changes: Sequence[Any]) -> None:
     """Whoever waits for this snapshot has the answer."""
+    _settle(connection, _answered_by(event_id), outcome, coins, changes)
+
+
+def prune(connection: Connection) -> None:
+    connection.execute(delete(balance_syncs).where(_it.requested_at < func.now() - _KEPT_FOR))
+
+
+def _settle(
+    connection: Connection, which: ColumnElement[bool], outcome: str, coins: int, changes: Sequence[Any]
+) -> None:
     all_changes = _with(changes)
     over = {
         "changes": all_changes,
@@ -117,11 +138,7 @@ def settle(connection: Connection, event_id: str, outcome: str, coins: int, chan
         "outcome": case((func.jsonb_array_length(all_changes) > 0, "drift"), else_=outcome),
         "done_at": func.now(),
     }
-    connection.execute(update(balance_syncs).where(_answered_by(event_id)).values(over))
-
-
-def prune(connection: Connection) -> None:
-    connection.execute(delete(balance_syncs).where(_it.requested_at < func.now() - _KEPT_FOR))
+    connection.execute(update(balance_syncs).where(which).values(over))
 
 
 def _waits() -> ColumnElement[bool]:

@@ -58,6 +58,13 @@ def done(future: "Future[TestResponse]") -> dict[str, Any]:
     return found
 
 
+def last_audit(engine: Engine) -> str:
+    with engine.connect() as connection:
+        return str(
+            connection.exec_driver_sql("SELECT outcome FROM balance_audits ORDER BY id DESC LIMIT 1").scalar_one()
+        )
+
+
 Asked = Callable[[], "Future[TestResponse]"]
 
 
@@ -90,6 +97,42 @@ def test_what_two_looks_agree_on_is_corrected_and_told(
         ("BTC", "0", "snapshot"),
         ("USDT", "7", "snapshot"),
     ]
+
+
+def test_what_moves_on_between_two_looks_keeps_nobody_waiting(
+    asked: Asked, exchange: Exchange, told: Told, engine: Engine
+) -> None:
+    told(wallets.live(wallets.frame(wallets.account(wallets.coin("MNT"), wallets.coin()))))
+    first, second, third = (
+        (wallets.coin("MNT", walletBalance=mnt), wallets.coin(walletBalance=usdt))
+        for mnt, usdt in (("7", "1"), ("7", "2"), ("7", "2"))
+    )
+    answer = asked()
+    exchange.look(*first, seconds_later=1)
+    exchange.look(*second, seconds_later=7)
+    found = done(answer)
+    assert (found["outcome"], [change["coin"] for change in found["changes"]]) == ("drift", ["MNT"])
+    exchange.look(*third, seconds_later=13)
+    assert last_audit(engine) == "drift", "the persister's own look has settled the rest"
+
+
+def test_a_correction_is_looked_at_once_more(exchange: Exchange, told: Told, engine: Engine) -> None:
+    told(wallets.snapshot(wallets.account(wallets.coin())))
+    exchange.look(wallets.coin(), seconds_later=6)
+    assert last_audit(engine) == "drift"
+    exchange.look(wallets.coin(), seconds_later=12)
+    assert last_audit(engine) == "proven"
+    with engine.connect() as connection:
+        assert balance_syncs.waiting(connection) == []
+
+
+def test_what_two_looks_do_not_agree_on_is_told_as_unconfirmed(asked: Asked, exchange: Exchange, told: Told) -> None:
+    told(wallets.live(wallets.frame(wallets.account(wallets.coin(walletBalance="5")))))
+    answer = asked()
+    exchange.look(wallets.coin(walletBalance="6"), seconds_later=1)
+    exchange.look(wallets.coin(walletBalance="7"), seconds_later=7)
+    found = done(answer)
+    assert (found["outcome"], found["coins"], found["changes"]) == ("unconfirmed", 1, [])
 
 
 def test_several_that_wait_share_one_look(asked: Asked, exchange: Exchange, pokes: Pokes) -> None:
@@ -146,4 +189,4 @@ def test_a_difference_found_by_the_way_asks_for_its_second_look_once(engine: Eng
         [sync] = balance_syncs.waiting(connection)
         row = balance_syncs.one(connection, sync.id)
         assert row is not None
-        assert row.due_at - row.requested_at == timedelta(seconds=5)
+        assert timedelta(seconds=5) < row.due_at - row.requested_at < timedelta(seconds=6)
