@@ -1,7 +1,5 @@
 """The spool's disk is full: private events wait, market events are dropped and told, and all is well afterwards."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from common.envelope import Event
 from ingestor.delivery.disk import Disk
 from ingestor.delivery.outbox import Lane
 from ingestor.delivery.spool import BALLAST_BYTES, Spool
+from tests.disks import small_disk
 from tests.waiting import eventually
 
 _ROOM = BALLAST_BYTES + 8 * 2**20
@@ -18,13 +17,9 @@ _BODY = b"x" * 50_000
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        assert os.environ.get("CI") != "true", "CI=true promises root"
-        pytest.skip("only root may mount a small disk")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_ROOM}", "tmpfs", tmp_path], check=True)
-    yield tmp_path
-    subprocess.run(["umount", "-l", tmp_path], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path, _ROOM) as mounted:
+        yield mounted
 
 
 def event(number: int) -> Event:
@@ -39,8 +34,8 @@ def fill(lane: Lane) -> int:
     raise AssertionError("the disk never was full")
 
 
-def test_a_private_lane_waits_and_then_goes_on_without_loss(small_disk: Path):
-    lane = Lane(Spool(small_disk / "private.db", 2**30, durable=True), True, 10_000, 2**30)
+def test_a_private_lane_waits_and_then_goes_on_without_loss(disk: Path):
+    lane = Lane(Spool(disk / "private.db", 2**30, durable=True), True, 10_000, 2**30)
     accepted = fill(lane)
     assert accepted > 10
     taken = lane.take(accepted)
@@ -50,18 +45,18 @@ def test_a_private_lane_waits_and_then_goes_on_without_loss(small_disk: Path):
     assert [entry.event.id for entry in [*taken, *lane.take(1)]] == [f"{n:05d}" for n in range(accepted + 1)]
 
 
-def test_it_is_told(small_disk: Path):
-    private, market = (Spool(small_disk / f"{name}.db", 2**30, durable=True) for name in ("private", "market"))
-    disk = Disk(small_disk, private, market)
-    assert disk.trouble() is None
+def test_it_is_told(disk: Path):
+    private, market = (Spool(disk / f"{name}.db", 2**30, durable=True) for name in ("private", "market"))
+    watch = Disk(disk, private, market)
+    assert watch.trouble() is None
     fill(Lane(private, True, 10_000, 2**30))
-    trouble = eventually(disk.trouble, 5, "it is looked at again")
+    trouble = eventually(watch.trouble, 5, "it is looked at again")
     assert trouble.reason == "the spool's folder takes nothing: No space left on device"
 
 
-def test_a_market_lane_drops_tells_and_goes_on(small_disk: Path):
+def test_a_market_lane_drops_tells_and_goes_on(disk: Path):
     told: list[dict[str, int]] = []
-    lane = Lane(Spool(small_disk / "market.db", 2**30, durable=False), False, 0, 0, told.append)
+    lane = Lane(Spool(disk / "market.db", 2**30, durable=False), False, 0, 0, told.append)
     number = 0
     while not told:
         lane.accept([event(number)])
