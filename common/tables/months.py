@@ -13,6 +13,7 @@ LEDGERS = (account_balances, account_margin_balances)
 
 _NAME = re.compile(r".*_(\d{4})_(\d{2})")
 _ONE_AT_A_TIME = 0x77736D6F  # advisory lock, held to the end of the transaction
+_PATIENCE = text("SET LOCAL lock_timeout = '300ms'")
 _PARTITIONS = text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = to_regclass(:table)")
 
 
@@ -40,7 +41,11 @@ class Month:
 
 
 def alone(connection: Connection) -> bool:
-    """Whether nobody else works on the partitions; true until the transaction ends."""
+    """Whether nobody else works on the partitions; true until the transaction ends.
+
+    Until then no lock is waited for longer than 0.3 s: who comes later, the next balance too, waits behind us.
+    """
+    connection.execute(_PATIENCE)
     return bool(connection.execute(select(func.pg_try_advisory_xact_lock(_ONE_AT_A_TIME))).scalar_one())
 
 

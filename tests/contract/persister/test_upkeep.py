@@ -1,13 +1,16 @@
 """Room ahead, and no more behind than wanted."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine
 
 from common.tables.months import Month
+from common.tables.months import add as add_month
 from persister.ledger import Ledger
 from persister.upkeep import Upkeep
 from tests import wallets
@@ -113,6 +116,23 @@ def test_two_may_look_after_it_at_once(looked_after: Looked, database: Database)
     for _ in range(4):
         looked_after(later)
     eventually(lambda: named(8)[0] in months(database, "account_margin_balances"), 10, "the months are there")
+
+
+def test_balances_do_not_wait_behind_it_while_somebody_reads_for_long(
+    looked_after: Looked, engine: Engine, database: Database, told: Callable[..., None]
+) -> None:
+    looked_after(until=lambda: named(3)[0] in months(database, "account_margin_balances"))
+    old = THIS_MONTH.later(-3)
+    with engine.begin() as connection:
+        add_month(connection, "account_balances", old)
+    waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with closing(database.connect()) as reader:
+        reader.cursor().execute("SELECT count(*) FROM account_balances")
+        looked_after(NOW, 1, until=lambda: bool(database.execute(waits)))
+        began = time.monotonic()
+        told(NOW)
+        assert time.monotonic() - began < 1
+    eventually(lambda: named(-3)[0] not in months(database, "account_balances"), 20, "it is tried again")
 
 
 def test_months_follow_each_other() -> None:
