@@ -32,6 +32,7 @@ from tests import wallets
 from tests.servers import ROOT, Database
 from tests.waiting import eventually
 
+LEDGERS = {"account_balances": 1, "account_margin_balances": 10}  # and of how many coins each row tells
 COINS = 50
 MONTHS = 12
 KEY = "the-bench-key"
@@ -208,8 +209,8 @@ def reading(world: World, rows: int) -> Iterator[Line]:
         yield from _sizes(corner.database, rows)
         with api(corner) as ask:
             middle = datetime.fromtimestamp(newest - 86400 * 30 * MONTHS / 2, UTC).isoformat().replace("+00:00", "Z")
-            yield _asked("latest, all coins", ask, "/api/v1/balances", {}, 10, 0.5)
-            yield _asked("latest, one coin", ask, "/api/v1/balances", {"coin": "C7"}, 10, 0.5)
+            yield _asked("latest, all coins", ask, "/api/v1/balances", {}, 10)
+            yield _asked("latest, one coin", ask, "/api/v1/balances", {"coin": "C7"}, 10)
             yield _asked("as known half a year ago, all coins", ask, "/api/v1/balances", {"at": middle})
             for what, query in _pages(ask, middle):
                 yield _asked(f"history, {what}", ask, "/api/v1/balances/history", query, 20)
@@ -229,7 +230,7 @@ def _pages(ask: "Ask", middle: str) -> Iterator[tuple[str, dict[str, str]]]:
 Ask = Callable[[str, dict[str, str]], dict[str, object]]
 
 
-def _asked(what: str, ask: Ask, path: str, query: dict[str, str], most_ms: float = 0, share: float = 0.95) -> Line:
+def _asked(what: str, ask: Ask, path: str, query: dict[str, str], most_ms: float = 0) -> Line:
     times = []
     for _ in range(_ASKED):
         began = time.perf_counter()
@@ -238,9 +239,8 @@ def _asked(what: str, ask: Ask, path: str, query: dict[str, str], most_ms: float
         time.sleep(_PAUSE_S)
     times.sort()
     p50, p95 = times[_ASKED // 2], times[_ASKED * 95 // 100]
-    held = p50 if share == 0.5 else p95
-    goal = f"p{share * 100:.0f} ≤ {most_ms:g} ms" if most_ms else ""
-    return Line(what, f"p50 {p50:.1f}, p95 {p95:.1f} ms", goal, not most_ms or held <= most_ms)
+    goal = f"p95 ≤ {most_ms:g} ms" if most_ms else ""
+    return Line(what, f"p50 {p50:.1f}, p95 {p95:.1f} ms", goal, not most_ms or p95 <= most_ms)
 
 
 @contextmanager
@@ -286,13 +286,14 @@ def fill(database: Database, rows: int) -> float:
     psycopg2.extensions.set_wait_callback(None)  # filling takes longer than any statement of ours may
     this_month = Month.of(datetime.now(UTC))
     for number in range(MONTHS + 1):
-        for table in ("account_balances", "account_margin_balances"):
+        for table in LEDGERS:
             begins, ends = this_month.later(-number).begins(), this_month.later(1 - number).begins()
             bounds = f"FROM ('{begins.isoformat()}') TO ('{ends.isoformat()}')"
             partition = this_month.later(-number).partition_of(table)
             database.execute(f"CREATE TABLE IF NOT EXISTS {partition} PARTITION OF {table} FOR VALUES {bounds}")
-    raw = wallets.understood(wallets.live(wallets.real("private.wallet.2026.jsonl"))).accounts[0].coins[0].text
-    step, at_once = 86400.0 * 30 * MONTHS / rows, 250_000
+    event = wallets.understood(wallets.live(wallets.real("private.wallet.2026.jsonl")))
+    raw = event.accounts[0].coins[0].text
+    step, at_once, every = 86400.0 * 30 * MONTHS / rows, 250_000, LEDGERS["account_margin_balances"]
     for first in range(0, rows, at_once):
         database.execute(
             "INSERT INTO account_balances (event_timestamp, event_id, account_no, coin, coin_no, account_type,"
@@ -305,16 +306,29 @@ def fill(database: Database, rows: int) -> float:
             " 0.32571423, -0.00148, -0.0664735, true, true, now(), md5(g::text), 'live',"
             f" '{raw}' FROM generate_series({first}, {min(first + at_once, rows) - 1}) g"
         )
-    database.execute("VACUUM ANALYZE account_balances")
+        database.execute(
+            "INSERT INTO account_margin_balances (event_timestamp, event_id, account_no, account_type, total_equity,"
+            " total_wallet_balance, total_margin_balance, total_available_balance, total_perp_upl,"
+            " total_initial_margin, total_maintenance_margin, total_initial_margin_by_mp,"
+            " total_maintenance_margin_by_mp, account_im_rate, account_mm_rate, account_im_rate_by_mp,"
+            " account_mm_rate_by_mp, account_ltv, received_at, trace_id, origin, raw)"
+            f" SELECT now() - make_interval(secs => ({rows} - g) * {step}), md5(g::text), 0, 'UNIFIED', 59.24728891,"
+            " 95.49571699, 59.14951406, 38.32154203, -36.34620293, 20.82797202, 1.18454802, 20.82797202, 1.18454802,"
+            " 0.3521, 0.02, 0.3521, 0.02, 0.0011, now(), md5(g::text), 'live',"
+            f" '{event.text}' FROM generate_series({first}, {min(first + at_once, rows) - 1}, {every}) g"
+        )
+    for table in LEDGERS:
+        database.execute(f"VACUUM ANALYZE {table}")
     [(newest,)] = database.execute("SELECT extract(epoch FROM max(event_timestamp)) FROM account_balances")
     return float(newest)
 
 
 def _sizes(database: Database, rows: int) -> Iterator[Line]:
-    for what, function in (("rows", "pg_relation_size"), ("indexes", "pg_indexes_size")):
-        tree = f"SELECT sum({function}(relid)) FROM pg_partition_tree('account_balances') WHERE isleaf"
-        [(size,)] = database.execute(tree)
-        yield Line(f"account_balances: {what}, per million", f"{size / rows * 1_000_000 / 2**20:.0f} MiB")
+    for table, coins in LEDGERS.items():
+        for what, function in (("rows", "pg_table_size"), ("indexes", "pg_indexes_size")):
+            tree = f"SELECT sum({function}(relid)) FROM pg_partition_tree('{table}') WHERE isleaf"
+            [(size,)] = database.execute(tree)
+            yield Line(f"{table}: {what}, per million", f"{size * coins / rows * 1_000_000 / 2**20:.0f} MiB")
 
 
 def main() -> int:
