@@ -54,9 +54,10 @@ class Flow:
     planned: int = 0
     late_ms: float = 0.0
 
-    def begin(self, rate: float, seconds: float) -> None:
+    def begin(self, rate: float, seconds: float, wallets: float = 0.0) -> None:
         """Does not wait for it; `ended` does."""
-        order = {"do": "send", "rate": rate, "seconds": seconds, "first": self.first + self.sent}
+        first = self.first + self.sent
+        order = {"do": "send", "rate": rate, "seconds": seconds, "first": first, "wallets": wallets}
         self.corner.world.sender.tell(order)
         self.planned += round(rate * seconds)
 

@@ -1,7 +1,8 @@
-"""A stand-in for Bybit's linear endpoint that does one thing: write frames at an exact rate.
+"""A stand-in for Bybit's linear and private endpoints that does one thing: write frames at an exact rate.
 
-`python -m bench.sender --port N` serves one WebSocket client at a time, and an empty list of instruments over HTTP.
-Orders: `{"do": "send", "rate": 3000, "seconds": 10, "first": 0}` · `{"do": "status"}`.
+`python -m bench.sender --port N` serves one WebSocket client of each at a time, and an empty list of instruments over
+HTTP. Orders: `{"do": "send", "rate": 3000, "seconds": 10, "first": 0, "wallets": 20}`, either rate may be 0 ·
+`{"do": "status"}`.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from contextlib import suppress
 
 from bench.frames import Mix, now_us
 from bench.orders import Message, Orders, answer
+from tests import wallets
 
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _LOOK_EVERY_S = 0.02  # at requests, while frames are written
@@ -24,6 +26,9 @@ _MOST_TOGETHER = 64
 _STUCK_S = 20.0  # a receiver that takes nothing for so long is gone
 _SEND_BUFFER = 2**18  # what is sent and not yet read is not much, so that a slow reader shows
 _TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
+_PRIVATE = b"/v5/private"
+_WALLET = wallets.real("private.wallet.2023.jsonl")
+_WALLET_MS = b"1699764599844"  # its creationTime, also in its id
 _NO_INSTRUMENTS = {"retCode": 0, "retMsg": "OK", "result": {"list": [], "nextPageCursor": ""}}
 
 
@@ -34,6 +39,7 @@ class Peer:
         self.socket = connected
         self.topics: set[str] = set()
         self.upgraded = False
+        self.private = False
         self.gone = False
         self._rest = b""
 
@@ -87,6 +93,7 @@ class Peer:
         upgrade = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
         self.write(b"HTTP/1.1 101 Switching Protocols\r\n%bSec-WebSocket-Accept: %b\r\n\r\n" % (upgrade, accept))
         self.upgraded = True
+        self.private = _PRIVATE in head.partition(b"\r\n")[0]
 
     def _next_frame(self) -> bool:
         data = self._rest
@@ -126,7 +133,9 @@ class Peer:
             "req_id": asked.get("req_id", ""),
             "op": op,
         }
-        text = json.dumps(reply).encode()
+        self.say(json.dumps(reply).encode())
+
+    def say(self, text: bytes) -> None:
         self.write((bytes((0x81, len(text))) if len(text) < 126 else b"\x81\x7e" + len(text).to_bytes(2, "big")) + text)
 
 
@@ -148,34 +157,48 @@ class Sender:
                 match order["do"]:
                     case "status":
                         peer = self._to()
-                        answer({"topics": sorted(peer.topics) if peer else []})
+                        wallet = self._newest(private=True)
+                        answer(
+                            {"topics": sorted(peer.topics if peer else []), "wallet": bool(wallet and wallet.topics)}
+                        )
                     case "send":
-                        answer(self._send(order["rate"], order["seconds"], order["first"]))
+                        answer(self._send(order["rate"], order["seconds"], order["first"], order.get("wallets", 0.0)))
 
-    def _send(self, rate: float, seconds: float, first: int) -> Message:
+    def _send(self, rate: float, seconds: float, first: int, wallets: float) -> Message:
         """Frame n is due n / rate after the start; what cannot be written in time is written later, or not at all."""
-        peer, most = self._to(), round(rate * seconds)
+        peer, most, most_told = self._to(), round(rate * seconds), round(wallets * seconds)
         if peer is None:
             return {"sent": 0, "late_ms": 0.0, "elapsed_s": 0.0}
-        sent, late_s, look_at = 0, 0.0, 0.0
+        sent, told, late_s, look_at = 0, 0, 0.0, 0.0
         started = time.monotonic()
-        while sent < most and not peer.gone:
+        while (sent < most or told < most_told) and not peer.gone:
             now = time.monotonic()
             elapsed = now - started
             if elapsed > seconds + 1.0:
                 break
             due = min(most, int(elapsed * rate) + 1)
-            if due > sent:
+            if told < most_told and told <= elapsed * wallets:
+                told += self._tell_wallet()
+            elif due > sent:
                 late_s = elapsed - sent / rate
                 until = min(due, sent + _MOST_TOGETHER)
                 peer.write(self._frames(first + sent, first + until))
                 sent = until
             else:
-                time.sleep(max(0.0, started + sent / rate - time.monotonic()))
+                next_at = min(sent / rate if sent < most else seconds, told / wallets if told < most_told else seconds)
+                time.sleep(max(0.0, started + next_at - time.monotonic()))
             if now >= look_at:
                 look_at = now + _LOOK_EVERY_S
                 self._look(wait_s=0.0)
-        return {"sent": sent, "late_ms": round(late_s * 1000, 3), "elapsed_s": time.monotonic() - started}
+        return {"sent": sent, "late_ms": round(late_s * 1000, 3), "elapsed_s": time.monotonic() - started, "told": told}
+
+    def _tell_wallet(self) -> int:
+        """How many were told: 1, or 0 while nobody listens."""
+        peer = self._newest(private=True)
+        if peer is None:
+            return 0
+        peer.say(_WALLET.replace(_WALLET_MS, b"%d" % (time.time_ns() // 1_000_000)))
+        return 1
 
     def _frames(self, first: int, until: int) -> bytes:
         sent_us, ts = now_us(), b"%d" % (time.time_ns() // 1_000_000)
@@ -183,11 +206,15 @@ class Sender:
 
     def _to(self) -> Peer | None:
         """Whom frames go to: the newest WebSocket; its books begin with their snapshots."""
-        peer = next((each for each in reversed(self._peers) if each.upgraded and not each.gone), None)
+        peer = self._newest(private=False)
         if peer is not self._subscriber:
             self._subscriber = peer
             self._mix.begin()
         return peer
+
+    def _newest(self, private: bool) -> Peer | None:
+        found = (each for each in reversed(self._peers) if each.upgraded and not each.gone)
+        return next((each for each in found if each.private == private), None)
 
     def _look(self, wait_s: float) -> list[Message]:
         orders: list[Message] = []

@@ -105,8 +105,8 @@ class Corner:
     _running: list[Child] = field(default_factory=list)
     _consumer: Told | None = None
 
-    def ingestor(self) -> Child:
-        """The real process, live on all topics."""
+    def ingestor(self, private: bool = False) -> Child:
+        """The real process, live on all topics, and on the wallet if it is to have a private socket."""
         metrics_port = self._metrics_port = free_port()
         origin = f"127.0.0.1:{self.world.sender_port}"
         env = {
@@ -119,8 +119,12 @@ class Corner:
             "WS_GATEWAY_METRICS_PORT": str(metrics_port),
             "WS_GATEWAY_CLASS_QUEUES": self.class_queues,
         }
+        if private:
+            env |= {"BYBIT_API_KEY": "bench", "BYBIT_API_SECRET": "bench"}
         ingestor = self._start(Child("ingestor", ["-m", "ingestor"], env, self.folder))
         eventually(lambda: self._live(ingestor) and self._connected(), _LIVE_WITHIN_S, "the ingestor is live")
+        if private:
+            eventually(lambda: self.world.sender.ask({"do": "status"}, 5)["wallet"], _LIVE_WITHIN_S, "so is the wallet")
         return ingestor
 
     def bridge(self, name: str) -> Child:
