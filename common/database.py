@@ -21,8 +21,9 @@ from common.errors import BadMessage, Unavailable
 ANSWER_WITHIN_S = 6.0  # above the server's own statement_timeout: reached only when the server is frozen
 _SESSION = "-c timezone=UTC -c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
 _ends_at: ContextVar[float] = ContextVar("ends_at", default=float("inf"))
-_AWAY = ("08", "57P0", "53", "40001", "40P01", "25006", "55P03", "57014")  # SQLSTATE classes that time heals
+_AWAY = ("08", "57P0", "53", "58", "40001", "40P01", "25006", "55P03", "57014")  # SQLSTATE classes that time heals
 _REFUSED = ("22", "23", "54")  # those that values are at fault for
+_CHECK_FAILED = "23514"
 _NOT_MIGRATED = ("42P01", "42703")  # a table or a column is missing
 
 
@@ -108,6 +109,8 @@ def storing() -> Iterator[None]:
             yield
         except DBAPIError as error:
             state = str(getattr(error.orig, "pgcode", None))
+            if state == _CHECK_FAILED and not _constraint(error):
+                raise Unavailable("a partition is being added that the row belongs to") from error
             if state.startswith(_REFUSED):
                 raise BadMessage(f"the database refuses its values (SQLSTATE {state})") from error
             if state in _NOT_MIGRATED:
@@ -132,6 +135,12 @@ def _heals(error: DBAPIError) -> bool:
             isinstance(error.orig, psycopg2.OperationalError | psycopg2.InterfaceError) or error.connection_invalidated
         )
     return str(state).startswith(_AWAY)
+
+
+def _constraint(error: DBAPIError) -> str | None:
+    """Its name; the bounds of a partition have none."""
+    name: str | None = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
+    return name
 
 
 def _words(error: DBAPIError) -> str:

@@ -3,12 +3,14 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine
 
+from common.errors import Unavailable
 from common.tables.months import Month
 from common.tables.months import add as add_month
 from persister.ledger import Ledger
@@ -125,14 +127,34 @@ def test_balances_do_not_wait_behind_it_while_somebody_reads_for_long(
     old = THIS_MONTH.later(-3)
     with engine.begin() as connection:
         add_month(connection, "account_balances", old)
-    waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     with closing(database.connect()) as reader:
         reader.cursor().execute("SELECT count(*) FROM account_balances")
-        looked_after(NOW, 1, until=lambda: bool(database.execute(waits)))
+        looked_after(NOW, 1, until=lambda: waits_for_a_lock(database))
         began = time.monotonic()
         told(NOW)
         assert time.monotonic() - began < 1
     eventually(lambda: named(-3)[0] not in months(database, "account_balances"), 20, "it is tried again")
+
+
+def test_a_balance_whose_month_is_added_at_that_moment_is_tried_again(
+    engine: Engine, database: Database, told: Callable[..., None]
+) -> None:
+    """Postgres has chosen the default partition by then, and finds that the row belongs there no longer."""
+    with ThreadPoolExecutor() as pool, engine.begin() as connection:
+        month = THIS_MONTH.later(5)
+        add_month(connection, "account_balances", month)
+        written = pool.submit(told, month.begins())
+        eventually(lambda: waits_for_a_lock(database), 10, "it waits for the partition")
+        connection.commit()
+        with pytest.raises(Unavailable, match="partition"):
+            written.result(10)
+    told(month.begins())
+    assert where_rows_are(database, "account_balances") == named(5)
+
+
+def waits_for_a_lock(database: Database) -> bool:
+    waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    return bool(database.execute(waits))
 
 
 def test_months_follow_each_other() -> None:
