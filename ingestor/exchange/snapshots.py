@@ -40,11 +40,16 @@ class Snapshots:
     name = "snapshots"
 
     def __init__(
-        self, source: Source, clock: ExchangeClock, tell: Callable[[Channel, Callable[[Line], Event]], bool]
+        self,
+        source: Source,
+        clock: ExchangeClock,
+        tell: Callable[[Channel, Callable[[Line], Event]], bool],
+        wallet_every_s: float = WALLET_EVERY_S,
     ) -> None:
         self._source = source
         self._clock = clock
         self._tell = tell
+        self._wallet_every_s = wallet_every_s
         self._asked: SimpleQueue[Channel] = SimpleQueue()
         self._clock_due_at = 0.0
         self._read: dict[str, Callable[[], Sequence[Snapshot]]] = {
@@ -74,7 +79,7 @@ class Snapshots:
             if channel is None:
                 continue
             if channel.channel_type == "balance":
-                wallet, wallet_due_at = channel, time.monotonic() + WALLET_EVERY_S
+                wallet, wallet_due_at = channel, time.monotonic() + self._wallet_every_s
             self._publish(channel, stop)
 
     def _next(self) -> Channel | None:
