@@ -78,8 +78,12 @@ def _with_broker(act: Act, asked: argparse.Namespace, values: Mapping[str, str])
     env = settings.Environment(values)
     rabbitmq = settings.rabbitmq(env)
     env.checked()
+    where = ", ".join(f"{host}:{port}" for host, port in rabbitmq.hosts)
     with reported_as(Unavailable, *amqp.AWAY):
-        connection = amqp.connect(rabbitmq, "ws-gateway dead")
+        try:
+            connection = amqp.connect(rabbitmq, "ws-gateway dead")
+        except Unavailable as error:
+            raise Unavailable(f"no way to RabbitMQ at {where}: {error}") from error
         try:
             return act(connection.channel(), asked)
         finally:

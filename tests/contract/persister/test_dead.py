@@ -137,5 +137,6 @@ def test_a_broker_that_is_away_is_one_line(run: Run, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("RABBITMQ_PORT", "1")
     status, _, err = run("list")
     assert (status, err.count("\n")) == (1, 1)
+    assert err.startswith("ws-gateway: no way to RabbitMQ at 127.0.0.1:1: ")
     monkeypatch.setenv("RABBITMQ_PASSWORD", "")
     assert run("list")[0] == 78
