@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+_LONG_S = 1.0  # nothing is to be later than that; and RabbitMQ, which hears nothing of us meanwhile, waits for 4 s
+
 
 class Weighed(Protocol):
     @property
@@ -13,10 +15,27 @@ T = TypeVar("T", bound=Weighed)
 
 
 @dataclass(slots=True)
+class Pace:
+    """How many are written together: half as many after a write that failed or took long, in case it was too much."""
+
+    most: int
+    count: int
+
+    def failed(self) -> None:
+        self.count = max(1, self.count // 2)
+
+    def took(self, duration_s: float) -> None:
+        if duration_s > _LONG_S:
+            self.failed()
+        else:
+            self.count = min(self.most, 2 * self.count)
+
+
+@dataclass(slots=True)
 class Batch(Generic[T]):
     """Grows only while a write runs: whoever writes takes all that fits, however little that is."""
 
-    most: int
+    pace: Pace
     heaviest: int  # a batch is written within Postgres' deadline also when every message is a large one
     _waiting: list[T] = field(default_factory=list)
 
@@ -26,7 +45,7 @@ class Batch(Generic[T]):
     def take(self) -> list[T]:
         """The oldest ones, in order; at least one when any waits."""
         count = weight = 0
-        for item in self._waiting[: self.most]:
+        for item in self._waiting[: self.pace.count]:
             weight += item.weight
             if count and weight > self.heaviest:
                 break

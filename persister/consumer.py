@@ -1,6 +1,7 @@
 """The thread that reads the balance queue and sees each message written."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from common.errors import BadMessage, Unavailable, reported_as
 from common.retrying import Backoff, keep_trying
 from common.topology import BALANCE_QUEUE, DEAD, PERSISTER
 from persister import figures, wallet
-from persister.batch import Batch
+from persister.batch import Batch, Pace
 from persister.wallet import Balances
 
 log = structlog.get_logger(__name__)
@@ -58,6 +59,7 @@ class Consumer:
         self._connect = connect
         self._ledger = ledger
         self._told = False
+        self._pace = Pace(_MOST_MESSAGES, _MOST_MESSAGES)
 
     def run(self, stop: threading.Event) -> None:
         patience = Backoff(most_s=_LONGEST_WAIT_S)
@@ -68,7 +70,7 @@ class Consumer:
             self._told = False  # something was written since it was said last
         self._ledger.open()
         with reported_as(Unavailable, *amqp.AWAY), hanging_up(self._connect()) as connection:
-            conversation = Conversation(connection, self._ledger)
+            conversation = Conversation(connection, self._ledger, self._pace)
             conversation.begin()
             self._tell()
             try:
@@ -87,10 +89,11 @@ class Consumer:
 class Conversation:
     """One connection's life with the queue."""
 
-    def __init__(self, connection: pika.BlockingConnection, ledger: Ledger) -> None:
+    def __init__(self, connection: pika.BlockingConnection, ledger: Ledger, pace: Pace) -> None:
         self._connection = connection
         self._ledger = ledger
-        self._waiting: Batch[Delivery] = Batch(_MOST_MESSAGES, _HEAVIEST_BYTES)
+        self._pace = pace
+        self._waiting: Batch[Delivery] = Batch(pace, _HEAVIEST_BYTES)
         self._channel: BlockingChannel = connection.channel()
         self._graveyard: BlockingChannel = connection.channel()  # its own: confirms would slow nothing else down
 
@@ -133,7 +136,13 @@ class Conversation:
     def _settle(self, deliveries: Sequence[Delivery]) -> None:
         """Write, then ack: whatever happens in between, nothing is lost, and the ledger takes nothing twice."""
         figures.batch.observe(len(deliveries))
-        self._store(list(self._understood(deliveries)))
+        began = time.monotonic()
+        try:
+            self._store(list(self._understood(deliveries)))
+        except Unavailable:
+            self._pace.failed()
+            raise
+        self._pace.took(time.monotonic() - began)
         self._channel.basic_ack(deliveries[-1].tag, multiple=True)
 
     def _understood(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, Balances]]:

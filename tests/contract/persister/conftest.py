@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -72,8 +73,14 @@ def engine(database: Database) -> Iterator[Engine]:
 
 @pytest.fixture
 def persister(broker: Broker, engine: Engine) -> Iterator[threading.Thread]:
+    with consuming(broker, Ledger(engine)) as thread:
+        yield thread
+
+
+@contextmanager
+def consuming(broker: Broker, ledger: Ledger) -> Iterator[threading.Thread]:
     env = settings.Environment(broker.environ())
-    consumer = Consumer(partial(amqp.connect, settings.rabbitmq(env), "persister tests"), Ledger(engine))
+    consumer = Consumer(partial(amqp.connect, settings.rabbitmq(env), "persister tests"), ledger)
     stop = threading.Event()
     thread = threading.Thread(target=consumer.run, args=(stop,), name="persister", daemon=True)
     thread.start()

@@ -1,13 +1,17 @@
 """From the queue into the tables."""
 
 import threading
+from collections.abc import Sequence
 
 from sqlalchemy import Engine
 
 from common import topology
+from common.errors import Unavailable
+from persister.ledger import Ledger
+from persister.wallet import Balances
 from tests import wallets
-from tests.contract.persister.conftest import Queue, rows
-from tests.servers import Database
+from tests.contract.persister.conftest import Queue, consuming, rows
+from tests.servers import Broker, Database
 from tests.waiting import eventually
 
 COINS = "SELECT coin, wallet_balance::text, origin FROM account_balances ORDER BY id"
@@ -65,6 +69,26 @@ def test_what_cannot_be_understood_is_set_aside_with_the_reason_and_the_next_is_
     assert second[0].headers["reason"] == "USDT: walletBalance is no amount"
     assert second[0].headers["queue"] == topology.BALANCE_QUEUE
     assert second[0].message_id == "id of the message"
+
+
+class Slow(Ledger):
+    """Takes too long over more than a few messages."""
+
+    def write(self, events: Sequence[Balances]) -> None:
+        if len(events) > 20:
+            raise Unavailable("canceling statement due to statement timeout")
+        super().write(events)
+
+
+def test_what_is_too_much_at_once_is_written_in_smaller_pieces(
+    queue: Queue, broker: Broker, engine: Engine, database: Database
+) -> None:
+    frames = [
+        wallets.frame(wallets.account(wallets.coin(walletBalance=str(n))), at_ms=wallets.T0_MS + n) for n in range(90)
+    ]
+    queue.publish(*(wallets.live(frame) for frame in frames))
+    with consuming(broker, Slow(engine)):
+        assert [row[1] for row in rows(database, COINS, 90)] == [str(n) for n in range(90)]
 
 
 def test_it_waits_for_a_queue_that_is_not_there_yet(

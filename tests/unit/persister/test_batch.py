@@ -1,8 +1,10 @@
 """Deliveries waiting to be written together."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from persister.batch import Batch
+from persister.batch import Batch, Pace
 
 
 @dataclass
@@ -12,7 +14,7 @@ class Item:
 
 
 def filled(*items: Item, most: int = 3, heaviest: int = 10) -> Batch[Item]:
-    batch: Batch[Item] = Batch(most, heaviest)
+    batch: Batch[Item] = Batch(Pace(most, most), heaviest)
     for item in items:
         batch.add(item)
     return batch
@@ -47,3 +49,22 @@ def test_heavy_messages_make_smaller_batches() -> None:
 def test_one_that_is_too_heavy_goes_alone() -> None:
     batch = filled(Item("a", 99), Item("b", 1))
     assert [names(batch.take()), names(batch.take())] == ["a", "b"]
+
+
+def test_fewer_are_written_together_after_failures_and_soon_as_many_as_before() -> None:
+    pace = Pace(100, 100)
+    assert counts(pace, [pace.failed] * 8) == [50, 25, 12, 6, 3, 1, 1, 1]
+    assert counts(pace, [partial(pace.took, 0.9)] * 8) == [2, 4, 8, 16, 32, 64, 100, 100]
+
+
+def test_a_write_that_takes_long_is_followed_by_a_smaller_one() -> None:
+    pace = Pace(100, 100)
+    assert counts(pace, [partial(pace.took, 1.1)] * 2) == [50, 25]
+
+
+def counts(pace: Pace, acts: Sequence[Callable[[], None]]) -> list[int]:
+    found = []
+    for act in acts:
+        act()
+        found.append(pace.count)
+    return found
