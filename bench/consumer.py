@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from bench.deliveries import Deliveries
+from bench.deliveries import ACKED_EVERY_S, Deliveries
 from bench.orders import Message, Orders, answer
 from bench.tally import Tally
 from tests.servers import Broker
@@ -92,17 +92,28 @@ class Consumer:
         if len(by_socket) < len(self.services):
             self._connect()
             wait_s = min(wait_s, _AGAIN_S)
+        if any(each.deliveries is not None and each.deliveries.owes for each in self.services):
+            wait_s = min(wait_s, ACKED_EVERY_S)
         orders = self.orders.fileno()
         readable = select.select([orders, *by_socket], [], [], wait_s)[0]
         for number in readable:
             if number != orders:
                 self._read(by_socket[number])
+        for service in self.services:
+            self._settle(service)
         return self.orders.read() if orders in readable else []
 
     def _read(self, service: Service) -> None:
         try:
             if service.deliveries is not None:
                 service.deliveries.read(service.tally.arrive, service.tally.keep)
+        except OSError:
+            self._drop(service)
+
+    def _settle(self, service: Service) -> None:
+        try:
+            if service.deliveries is not None:
+                service.deliveries.settle(time.monotonic())
         except OSError:
             self._drop(service)
 

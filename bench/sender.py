@@ -23,6 +23,7 @@ from tests import wallets
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _LOOK_EVERY_S = 0.02  # at requests, while frames are written
 _MOST_TOGETHER = 64
+_WRITES_APART_S = 0.0005  # what is due by then goes in one write: this is to be cheap beside what it measures
 _STUCK_S = 20.0  # a receiver that takes nothing for so long is gone
 _SEND_BUFFER = 2**18  # what is sent and not yet read is not much, so that a slow reader shows
 _TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
@@ -186,7 +187,7 @@ class Sender:
                 sent = until
             else:
                 next_at = min(sent / rate if sent < most else seconds, told / wallets if told < most_told else seconds)
-                time.sleep(max(0.0, started + next_at - time.monotonic()))
+                time.sleep(max(_WRITES_APART_S, started + next_at - time.monotonic()))
             if now >= look_at:
                 look_at = now + _LOOK_EVERY_S
                 self._look(wait_s=0.0)

@@ -1,6 +1,7 @@
 """The ingestor is put together here."""
 
 import fcntl
+import gc
 import signal
 import sys
 import threading
@@ -155,6 +156,8 @@ def main(env: Mapping[str, str]) -> int:
     pokes = Pokes(settings.rabbitmq, epoch, reconciler.poke)
     metrics = MetricsServer(settings.bind, settings.metrics_port)
 
+    gc.collect()
+    gc.freeze()  # what lives for ever need not be walked by each full collection, which took 60 ms
     log.info("starting", epoch=epoch, environment=settings.bybit.environment)
     workers: list[Worker] = [metrics, status, queues, private, market, fleet]
     askers = Askers([snapshots, *histories.workers, syncs, key_check, listing], crew.start)

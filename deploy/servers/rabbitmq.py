@@ -101,7 +101,7 @@ def variables(server: RabbitMQ) -> dict[str, str]:
         "RABBITMQ_CONFIG_FILES": str(data / "conf.d"),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(data / "advanced.config"),
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-            "+S 2:2 +SDcpu 1:1 +SDio 2 +A 2 +P 65536 +Q 65536 "  # small
+            "+S 2:2 +swt very_high +SDcpu 1:1 +SDio 2 +A 2 +P 65536 +Q 65536 "  # small
             "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"
         ),
     }
