@@ -191,8 +191,8 @@ def asynchronous() -> Iterator[Contender]:
 
 def _statements() -> dict[str, str]:
     """The list's, as asyncpg wants them."""
-    page, counted = standings.statements(())
-    return {"page": str(page).replace(":most", "$1").replace(":passed", "$2"), "count": str(counted)}
+    page, _ = standings.statements(())
+    return {"page": str(page).replace(":most", "$1").replace(":passed", "$2")}
 
 
 def beside_events(seconds: float) -> Figures:

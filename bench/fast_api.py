@@ -38,5 +38,4 @@ async def live():
 async def listed(limit: int = 100):
     async with app.state.pool.acquire() as connection:
         rows = await connection.fetch(STATEMENTS["page"], limit, 0)
-        total = await connection.fetchval(STATEMENTS["count"])
-    return {"items": [dict(row) for row in rows], "total": total}
+    return {"items": [dict(row) for row in rows], "total": rows[0]["total"] if rows else 0}

@@ -166,16 +166,17 @@ def page(
     found, counted = statements(tuple(sorted(filters)), status is not None)
     given = dict(filters) | ({"status": status} if status is not None else {})
     rows = list(connection.execute(found, given | {"most": limit, "passed": offset}))
-    return rows, int(connection.execute(counted, given).scalar_one())
+    return rows, int(rows[0].total if rows else connection.execute(counted, given).scalar_one())
 
 
 @cache
 def statements(filters: tuple[str, ...], by_status: bool = False) -> tuple[TextClause, TextClause]:
-    """Of a page, `most` rows after `passed`, and of the count."""
+    """Of a page, `most` rows after `passed` with the count in each, and of the count alone, for a page without rows."""
     wanted = [subscriptions.c[name] == bindparam(name) for name in filters]
     source = _joined if by_status else subscriptions
     if by_status:
         wanted.append(_status == bindparam("status", type_=Text))
-    found = _standing.where(*wanted).order_by(*_eldest_first)
     counted = select(func.count()).select_from(source).where(*wanted)
+    total = counted.correlate(None).scalar_subquery().label("total")
+    found = _standing.add_columns(total).where(*wanted).order_by(*_eldest_first)
     return _spelled(found.limit(bindparam("most")).offset(bindparam("passed"))), _spelled(counted)
