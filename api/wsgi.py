@@ -32,7 +32,14 @@ try:
 except ConfigError as error:
     sys.exit(f"api: {error}")
 logs.configure("api", settings.log_level)
-engine = database.engine(settings.postgres, f"{settings.name} api", pool_size=4, max_overflow=4, autocommit=True)
+engine = database.engine(
+    settings.postgres,
+    f"{settings.name} api",
+    pool_size=3,  # more would only take the processors from those who carry events
+    max_overflow=0,
+    autocommit=True,
+    lent_within_s=2.0,
+)
 poker = BrokerPoker(partial(amqp.connect, settings.rabbitmq, f"{settings.name} api"))
 threading.Thread(target=_poking, args=(poker,), name=poker.name, daemon=True).start()
 app = create(settings, engine, poker, COUNTS)

@@ -17,6 +17,7 @@ from statistics import median
 from subprocess import PIPE
 from typing import Any
 
+from bench.frames import topics
 from bench.measuring import WARM_S, Figures, measured
 from bench.meters import Meter
 from bench.world import world
@@ -51,11 +52,12 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is asked: `limit` rows of a list, or 0 for a new wish."""
+    """What is asked: `limit` rows of a list, or 0 for a wish: a new one each time, or so many `distinct` ones again."""
 
     method: str
     limit: int
     connections: int
+    distinct: int = 0
 
     @property
     def name(self) -> str:
@@ -111,7 +113,8 @@ def asking(port: int, case: Case, seconds: float) -> subprocess.Popen[str]:
         "headers": f"X-API-Key: {KEY}\r\n",
         "connections": case.connections,
         "seconds": seconds,
-        "first": next(_firsts),
+        "first": 0 if case.distinct else next(_firsts),
+        "distinct": case.distinct,
         "service": "bench",
     }
     asker = subprocess.Popen([sys.executable, "-m", "bench.askers"], stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT)
@@ -196,11 +199,14 @@ def _statements() -> dict[str, str]:
 
 
 def beside_events(seconds: float) -> Figures:
-    """How long events take while the api has all it can do: lists and new wishes, 16 connections each."""
+    """How long events take while the api has all it can do: lists, and wishes as services repeat them at each start."""
     with world() as one, one.corner() as corner:
         ingestor = corner.ingestor()
         with serving(OURS, corner.database, corner.folder) as (port, _):
-            crowd = [asking(port, case, seconds + WARM_S + 2) for case in (Case("GET", 20, 16), Case("POST", 0, 16))]
+            again = Case("POST", 0, 16, distinct=100)
+            asked(port, again, 1.0)
+            eventually(lambda: one.held() == len(topics()) + again.distinct, 30, "the wishes are carried out")
+            crowd = [asking(port, case, seconds + WARM_S + 2) for case in (Case("GET", 20, 16), again)]
             row = measured(corner, ingestor, "api", 3_000, seconds)
             answers = [json.loads(each.stdout.read()) for each in crowd if each.stdout]
     print(f"       the api answered {sum(each['per_s'] for each in answers):,}/s meanwhile")

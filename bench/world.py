@@ -73,6 +73,10 @@ class World:
     def websocket(self) -> str:
         return f"ws://127.0.0.1:{self.sender_port}/v5/public/linear"
 
+    def held(self) -> int:
+        """How many topics the sender is asked for."""
+        return len(self.sender.ask({"do": "status"}, 5)["topics"])
+
     def broker_meter(self) -> Meter:
         """The node, not its launcher or helpers: RabbitMQ's pid is the pid we started."""
         return Meter(self.rabbitmq.pid)
@@ -159,7 +163,7 @@ class Corner:
     def _live(self, child: Child) -> bool:
         if not child.running:
             raise RuntimeError(f"{child.name} ended: {child.log()[-2000:]}")
-        return len(self.world.sender.ask({"do": "status"}, 5)["topics"]) == len(topics())
+        return self.world.held() == len(topics())
 
     def _connected(self) -> bool:
         return self._figures().get("wsgw_broker_connected") == 1

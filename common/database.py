@@ -45,6 +45,7 @@ def engine(
     max_overflow: int = 2,
     answer_within_s: float = ANSWER_WITHIN_S,
     autocommit: bool = False,
+    lent_within_s: float = 3.0,
 ) -> Engine:
     """An engine whose statements end within seconds, whatever the server does, and whose errors hide the rows.
 
@@ -58,7 +59,7 @@ def engine(
         **mode,
         pool_size=pool_size,
         max_overflow=max_overflow,
-        pool_timeout=3,
+        pool_timeout=lent_within_s,
         pool_pre_ping=True,
         pool_recycle=1800,
         hide_parameters=True,

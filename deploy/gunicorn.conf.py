@@ -38,6 +38,7 @@ accesslog = None  # the api writes its own line per request
 errorlog = "-"
 loglevel = "warning"
 
+_NICE = 10  # callers can wait, the exchange does not: with cores taken up by callers events would come late
 _STALLS_AFTER_S = 8  # longer than the worker's patience with headers
 
 _FIGURES = "wsgw-api-metrics"
@@ -56,6 +57,10 @@ def when_ready(server: Any) -> None:
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _STALLS_AFTER_S, 0))
+
+
+def post_fork(_server: Any, _worker: Any) -> None:
+    os.nice(_NICE)
 
 
 def child_exit(_server: Any, worker: Any) -> None:
