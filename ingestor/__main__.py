@@ -142,7 +142,7 @@ def main(env: Mapping[str, str]) -> int:
         engine=engine,
         queues=queues,
         fleet=fleet,
-        broker_connected=lambda: link().connected,
+        broker_connected=lambda: private.link.connected or market.link.connected,
         held=lambda: gaps.carried(fleet.carried(), time.time_ns()),
         carried_out=status.carried_out,
         cache=cache,

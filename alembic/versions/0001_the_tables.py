@@ -224,9 +224,7 @@ def upgrade() -> None:
             comment="what was corrected in the ledger",
         ),
         sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column(
-            "outcome", sa.Text(), nullable=True, comment="proven, drift, unconfirmed, empty or failed, once it is done"
-        ),
+        sa.Column("outcome", sa.Text(), nullable=True, comment="proven, drift, empty or failed, once it is done"),
         sa.Column("reason", sa.Text(), nullable=True, comment="why it failed"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_balance_syncs")),
     )

@@ -34,12 +34,13 @@ _QUEUES = (
 )
 
 
-def _says_of_role(words: str) -> None:
-    op.alter_column("ingestors", "role", existing_type=sa.Text(), existing_nullable=False, comment=words)
+def _say(table: str, column: str, words: str, nullable: bool) -> None:
+    op.alter_column(table, column, existing_type=sa.Text(), existing_nullable=nullable, comment=words)
 
 
 def upgrade() -> None:
-    _says_of_role("leader, standby or left")
+    _say("ingestors", "role", "leader, standby or left", nullable=False)
+    _say("balance_syncs", "outcome", "proven, drift, unconfirmed, empty or failed, once it is done", nullable=True)
     for column in _INGESTORS:
         op.add_column("ingestors", column.copy())
     for column in _QUEUES:
@@ -47,7 +48,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    _says_of_role("leader or standby")
+    _say("balance_syncs", "outcome", "proven, drift, empty or failed, once it is done", nullable=True)
+    _say("ingestors", "role", "leader or standby", nullable=False)
     for column in reversed(_QUEUES):
         op.drop_column("queues", column.name)
     for column in reversed(_INGESTORS):

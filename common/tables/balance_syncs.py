@@ -52,9 +52,8 @@ balance_syncs = Table(
 )
 
 _PERSISTER = "persister"
-_SECOND_LOOK = text(
-    "interval '5.25 seconds'"
-)  # 5 s apart by the exchange's clock, which ours may be corrected to meanwhile
+_SECOND_LOOK = text("interval '5.25 seconds'")
+"""At least 5 s apart by the exchange's clock, which ours may be corrected to meanwhile."""
 _LOOKS = 2
 _WAITS_FOR = text("interval '60 seconds'")
 _KEPT_FOR = text("interval '7 days'")

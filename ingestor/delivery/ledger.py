@@ -36,7 +36,7 @@ class Ledger(Generic[T]):
         return next(iter(self._by_tag.values()), None)
 
     def given_up(self) -> list[T]:
-        """The channel is gone: everything unconfirmed, in order; tags start anew."""
+        """The channel is gone: everything unconfirmed, in order; tags start anew with the next one."""
         items = list(self._by_tag.values())
         self._by_tag.clear()
         self._last_tag = 0

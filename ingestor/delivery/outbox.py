@@ -130,6 +130,8 @@ class Lane:
                 self._confirmed += 1
                 if entry.stored:
                     self._confirmed_rows.append(Stored(entry.position, entry.event))
+            if self._tail_from is None and not self._durable:
+                self.failure = None  # memory suffices again: the disk may never be asked for long
             if len(self._confirmed_rows) >= _REFILL:
                 self._forget()
 

@@ -130,7 +130,6 @@ class Publisher:
 
     def _channel_opened(self, channel: Any) -> None:
         self._channel = channel
-        self._ledger = Ledger()  # delivery tags begin anew
         self._wire = Wire(channel.channel_number, channel.connection.params.frame_max)
         channel.add_on_close_callback(self._channel_closed)
         channel.add_on_return_callback(self._came_back)

@@ -176,16 +176,25 @@ class Stack:
 
 
 @contextmanager
+def working(mine: Stack) -> Iterator[Stack]:
+    """Everything of it runs and is healthy."""
+    try:
+        mine.start()
+        mine.healthy()
+        yield mine
+    finally:
+        mine.stop()
+
+
+@contextmanager
 def at_work(postgres: Postgres, migrated: Database, rabbitmq: RabbitMQ, folder: Path) -> Iterator[Stack]:
     """Everything runs and is healthy, and nothing is subscribed."""
-    with servers.fresh_database(postgres, migrated) as database, servers.fresh_vhost(rabbitmq) as broker:
-        mine = Stack(folder, database, broker)
-        try:
-            mine.start()
-            mine.healthy()
-            yield mine
-        finally:
-            mine.stop()
+    with (
+        servers.fresh_database(postgres, migrated) as database,
+        servers.fresh_vhost(rabbitmq) as broker,
+        working(Stack(folder, database, broker)) as mine,
+    ):
+        yield mine
 
 
 def get(port: int, path: str) -> str:

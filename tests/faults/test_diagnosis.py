@@ -12,7 +12,7 @@ import pytest
 
 from tests import servers
 from tests.e2e.reading import Reader
-from tests.e2e.stack import Stack, call
+from tests.e2e.stack import Stack, call, working
 from tests.faults.conftest import Exchange
 from tests.proxy import Proxy
 from tests.servers import Broker, Database, Postgres, RabbitMQ
@@ -45,13 +45,9 @@ def gateway(
 ) -> Iterator[Stack]:
     """Everything runs, and the way to the broker can be cut."""
     with servers.fresh_database(postgres, migrated) as database:
-        mine = Stack(tmp_path_factory.mktemp("gateway"), database, replace(broker, port=way_to_broker.port))
-        try:
-            mine.start()
-            mine.healthy()
+        beyond = replace(broker, port=way_to_broker.port)
+        with working(Stack(tmp_path_factory.mktemp("gateway"), database, beyond)) as mine:
             yield mine
-        finally:
-            mine.stop()
 
 
 @pytest.fixture

@@ -115,6 +115,19 @@ def test_a_disk_that_takes_nothing_costs_market_events_and_stops_private_ones(tm
     assert balanced(private)
 
 
+def test_what_a_disk_refused_is_forgotten_once_memory_suffices(tmp_path: Path):
+    class Broken(Spool):
+        def append(self, rows: object) -> None:
+            raise SpoolFailure("malformed")
+
+    market = Lane(Broken(tmp_path / "m.db", 2**20, False), False, 10, 10_000)
+    market.accept(events(1))
+    market.spill()  # the broker is away
+    assert market.failure == "malformed"
+    market.confirmed(market.take(1))
+    assert market.failure is None
+
+
 def test_a_corrupt_file_is_set_aside_and_the_lane_goes_on(tmp_path: Path):
     first = lane(tmp_path)
     first.accept(events(*range(100)))
