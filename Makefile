@@ -8,7 +8,9 @@ RUN := $(PYTHON3) -B -m deploy.run
 TOO_OLD := error: Python 3.11 or newer is needed, name one: make PYTHON3=/path/to/python3.11 $(MAKECMDGOALS)
 NEW_ENOUGH := $(PYTHON3) -c 'import sys; sys.exit("$(TOO_OLD)" if sys.version_info < (3, 11) else 0)'
 
-COMPILE = "$$uv/bin/uv" pip compile -q --universal --generate-hashes --no-header --python-version 3.11 $(UPGRADE)
+UV := uv==0.13.9
+COMPILE = "$$uv/bin/uv" pip compile -q --universal --generate-hashes --no-strip-extras --no-header --python-version 3.11 $(UPGRADE)
+BUILD_REQUIRES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")
 
 export WS_GATEWAY_CLEAN
 
@@ -61,9 +63,11 @@ test:  ## every test from a bare machine: installs what it needs, starts servers
 	CI=true $(VENV) -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered $(TESTS)
 
 bench:  ## measure
-	@if [ -e bench/__main__.py ]; then $(VENV) -m bench; else echo "there is no benchmark yet: bench/__main__.py"; fi
+	@$(VENV) -m bench
 
-lock:  ## pin the dependencies anew; UPGRADE=--upgrade takes the newest
-	@uv=$$(mktemp -d) && trap 'rm -rf "$$uv"' EXIT && $(PYTHON3) -m venv "$$uv" && "$$uv/bin/pip" -q install uv && \
+lock:  ## pin the dependencies again; UPGRADE=--upgrade takes the newest
+	@uv=$$(mktemp -d) && trap 'rm -rf "$$uv"' EXIT && $(PYTHON3) -m venv "$$uv" && "$$uv/bin/pip" -q install $(UV) && \
 	$(COMPILE) -o requirements.lock pyproject.toml && \
-	$(COMPILE) -o requirements-dev.lock --extra dev -c requirements.lock pyproject.toml
+	$(COMPILE) -o requirements-simulator.lock --extra simulator -c requirements.lock pyproject.toml && \
+	$(COMPILE) -o requirements-dev.lock --extra dev -c requirements-simulator.lock pyproject.toml && \
+	$(PYTHON3) -c '$(BUILD_REQUIRES)' | $(COMPILE) -o requirements-build.lock -

@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from deploy.run import commands
 from deploy.run.screen import Failure, Screen, Step
 
-_LOCKS = {"run": "requirements.lock", "dev": "requirements-dev.lock"}
+_LOCKS = {"run": "requirements-simulator.lock", "dev": "requirements-dev.lock"}
+_BUILD_LOCK = "requirements-build.lock"
 
 
 def provide(root: Path, screen: Screen, kind: str) -> None:
@@ -36,23 +39,23 @@ def provide(root: Path, screen: Screen, kind: str) -> None:
 
 def digests(root: Path) -> dict[str, str]:
     """One per kind, over everything that decides what .venv has to hold."""
-    common = (root / "pyproject.toml").read_bytes() + f"{root} {sys.version}".encode()
+    common = (root / "pyproject.toml").read_bytes() + (root / _BUILD_LOCK).read_bytes()
+    common += f"{root} {sys.version}".encode()
     return {kind: hashlib.sha256(common + (root / lock).read_bytes()).hexdigest() for kind, lock in _LOCKS.items()}
 
 
 def _install(root: Path, venv: Path, step: Step, lock: str) -> None:
     if not (venv / "bin" / "python").exists():
         commands.run(step, [sys.executable, "-m", "venv", "--clear", venv], shown=lambda _: "making .venv")
-    pip: list[str | Path] = [
-        venv / "bin" / "python",
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "--no-input",
-        "install",
-    ]
-    commands.run(step, [*pip, "--require-hashes", "-r", lock], cwd=root, shown=_pip_progress)
-    commands.run(step, [*pip, "--no-deps", "--no-build-isolation", "-e", "."], cwd=root, shown=_pip_progress)
+    pip: list[str | Path] = [venv / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    # A lock names every package. A pip that resolves all the same may find a newer release, and refuses it unhashed.
+    locked = [*pip, "install", "--no-deps", "--require-hashes"]
+    commands.run(step, [*locked, "-r", lock], cwd=root, shown=_pip_progress)
+    with tempfile.TemporaryDirectory(prefix="ws-gateway-build-") as build:  # not needed to run
+        commands.run(step, [*locked, "--target", build, "-r", _BUILD_LOCK], cwd=root, shown=_pip_progress)
+        ourselves = [*pip, "install", "--no-deps", "--no-build-isolation", "-e", "."]
+        commands.run(step, ourselves, cwd=root, env=dict(os.environ) | {"PYTHONPATH": build}, shown=_pip_progress)
+    commands.run(step, [*pip, "check"], cwd=root, shown=lambda _: "checking")
 
 
 def _pip_progress(line: str) -> str | None:
