@@ -249,10 +249,7 @@ class Queues:
         for name, depth in seen.items():
             before = self.depths[name].alarm.level if name in self.depths else Level.OK
             if depth.alarm.level is not before:
-                tell = log.info if depth.alarm.level is Level.OK else log.warning
-                tell(
-                    "queue watch", queue=name, level=str(depth.alarm.level), reason=depth.alarm.reason, was=str(before)
-                )
+                log_alarm(name, depth.alarm, before)
 
     def _retire(self, connection: Any, unused: Unused) -> Depth | None:
         """Delete it a day after its last subscription ended, unless somebody still reads it."""
@@ -279,6 +276,12 @@ class Queues:
             connection.close()
         except amqp.AWAY:
             log.debug("connection was closed already")
+
+
+def log_alarm(queue: str, alarm: Alarm, before: Level) -> None:
+    """One line for a queue whose alarm has changed."""
+    write = {Level.OK: log.info, Level.WARNING: log.warning, Level.CRITICAL: log.error}[alarm.level]
+    write("queue alarm", queue=queue, alarm=str(alarm.level), reason=alarm.reason, was=str(before))
 
 
 def _hint(name: str) -> str:

@@ -66,6 +66,8 @@ class Gaps:
             self._open[key] = gap
             self._unwritten[*key, gap.opened_ns] = gap
         GAPS.labels(gap.endpoint, gap.cause.split(":")[0]).inc()
+        since = rfc3339_us(gap.opened_ns)
+        log.warning("gap opened", endpoint=gap.endpoint, topic=gap.topic, cause=gap.cause, since=since)
         return line.gap(_told(gap), now_ns)
 
     def since_ns(self, channel: Channel) -> int | None:

@@ -1,7 +1,9 @@
 """When a queue is worth a person's attention."""
 
 import pytest
+from structlog.testing import capture_logs
 
+from ingestor.delivery.queues import log_alarm
 from ingestor.delivery.watch import Alarm, Level, Watched, alarm_of
 
 
@@ -51,3 +53,18 @@ def test_what_was_refused_is_told():
 
 def test_a_queue_without_limits_can_still_have_a_backlog():
     assert alarm("ws-gateway.balance.persister", ready=10_000).level is Level.CRITICAL
+
+
+@pytest.mark.parametrize(
+    ("level", "written_as"), [(Level.OK, "info"), (Level.WARNING, "warning"), (Level.CRITICAL, "error")]
+)
+def test_an_alarm_is_logged_as_serious_as_it_is(level: Level, written_as: str):
+    with capture_logs() as lines:
+        log_alarm("ws-gateway.trades.demo", Alarm(level, "why"), Level.WARNING)
+    [line] = lines
+    assert (line["event"], line["log_level"], line["alarm"], line["was"]) == (
+        "queue alarm",
+        written_as,
+        str(level),
+        "warning",
+    )

@@ -2,6 +2,8 @@
 
 import json
 
+from structlog.testing import capture_logs
+
 from common.channels import of_topic
 from ingestor.delivery.line import Line, Origin
 from ingestor.exchange.gaps import Gap, Gaps
@@ -25,6 +27,23 @@ def test_a_window_is_two_events_in_the_stream_of_its_topic():
     assert [event["sequence"][-1] for event in told] == ["2", "3"]
     assert [event["data"]["state"] for event in told] == ["open", "closed"]
     assert told[1]["data"] | {"last_id": before.id, "first_id": "next"} == told[1]["data"]
+
+
+def test_the_opening_of_a_gap_is_logged_with_its_topic_cause_and_begin():
+    mine, gaps = line(), Gaps()
+    with capture_logs() as lines:
+        gaps.opened(mine, "reset", since_ns=5_000, now_ns=6_000)
+        gaps.opened(mine, "silent", since_ns=7_000, now_ns=8_000)
+    assert lines == [
+        {
+            "event": "gap opened",
+            "log_level": "warning",
+            "endpoint": "linear",
+            "topic": TICKER.topic,
+            "cause": "reset",
+            "since": "1970-01-01T00:00:00.000005Z",
+        }
+    ]
 
 
 def test_a_window_that_is_open_is_not_opened_again():
