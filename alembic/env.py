@@ -1,13 +1,11 @@
 """Runs the migrations, one runner at a time."""
 
 import re
-import sys
 
 from alembic import context
 from sqlalchemy import text
 
-from common import database, settings
-from common.errors import ConfigError
+from common import database, entrypoint, settings
 from common.tables import metadata
 
 _ONE_AT_A_TIME = 0x77736D67  # advisory lock, held to the end of the transaction
@@ -43,7 +41,4 @@ def postgres_settings() -> settings.Postgres:
     return found
 
 
-try:
-    (run_offline if context.is_offline_mode() else run_online)(postgres_settings())
-except ConfigError as error:
-    sys.exit(f"alembic: {error}")
+(run_offline if context.is_offline_mode() else run_online)(entrypoint.run("alembic", postgres_settings))

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from common import settings
-from common.settings import Environment
+from common.settings import Environment, process_environment
 from common.tables.subscriptions import Caps
 
 Network = IPv4Network | IPv6Network
@@ -60,6 +61,13 @@ class Settings:
         )
         env.checked()
         return found
+
+
+@cache
+def of_process() -> Settings:
+    """Read once: gunicorn's workers inherit what its master found in order, so a changed .env cannot keep one from
+    starting."""
+    return Settings.from_env(process_environment())
 
 
 def _networks(text: str) -> tuple[Network, ...]:

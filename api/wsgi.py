@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 from functools import partial
 
@@ -11,10 +10,8 @@ import structlog
 from api.app import create
 from api.limits import COUNTS
 from api.poking import BrokerPoker
-from api.settings import Settings
-from common import amqp, database, logs
-from common.errors import ConfigError
-from common.settings import process_environment
+from api.settings import of_process
+from common import amqp, database, entrypoint, logs
 
 log = structlog.get_logger(__name__)
 
@@ -27,10 +24,7 @@ def _poking(poker: BrokerPoker) -> None:
         os.kill(os.getpid(), signal.SIGTERM)  # finish what is being answered; gunicorn starts a fresh process
 
 
-try:
-    settings = Settings.from_env(process_environment())
-except ConfigError as error:
-    sys.exit(f"api: {error}")
+settings = entrypoint.run("api", of_process)
 logs.configure("api", settings.log_level)
 engine = database.engine(
     settings.postgres,

@@ -7,10 +7,13 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
 import structlog
+
+from common.errors import ConfigError
 
 log = structlog.get_logger(__name__)
 
@@ -26,11 +29,19 @@ class Worker(Protocol):
     def run(self, stop: threading.Event) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A worker that ended by an exception."""
+
+    worker: str
+    error: BaseException
+
+
 class Crew:
     """The threads of a process: some run for all its life, some come and go."""
 
     def __init__(self) -> None:
-        self._ends: SimpleQueue[str | None] = SimpleQueue()  # a worker's name that died, or None to stop in order
+        self._ends: SimpleQueue[Death | None] = SimpleQueue()  # a worker that died, or None to stop in order
 
     def start(self, worker: Worker) -> "Running":
         running = Running(worker, self._ends)
@@ -41,21 +52,26 @@ class Crew:
         self._ends.put(None)
 
     def run_until_stopped(self, workers: Iterable[Worker], grace_s: float) -> int:
-        """Start downstream first, wait for a signal or a death, stop in reverse; the answer is the exit status."""
+        """Start downstream first, wait for a signal or a death, stop in reverse; the answer is the exit status.
+
+        Raises the ConfigError that a worker died of.
+        """
         faulthandler.register(signal.SIGUSR1)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._ends.put(None))
         running = [self.start(worker) for worker in workers]
         died = self._ending()
-        log.info("stopping", because="a worker died" if died else "a signal", worker=died)
+        log.info("stopping", because="a worker died" if died else "a signal", worker=died and died.worker)
         in_time = _stopped_in_time(reversed(running), grace_s)
         if not in_time:
             log.critical("leaving with work undone", grace_s=grace_s)
             os._exit(1)
         log.info("stopped")
+        if died and isinstance(died.error, ConfigError):
+            raise died.error
         return 1 if died else 0
 
-    def _ending(self) -> str | None:
+    def _ending(self) -> "Death | None":
         """Who died, or None for a signal.
 
         A signal that comes in just before the wait begins does not interrupt it, and its handler runs only when the
@@ -69,7 +85,7 @@ class Crew:
 class Running:
     """One worker in its thread."""
 
-    def __init__(self, worker: Worker, ends: "SimpleQueue[str | None]") -> None:
+    def __init__(self, worker: Worker, ends: "SimpleQueue[Death | None]") -> None:
         self._worker = worker
         self._ends = ends
         self._stop = threading.Event()
@@ -88,9 +104,11 @@ class Running:
     def _run(self) -> None:
         try:
             self._worker.run(self._stop)
-        except BaseException:
+        except ConfigError as error:
+            self._ends.put(Death(self._worker.name, error))  # the process ends with its one line
+        except BaseException as error:
             log.critical("worker died", worker=self._worker.name, exc_info=True)
-            self._ends.put(self._worker.name)
+            self._ends.put(Death(self._worker.name, error))
 
 
 def _stopped_in_time(running: Iterable[Running], grace_s: float) -> bool:

@@ -4,20 +4,15 @@ import os
 import shutil
 import socket
 import struct
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import api.limits  # noqa: F401  # its memory is to be there before the workers are forked, so that they share it
-from api.settings import Settings
-from common.errors import ConfigError
-from common.settings import process_environment
+from api.settings import of_process
+from common import entrypoint
 
-try:
-    _settings = Settings.from_env(process_environment())  # a wrong value ends us here, before workers come and go
-except ConfigError as error:
-    sys.exit(f"api: {error}")
+_settings = entrypoint.run("api", of_process)  # a wrong value ends us here, before there are workers
 
 bind = f"{_settings.bind}:{_settings.port}"
 worker_class = "api.worker.Worker"  # gthread, with deadlines

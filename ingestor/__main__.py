@@ -2,6 +2,7 @@
 
 import fcntl
 import gc
+import os
 import signal
 import sys
 import threading
@@ -16,9 +17,9 @@ from typing import IO
 import structlog
 from prometheus_client import REGISTRY
 
-from common import database, logs
+from common import database, entrypoint, logs
 from common.channels import FIXED, BadChannel, Channel, of_topic
-from common.errors import ConfigError
+from common.errors import ConfigError, Unavailable
 from common.lifecycle import Crew, Worker
 from common.metrics import MetricsServer
 from common.settings import Credentials, process_environment
@@ -195,9 +196,7 @@ def open_spools(folder: Path, market_bytes: int) -> tuple[Spool, Spool]:
         private = Spool(folder / "private.db", _PRIVATE_SPOOL_BYTES, durable=True)
         market = Spool(folder / "market.db", market_bytes, durable=False)
     except SpoolFailure as failure:
-        raise ConfigError(
-            f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: allowed is a writable folder ({failure})"
-        ) from failure
+        raise unusable(folder, failure) from failure
     return private, market
 
 
@@ -225,7 +224,7 @@ def locked(folder: Path) -> IO[str]:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / "lock").open("w")
     except OSError as error:
-        raise ConfigError(f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: allowed is a writable folder ({error})") from error
+        raise unusable(folder, error) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -233,9 +232,12 @@ def locked(folder: Path) -> IO[str]:
     return file
 
 
+def unusable(folder: Path, error: Exception) -> Exception:
+    """A folder that may not be written to needs a person; one on a full disk can be used once there is room."""
+    if folder.is_dir() and os.access(folder, os.W_OK):
+        return Unavailable(f"the spool in {folder} cannot be opened: {error}")
+    return ConfigError(f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: allowed is a writable folder ({error})")
+
+
 if __name__ == "__main__":
-    try:
-        status = main(process_environment())
-    except ConfigError as error:
-        sys.exit(f"ingestor: {error}")
-    sys.exit(status)
+    sys.exit(entrypoint.run("ingestor", lambda: main(process_environment())))

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 
-from common import amqp, database, logs
-from common.errors import ConfigError
+from common import amqp, database, entrypoint, logs
 from common.lifecycle import Crew
 from common.metrics import MetricsServer
 from common.settings import process_environment
@@ -18,7 +17,6 @@ from persister.upkeep import Upkeep
 
 _GRACE_S = 4.0  # a write under way ends well within it
 _HEARTBEAT_S = 2  # RabbitMQ gives a frozen persister up after two to three of these, and the next one takes over
-_CONFIG = 78  # EX_CONFIG of sysexits.h
 
 
 def main(env: Mapping[str, str]) -> int:
@@ -34,13 +32,5 @@ def main(env: Mapping[str, str]) -> int:
     return Crew().run_until_stopped([metrics, upkeep, consumer], _GRACE_S)
 
 
-def run() -> int:
-    try:
-        return main(process_environment())
-    except ConfigError as error:
-        print(f"persister: {error}", file=sys.stderr)  # noqa: T201  (before there is a log)
-        return _CONFIG
-
-
 if __name__ == "__main__":
-    sys.exit(run())
+    sys.exit(entrypoint.run("persister", lambda: main(process_environment())))

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -23,7 +24,7 @@ from simulator.instruments import catalogue
 from simulator.market import Market
 from simulator.recordings import Recording, UnusableRecording
 from simulator.rest import Rest
-from simulator.settings import Settings
+from simulator.settings import CONFIG, SUPERVISED_FOR_S, Settings
 from simulator.signing import Credentials
 from simulator.sockets import PATHS, Sockets
 from simulator.tape import Tape, loop_of
@@ -42,8 +43,15 @@ def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
         asyncio.run(run(settings, recording))
     except (UnusableRecording, CannotListen) as problem:
         log.critical("cannot start", problem=str(problem))
-        return 1
+        return wrong_setting(env)
     return 0
+
+
+def wrong_setting(env: Mapping[str, str]) -> int:
+    """The exit status, once supervisord looks at it: an end within its startsecs is retried whatever the status."""
+    if "SUPERVISOR_ENABLED" in env:
+        time.sleep(SUPERVISED_FOR_S)
+    return CONFIG
 
 
 class CannotListen(Exception):

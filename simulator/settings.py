@@ -4,10 +4,13 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 DEFAULT_KEY = "simulator-key"
 DEFAULT_SECRET = "simulator-secret"  # noqa: S105 - a stand-in's secret is printed in its manual
 LATENCY_S = 0.03
+CONFIG = 78  # EX_CONFIG of sysexits.h: starting it again as it is cannot help
+SUPERVISED_FOR_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Settings:
 
 
 def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m simulator",
         description="A stand-in for Bybit V5. The API secret is read from SIMULATOR_SECRET.",
     )
@@ -58,6 +61,11 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--seed", type=int, default=1, help="seed of everything made up")
     add("--key", default=env.get("SIMULATOR_KEY") or DEFAULT_KEY, help="the account's API key")
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(CONFIG, f"{self.prog}: {message}\n")
 
 
 def _port(text: str) -> int:

@@ -5,22 +5,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from common import settings
+from common import entrypoint, settings
 from common.commands import dead
-from common.errors import ConfigError, Unavailable
+from common.errors import Unavailable
 
 _FAILED = 1
-_CONFIG = 78  # EX_CONFIG of sysexits.h
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     asked = _arguments(argv)
     try:
-        status: int = asked.act(asked, settings.process_environment())
+        status: int = entrypoint.run("ws-gateway", lambda: asked.act(asked, settings.process_environment()))
         return status
-    except ConfigError as error:
-        print(f"ws-gateway: {error}", file=sys.stderr)
-        return _CONFIG
     except Unavailable as error:
         print(f"ws-gateway: {error}", file=sys.stderr)
         return _FAILED

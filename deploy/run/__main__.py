@@ -18,6 +18,7 @@ from deploy.run.supervision import Supervisor
 ROOT = Path(__file__).resolve().parents[2]
 
 _INTERRUPTED = 130
+_CONFIG = 78  # as our processes; their module cannot be imported before there is .venv
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -106,7 +107,7 @@ def main(name: str) -> int:
         if not isinstance(error, Failure) and type(error).__name__ not in ("ConfigError", "LaunchError"):
             raise
         print(f"\nerror: {error}", file=sys.stderr)
-        return 1
+        return _CONFIG if type(error).__name__ == "ConfigError" else 1
 
 
 def _interrupt(*_: object) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from common.errors import ConfigError
+from common import entrypoint
 from deploy.run import settings
 from deploy.run.settings import Settings
 from deploy.servers import postgres, rabbitmq
@@ -78,8 +78,8 @@ def _exchange(found: Settings) -> dict[str, str]:
 def main(name: str) -> int:
     os.chdir(ROOT)
     try:
-        start(name, settings.environment(ROOT))
-    except (ConfigError, LaunchError) as error:
+        entrypoint.run(name, lambda: start(name, settings.environment(ROOT)))
+    except LaunchError as error:
         return refuse(error)
     return 0
 

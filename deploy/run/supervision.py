@@ -10,6 +10,7 @@ import socket
 import subprocess
 import xmlrpc.client
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,15 @@ _OVER = ("STOPPED", "EXITED", "FATAL", "BACKOFF", "UNKNOWN")
 
 # Who writes before who reads, so that queues drain; the servers go with supervisord itself.
 _STOP_ORDER = (("api", "ingestor"), ("persister",), ("simulator",))
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What supervisord knows of a program."""
+
+    name: str
+    state: str
+    exit_status: int
 
 
 class Supervisor:
@@ -84,9 +94,12 @@ class Supervisor:
         return self.states().get(program, "UNKNOWN")
 
     def states(self) -> dict[str, str]:
+        return {each.name: each.state for each in self.programs()}
+
+    def programs(self) -> list[Program]:
         found = self._rpc().getAllProcessInfo()
         assert isinstance(found, list)
-        return {each["name"]: each["statename"] for each in found}
+        return [Program(each["name"], each["statename"], each["exitstatus"]) for each in found]
 
     def stop(self, waiting: Callable[[], None] = lambda: None, patience_s: float = _STOPS_WITHIN_S) -> bool:
         """End everything in good order and leave no process behind; tells whether there was one."""

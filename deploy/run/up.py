@@ -14,13 +14,13 @@ import psycopg2
 from common import amqp
 from common.errors import ConfigError, Unavailable
 from deploy.run import data, demo, ports, processes, settings
+from deploy.run.failing import Failing
 from deploy.run.screen import Failure, Screen, Step
 from deploy.run.settings import Settings
 from deploy.run.supervision import Supervisor
 
 _READY_WITHIN_S = 90.0
 _SUBSCRIBED_WITHIN_S = 20.0
-_FAILING_FOR_S = 6.0  # a program that keeps ending for so long will not heal by itself
 _MIGRATED_WITHIN_S = 600.0
 _PATIENCE_S = 5.0  # with what was interrupted while it started: RabbitMQ is deaf in its first second
 _SERVERS = ("postgres", "rabbitmq")
@@ -136,29 +136,24 @@ def _wait(
     step: Step,
     said: Callable[[], str],
 ) -> None:
-    """Until the answer is yes, or one of the programs keeps failing, or time is up."""
-    failing_since: dict[str, float] = {}
+    """Until the answer is yes, or one of the programs will not come up, or time is up."""
+    failing = Failing()
 
     def decided() -> bool:
-        return question() or bool(hopeless())
-
-    def hopeless() -> list[str]:
-        now, states = time.monotonic(), supervisor.states()
-        for program in programs:
-            if states.get(program) in ("BACKOFF", "FATAL"):
-                failing_since.setdefault(program, now)
-            elif states.get(program) == "RUNNING":
-                failing_since.pop(program, None)
-        return [program for program, since in failing_since.items() if now - since > _FAILING_FOR_S]
+        failing.look((each for each in supervisor.programs() if each.name in programs), time.monotonic())
+        return bool(failing.programs) or question()
 
     in_time = processes.until(decided, _READY_WITHIN_S, lambda: step.progress(said()))
-    if failing := hopeless():
-        last_words = [
-            line for program in failing for line in (f"{program} keeps ending:", *supervisor.log_tail(program, 8))
-        ]
-        raise Failure("\n".join(last_words))
+    if failing.programs:
+        raise Failure("\n".join(_last_words(supervisor, failing)))
     if not in_time:
         raise Failure(f"not ready after {_READY_WITHIN_S:.0f} s, {said() or 'without a word'}")
+
+
+def _last_words(supervisor: Supervisor, failing: Failing) -> Iterator[str]:
+    for program, reason in failing.programs.items():
+        yield f"{program} does not run, {reason}:"
+        yield from supervisor.log_tail(program, 8)
 
 
 def _show(found: Settings, screen: Screen) -> None:

@@ -13,7 +13,7 @@ import requests
 from common import settings
 from common.channels import of_topic
 from common.envelope import Event
-from common.lifecycle import Running, Worker
+from common.lifecycle import Death, Running, Worker
 from common.settings import Credentials
 from ingestor.bybit.session import Session, Timing
 from ingestor.delivery.line import Lines, Origin
@@ -63,7 +63,7 @@ class World:
         self.lines = Lines(Origin("simulator", "01J"))
         self.rest = Rest(self.bybit, self.account, self.clock.now_ms)
         self._oldest_s = oldest_s
-        self._ends: SimpleQueue[str | None] = SimpleQueue()
+        self._ends: SimpleQueue[Death | None] = SimpleQueue()
         self.histories = Histories(self.rest)
         self.snapshots = Snapshots(self.rest, self.clock, lambda channel, make: self.fleet.tell(channel, make))
         self.around = Surroundings(

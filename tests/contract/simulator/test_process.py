@@ -42,7 +42,7 @@ def test_it_logs_one_json_object_per_line(start_simulator):
 def test_a_port_that_is_taken_is_named(simulator):
     command = [sys.executable, "-m", "simulator", "--port", str(simulator.port)]
     second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
-    assert second.returncode == 1
+    assert second.returncode == 78
     line = json.loads(second.stdout)
     assert (line["level"], line["event"]) == ("critical", "cannot start")
     assert str(simulator.port) in line["problem"]

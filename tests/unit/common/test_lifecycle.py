@@ -4,6 +4,9 @@ import os
 import signal
 import threading
 
+import pytest
+
+from common.errors import ConfigError
 from common.lifecycle import Crew
 
 
@@ -30,6 +33,13 @@ class Dying:
         raise RuntimeError("our mistake")
 
 
+class Misconfigured:
+    name = "misconfigured"
+
+    def run(self, stop: threading.Event) -> None:
+        raise ConfigError("A='b': allowed is c")
+
+
 def test_a_signal_stops_the_workers_in_reverse():
     diary: list[str] = []
     started = threading.Event()
@@ -47,6 +57,13 @@ def test_a_signal_stops_the_workers_in_reverse():
 def test_a_worker_that_dies_takes_the_process_along():
     diary: list[str] = []
     assert Crew().run_until_stopped([Recorder("other", diary), Dying()], grace_s=5.0) == 1
+    assert diary[-1] == "other stopped"
+
+
+def test_a_wrong_setting_that_a_worker_finds_is_the_processs_end():
+    diary: list[str] = []
+    with pytest.raises(ConfigError, match="A='b'"):
+        Crew().run_until_stopped([Recorder("other", diary), Misconfigured()], grace_s=5.0)
     assert diary[-1] == "other stopped"
 
 

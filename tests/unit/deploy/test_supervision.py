@@ -3,6 +3,8 @@
 import configparser
 from pathlib import Path
 
+import simulator.settings
+from common import entrypoint
 from deploy.run import supervision
 from tests.servers import ROOT
 
@@ -37,7 +39,8 @@ def test_programs_have_the_same_names_everywhere() -> None:
     for found in (run, container):
         for name in found["group:gateway"]["programs"].split(","):
             program = found[f"program:{name}"]
-            assert program["autorestart"] == "true"
+            assert program["autorestart"] == ("true" if name in ("postgres", "rabbitmq") else "unexpected")
+            assert float(program["startsecs"]) < min(entrypoint.SUPERVISED_FOR_S, simulator.settings.SUPERVISED_FOR_S)
             assert int(program["startretries"]) >= 1000
             assert int(program["stopwaitsecs"]) >= 10
             assert program["killasgroup"] == "true"
