@@ -144,7 +144,7 @@ def persister(queue: Row[Any] | None) -> Component:
         return Component(UNKNOWN, queue.observed_at, f"its queue was last looked at {queue.age_s:.0f} s ago")
     if queue.consumers == 0:
         return Component(DOWN, queue.nobody_since or queue.observed_at, "nobody reads its queue")
-    return Component(UP)
+    return Component(UP, queue.read_since or queue.observed_at)
 
 
 def last_heartbeat_at(evidence: Evidence) -> datetime | None:

@@ -4,7 +4,9 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from http import HTTPStatus
 
+import structlog
 from flask import Flask, Response, g, request
 from structlog.contextvars import bind_contextvars, clear_contextvars
 from werkzeug.datastructures import Headers
@@ -13,7 +15,10 @@ from api.addresses import address
 from api.settings import Network
 from common import logs
 
-tell = logs.straight("api.requests")
+log = structlog.get_logger("api.requests")
+write = logs.straight("api.requests")
+
+PROBES = frozenset({"/health", "/health/live", "/ready", "/metrics"})
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
@@ -44,7 +49,8 @@ def _begin(proxies: Sequence[Network]) -> None:
 def _end(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.trace_id
     caller = g.get("caller")
-    tell(
+    quiet = request.path in PROBES and response.status_code < HTTPStatus.MULTIPLE_CHOICES
+    (log.debug if quiet else write)(
         "request",
         method=request.method,
         path=request.path,

@@ -57,11 +57,11 @@ def configure(process: str, level: str = "INFO", json: bool | None = None) -> No
 
 def straight(logger: str) -> Callable[..., None]:
     """`info` of a logger whose lines come with every request: the same line, without the detours of the library."""
-    detour = structlog.get_logger(logger).info
+    log = structlog.get_logger(logger)
 
     def info(event: str, **fields: Any) -> None:
         if not _straight["written"]:
-            detour(event, **fields)
+            log.info(event, **fields)
             return
         first = {"timestamp": datetime.now(UTC), "level": "info", "logger": logger, "event": event}
         line = first | {"process": _straight["process"], "trace_id": None} | get_contextvars() | fields

@@ -206,6 +206,7 @@ def _queue_row(depth: Depth, consumption: Consumption, other_arguments: bool) ->
         consume_rate=consumption.rate,
         oldest_at=consumption.oldest_at,
         nobody_since=None if depth.nobody_since is None else _moment(depth.nobody_since),
+        read_since=None if depth.read_since is None else _moment(depth.read_since),
         other_arguments=other_arguments,
         observed_at=_moment(depth.observed_at),
     )

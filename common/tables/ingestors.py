@@ -16,7 +16,7 @@ ingestors = Table(
     Column("host", Text, nullable=False),
     Column("started_at", Moment, nullable=False, server_default=func.now()),
     Column("heartbeat_at", Moment, nullable=False, server_default=func.now()),
-    Column("role", Text, nullable=False, comment="leader, standby or left"),
+    Column("role", Text, nullable=False, comment="leader or left"),
     Column("generation", BigInteger, nullable=False, comment="the newest change of subscriptions that is carried out"),
     Column("broker_connected", Boolean, nullable=False),
     Column("broker_since", Moment, nullable=False),
@@ -56,7 +56,3 @@ def beat(connection: Connection, *, epoch: str, host: str, role: str, generation
 def leave(connection: Connection, epoch: str) -> None:
     """This life ended in order; that and when is kept."""
     connection.execute(update(ingestors).where(ingestors.c.epoch == epoch).values(role="left", heartbeat_at=func.now()))
-
-
-def carried_out(connection: Connection, epoch: str, generation: int) -> None:
-    connection.execute(update(ingestors).where(ingestors.c.epoch == epoch).values(generation=generation))

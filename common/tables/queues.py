@@ -26,6 +26,7 @@ queues = Table(
     Column("consume_rate", Double),
     Column("oldest_at", Moment, comment="when the oldest ready message was published"),
     Column("nobody_since", Moment, comment="since when nobody reads it, as far as the ingestor saw"),
+    Column("read_since", Moment, comment="since when it has had a reader, as far as the ingestor saw"),
     Column("other_arguments", Boolean, nullable=False, server_default="false", comment="than the settings ask for"),
 )
 
@@ -47,6 +48,7 @@ class Queue:
     consume_rate: float | None
     oldest_at: datetime | None
     nobody_since: datetime | None
+    read_since: datetime | None
     other_arguments: bool
     observed_at: datetime
 

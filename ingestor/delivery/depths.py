@@ -36,6 +36,7 @@ class Depth:
     publish_rate: float | None = None
     published: int = 0
     nobody_since: float | None = None
+    read_since: float | None = None
     unused_since: datetime | None = None
     alarm: Alarm = FINE
 
@@ -52,6 +53,7 @@ class Depths:
         before = self.by_name.get(name)
         published = self._traffic.of(keys)
         nobody_since = None if consumers else (before.nobody_since if before else None) or now
+        read_since = ((before.read_since if before else None) or now) if consumers else None
         nobody_for_s = now - nobody_since if nobody_since else 0.0
         passed_s = now - before.observed_at if before else 0.0
         return Depth(
@@ -63,5 +65,6 @@ class Depths:
             published=published,
             observed_at=now,
             nobody_since=nobody_since,
+            read_since=read_since,
             alarm=alarm_of(Watched(name, ready, consumers, kept, nobody_for_s)),
         )

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine
+from structlog.testing import capture_logs
 
 from common.tables import ingestors
 from common.tables.ingestors import Delivery
@@ -64,6 +65,21 @@ def test_an_ingestor_that_ended_in_order_leads_no_more_and_says_when(client: Fla
     assert found["since"]
     beat(engine)
     assert components(client)["ingestor"]["state"] == "up"
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/ready?service=nobody", "/metrics"])
+def test_a_probe_answered_well_is_logged_at_debug_alone(client: FlaskClient, engine: Engine, path: str):
+    beat(engine)
+    with capture_logs() as lines:
+        assert client.get(path).status_code == 200
+    assert [line["log_level"] for line in lines if line["event"] == "request"] == ["debug"]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/health", 503), ("/ready", 422), (PATH, 200)])
+def test_a_probe_that_fails_is_logged_like_any_request(client: FlaskClient, path: str, status: int):
+    with capture_logs() as lines:
+        assert client.get(path).status_code == status
+    assert [line["log_level"] for line in lines if line["event"] == "request"] == ["info"]
 
 
 def test_a_socket_that_is_missing_is_missed_since_somebody_wants_it(

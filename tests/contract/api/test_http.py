@@ -117,7 +117,7 @@ def test_two_requests_in_one_packet_are_two_requests(api: Served):
 
 def test_a_forged_origin_changes_nothing(api: Served):
     forged = {"X-Forwarded-For": "9.9.9.9", "X-Forwarded-Proto": "https", "Forwarded": "for=9.9.9.9", "X-Real-IP": "9"}
-    api.ask("GET", "/health/live?forged", None, forged | {"X-Request-ID": "forged"})
+    api.ask("GET", PATH, None, forged | {"X-Request-ID": "forged"})
     [line] = [line for line in api.logged() if line["trace_id"] == "forged"]
     assert line["address"] == "127.0.0.1"
     assert "https" not in api.ask("GET", "/openapi.json", None, forged).text

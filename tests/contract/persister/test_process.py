@@ -58,6 +58,7 @@ def test_it_stores_counts_and_stops_in_order(
     assert 'wsgw_persister_messages_total{outcome="stored"} 1.0' in shown
     assert "wsgw_persister_lag_seconds_count 1.0" in shown
     assert "wsgw_persister_consuming 1.0" in shown
+    assert "_created" not in shown
     process.terminate()
     out, err = process.communicate(timeout=5)
     assert (process.returncode, err) == (0, "")

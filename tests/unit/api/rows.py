@@ -55,6 +55,7 @@ def queue(name: str = "ws-gateway.trades.model", consumers: int | None = 1, age_
         "consume_rate": 1.0,
         "oldest_at": None,
         "nobody_since": None if consumers else ago(300),
+        "read_since": ago(900) if consumers else None,
         "other_arguments": False,
     }
     return SimpleNamespace(**found | changed)

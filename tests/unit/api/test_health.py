@@ -101,6 +101,12 @@ def test_what_is_down_says_since_when(situation: str, component: str, since: Any
     assert judged(situation)[component].since == since
 
 
+def test_what_is_up_says_since_when():
+    parts = judged("everything runs")
+    assert all(part.since for name, part in parts.items() if name != "database")
+    assert parts["persister"].since == rows.ago(900)
+
+
 def test_the_socket_that_is_down_is_named():
     assert judged("a needed socket is in backoff")["sockets"].reason == "linear: backoff, attempt 3 (refused)"
 

@@ -53,3 +53,11 @@ def test_below_the_level_nothing_is_written(lines: StringIO):
     logs.configure("tests", level="WARNING", json=True)
     logs.straight("room")("happened")
     assert lines.getvalue() == ""
+
+
+def test_a_logger_made_before_the_configuration_follows_it(lines: StringIO):
+    structlog.reset_defaults()
+    write = logs.straight("room")
+    logs.configure("tests", level="WARNING", json=True)
+    write("happened")
+    assert lines.getvalue() == ""

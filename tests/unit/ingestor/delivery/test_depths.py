@@ -35,6 +35,15 @@ def test_a_key_with_a_wildcard_stands_for_all_that_begin_so():
     assert traffic.of(["trades.#", "gap.trades.#"]) == 2
 
 
+def test_a_reader_is_there_since_the_first_look_that_found_one():
+    depths = Depths(Traffic())
+    assert look(depths, now=1.0, consumers=0).read_since is None
+    assert look(depths, now=5.0, consumers=1).read_since == 5.0
+    assert look(depths, now=9.0, consumers=2).read_since == 5.0
+    assert look(depths, now=12.0, consumers=0).read_since is None
+    assert look(depths, now=15.0, consumers=1).read_since == 15.0
+
+
 def test_how_long_nobody_reads_is_counted_from_the_first_look_without_a_reader():
     depths = Depths(Traffic())
     look(depths, now=0.0, consumers=1)

@@ -1,0 +1,14 @@
+"""What every process exposes."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+from common import metrics
+
+
+def test_no_series_says_when_a_counter_was_made():
+    registry = CollectorRegistry()
+    Counter(f"{metrics.PREFIX}_events", "Events.", registry=registry).inc()
+    Histogram(f"{metrics.PREFIX}_seconds", "Time.", registry=registry).observe(1)
+    shown = generate_latest(registry).decode()
+    assert "wsgw_events_total 1.0" in shown
+    assert "_created" not in shown
