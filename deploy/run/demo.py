@@ -20,8 +20,15 @@ from deploy.run.settings import Settings
 
 SERVICE = "demo"
 QUEUE = f"ws-gateway.trades.{SERVICE}"
-CHANNELS = ("trades", "ticker")
+CHANNEL = "trades"  # about one event a second: the queue stays short although nobody reads it
+LEASE_S = 600
 _SYMBOL = "BTCUSDT"
+SUBSCRIPTION = {
+    "channel_type": CHANNEL,
+    "symbol": _SYMBOL,
+    "requesting_service": SERVICE,
+    "ttl_seconds": LEASE_S,
+}
 _ANSWERS_WITHIN_S = 15.0
 _SHOWN_S = 4.0
 _LEAST, _MOST = 3, 8
@@ -38,11 +45,11 @@ class Api:
     def health(self) -> tuple[int, Mapping[str, Any]]:
         return self._call("GET", "/health")
 
-    def subscribe(self, channel_type: str) -> None:
-        wish = {"channel_type": channel_type, "symbol": _SYMBOL, "requesting_service": SERVICE}
-        status, answer = self._call("POST", "/api/v1/subscriptions", wish)
+    def subscribe_demo(self) -> None:
+        """For ten minutes, or ten more: a subscription that nobody reads must not stay."""
+        status, answer = self._call("POST", "/api/v1/subscriptions", SUBSCRIPTION)
         if status not in (200, 201):
-            raise Failure(f"subscribing {channel_type} {_SYMBOL} for {SERVICE} was answered {status}: {answer}")
+            raise Failure(f"subscribing {CHANNEL} {_SYMBOL} for {SERVICE} was answered {status}: {answer}")
 
     def serves(self, service: str) -> bool:
         """Whether every subscription of the service is live, and its queues are there."""

@@ -30,6 +30,7 @@ class Settings:
     bind: str
     api_port: int
     api_key: str = field(repr=False)
+    private_servers: str  # auto: on this machine; none: the servers of this machine are somebody's own
 
     @classmethod
     def from_env(cls, values: Mapping[str, str]) -> "Settings":
@@ -47,6 +48,7 @@ class Settings:
             bind=settings.bind(env),
             api_port=env.port("WS_GATEWAY_PORT", 4400),
             api_key=env.required_secret("WS_GATEWAY_API_KEY"),
+            private_servers=env.one_of("WS_GATEWAY_PRIVATE_SERVERS", ("auto", "none"), "auto"),
         )
         if found.private_postgres and found.postgres.sslmode not in ("disable", "allow", "prefer"):
             env.refuse("POSTGRES_SSLMODE", found.postgres.sslmode, "prefer, because the private server speaks no TLS")
@@ -61,11 +63,12 @@ class Settings:
 
     @property
     def private_postgres(self) -> bool:
-        return self.postgres.host in _HERE
+        return self.private_servers == "auto" and self.postgres.host in _HERE
 
     @property
     def private_rabbitmq(self) -> bool:
-        return len(self.rabbitmq.hosts) == 1 and self.rabbitmq.hosts[0][0] in _HERE
+        alone_here = len(self.rabbitmq.hosts) == 1 and self.rabbitmq.hosts[0][0] in _HERE
+        return self.private_servers == "auto" and alone_here
 
     @property
     def rabbitmq_port(self) -> int:

@@ -158,17 +158,17 @@ def _last_words(supervisor: Supervisor, failing: Failing) -> Iterator[str]:
 
 def _show(found: Settings, screen: Screen) -> None:
     api, amqp_url = demo.api(found), demo.amqp_url(found.rabbitmq)
-    with screen.step(f"{', '.join(demo.CHANNELS)} subscribed for the service {demo.SERVICE}"):
-        for channel in demo.CHANNELS:
-            api.subscribe(channel)
+    with screen.step(f"{demo.CHANNEL} subscribed for the service {demo.SERVICE}, for {demo.LEASE_S // 60} minutes"):
+        api.subscribe_demo()
         if not processes.until(lambda: api.serves(demo.SERVICE), _SUBSCRIBED_WITHIN_S):
             raise Failure(f"the subscriptions of {demo.SERVICE} are not live after {_SUBSCRIBED_WITHIN_S:.0f} s")
     key = f"-H 'X-API-Key: {found.api_key}'"
-    wish = '{"channel_type":"orderbook","symbol":"ETHUSDT","requesting_service":"demo"}'
+    wanted = '{"channel_type":"orderbook","symbol":"ETHUSDT","requesting_service":"my-service","ttl_seconds":600}'
     processes.until(lambda: api.health()[0] == 200, _SUBSCRIBED_WITHIN_S)  # a new socket is red until it is live
     status, health = api.health()
     screen.line(f"""
   health   {status} {health.get("status", "")}, exchange: {found.bybit.environment}
+  page     {api.url}/
   API      {api.url}   described at {api.url}/docs
   API key  {found.api_key}
   AMQP     {amqp_url}
@@ -177,7 +177,7 @@ def _show(found: Settings, screen: Screen) -> None:
 Try:
   curl {api.url}/health
   curl {key} {api.url}/api/v1/subscriptions
-  curl {key} -H 'Content-Type: application/json' -d '{wish}' {api.url}/api/v1/subscriptions
+  curl {key} -H 'Content-Type: application/json' -d '{wanted}' {api.url}/api/v1/subscriptions
 
 Arriving in {demo.QUEUE}:""")
     try:

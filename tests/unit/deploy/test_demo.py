@@ -26,6 +26,10 @@ def test_what_is_not_well_is_named() -> None:
     assert demo.unhealthy({}) == ""
 
 
+def test_the_demo_subscribes_for_ten_minutes() -> None:
+    assert demo.SUBSCRIPTION["ttl_seconds"] == 600
+
+
 def test_an_event_fits_one_line() -> None:
     body = (
         b'{"type":"bybit.trades","subject":"publicTrade.BTCUSDT","receivedtime":"2026-08-09T21:26:58.125431Z",'

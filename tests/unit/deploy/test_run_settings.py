@@ -17,6 +17,13 @@ def test_a_server_elsewhere_is_used_and_not_started() -> None:
     assert not {"POSTGRES_PORT", "RABBITMQ_PORT", "ERL_EPMD_PORT"} & {port.variable for port in found.ports()}
 
 
+def test_servers_of_this_machine_that_are_somebodys_own_are_used_and_not_started() -> None:
+    found = Settings.from_env(GIVEN | {"WS_GATEWAY_PRIVATE_SERVERS": "none", "POSTGRES_SSLMODE": "require"})
+    assert found.programs() == ["simulator", "ingestor", "persister", "api"]
+    assert not {"POSTGRES_PORT", "RABBITMQ_PORT"} & {port.variable for port in found.ports()}
+    assert Settings.from_env(GIVEN).programs()[:2] == ["postgres", "rabbitmq"]
+
+
 def test_the_real_exchange_needs_no_simulator() -> None:
     found = Settings.from_env(GIVEN | {"BYBIT_ENVIRONMENT": "testnet"})
     assert "simulator" not in found.programs()
@@ -39,6 +46,7 @@ def test_the_persister_takes_the_metrics_port_after_the_ingestors() -> None:
     ("name", "value", "allowed"),
     [
         ("BYBIT_ENVIRONMENT", "prod", "mainnet, testnet, demo, simulator"),
+        ("WS_GATEWAY_PRIVATE_SERVERS", "some", "auto, none"),
         ("ERL_EPMD_PORT", "http", "1 to 65535"),
         ("WS_GATEWAY_METRICS_PORT", "65535", "1 to 65534"),
         ("POSTGRES_SSLMODE", "verify-full", "no TLS"),
