@@ -1,6 +1,7 @@
 "use strict";
 
 const EVERY_MS = 2000;
+const ANSWERS_WITHIN_MS = 5000;
 const TABLES = {
   subscriptions: ["requesting_service", "category", "topic", "status", "reason", "queue", "last_event_at"],
   topics: ["endpoint", "topic", "state", "reason", "services", "events", "events_per_s", "last_event_age_s"],
@@ -28,8 +29,22 @@ function fill(id, columns, items) {
   element(id).replaceChildren(row(columns.map((name) => name.replaceAll("_", " ")), "th"), ...lines);
 }
 
+let answeredAt = null; // when the API last answered
+
+/** What the badge says while the API does not answer; times in milliseconds. */
+function noAnswer(lastAnsweredAt, now) {
+  if (lastAnsweredAt === null) return "no answer";
+  const age = Math.round((now - lastAnsweredAt) / 1000);
+  return `no answer, data is ${age < 120 ? `${age} s` : `${Math.round(age / 60)} min`} old`;
+}
+
+function ask(path, headers) {
+  return fetch(path, { headers, signal: AbortSignal.timeout(ANSWERS_WITHIN_MS) });
+}
+
 async function showHealth() {
-  const health = await (await fetch("/health")).json();
+  const health = await (await ask("/health")).json();
+  answeredAt = Date.now();
   element("status").textContent = `${health.status}, ${health.active_subscriptions ?? "?"} subscriptions`;
   element("status").className = `badge ${health.status}`;
   const parts = Object.entries(health.components).map(([name, part]) => ({ component: name, ...part }));
@@ -37,21 +52,36 @@ async function showHealth() {
 }
 
 async function show(name) {
-  const answer = await fetch(`/api/v1/${name}${QUERIES[name]}`, { headers: { "X-API-Key": key() } });
+  const answer = await ask(`/api/v1/${name}${QUERIES[name]}`, { "X-API-Key": key() });
   const found = await answer.json();
   if (!answer.ok) throw new Error(found.detail);
   element(`${name}-total`).textContent = found.total;
   fill(name, TABLES[name], found.items);
 }
 
+function showNoAnswer() {
+  element("status").textContent = noAnswer(answeredAt, Date.now());
+  element("status").className = "badge down";
+}
+
+async function showTables() {
+  if (key()) await Promise.all(Object.keys(TABLES).map(show));
+  return key() ? "" : "Subscriptions, topics and queues are shown for a key.";
+}
+
 async function refresh() {
+  let fresh = true;
   try {
-    await showHealth();
-    if (key()) await Promise.all(Object.keys(TABLES).map(show));
-    element("trouble").textContent = key() ? "" : "Subscriptions, topics and queues are shown for a key.";
+    await showHealth().catch((error) => {
+      showNoAnswer();
+      throw error;
+    });
+    element("trouble").textContent = await showTables();
   } catch (error) {
+    fresh = false;
     element("trouble").textContent = error.message;
   }
+  document.body.classList.toggle("outdated", !fresh);
   setTimeout(refresh, EVERY_MS);
 }
 
