@@ -29,6 +29,9 @@ _HEAVIEST_BYTES = 4 * 2**20
 _UNACKED = 2 * _MOST_MESSAGES  # one batch is written while the next one travels
 _NO_QUEUE = f"{BALANCE_QUEUE}.leaving"  # as it will stand in the broker's log
 _TICK_S = 0.5  # how long a stop may go unnoticed
+_QUEUE_LOOKED_FOR_EVERY_S = 1.0
+_QUEUE_MADE_WITHIN_S = 30.0  # by an ingestor that starts together with us
+_NOT_FOUND = 404
 _LONGEST_WAIT_S = 5.0  # shorter than elsewhere: while we wait, balances are late
 
 
@@ -55,9 +58,15 @@ class Consumer:
 
     name = "consumer"
 
-    def __init__(self, connect: Callable[[], pika.BlockingConnection], ledger: Ledger) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], pika.BlockingConnection],
+        ledger: Ledger,
+        queue_made_within_s: float = _QUEUE_MADE_WITHIN_S,
+    ) -> None:
         self._connect = connect
         self._ledger = ledger
+        self._queue_made_within_s = queue_made_within_s
         self._told = False
         self._pace = Pace(_MOST_MESSAGES, _MOST_MESSAGES)
 
@@ -70,6 +79,8 @@ class Consumer:
             self._told = False  # something was written since it was said last
         self._ledger.open()
         with reported_as(Unavailable, *amqp.AWAY), hanging_up(self._connect()) as connection:
+            if not self._queue_is_made(connection, stop):
+                return
             conversation = Conversation(connection, self._ledger, self._pace)
             conversation.begin()
             self._tell()
@@ -79,6 +90,20 @@ class Consumer:
                         conversation.go_on(backoff)
             finally:
                 conversation.end()
+
+    def _queue_is_made(self, connection: pika.BlockingConnection, stop: threading.Event) -> bool:
+        """Wait for the queue, which is the ingestor's to make; False when we are stopped before."""
+        warn_at: float | None = time.monotonic() + self._queue_made_within_s
+        waiting = False
+        while not (made := queue_exists(connection)) and not stop.is_set():
+            if not waiting:
+                log.info("waiting for the balance queue", queue=BALANCE_QUEUE)
+                waiting = True
+            if warn_at is not None and time.monotonic() >= warn_at:
+                log.warning("balance queue missing", queue=BALANCE_QUEUE, waited_s=self._queue_made_within_s)
+                warn_at = None
+            stop.wait(_QUEUE_LOOKED_FOR_EVERY_S)
+        return made
 
     def _tell(self) -> None:
         if not self._told:
@@ -190,6 +215,18 @@ class Conversation:
         self._graveyard.basic_publish(DEAD, delivery.routing_key, delivery.body, properties, mandatory=True)
         figures.messages.labels("dead").inc()
         log.error("balance event refused", reason=reason, trace_id=delivery.properties.message_id)
+
+
+def queue_exists(connection: pika.BlockingConnection) -> bool:
+    channel = connection.channel()
+    try:
+        channel.queue_declare(BALANCE_QUEUE, passive=True)
+    except ChannelClosedByBroker as closed:
+        if closed.reply_code != _NOT_FOUND:
+            raise
+        return False
+    channel.close()
+    return True
 
 
 @contextmanager

@@ -88,5 +88,7 @@ def _comparison(snapshot: Balances, comparison: Comparison) -> None:
         log.debug("ledger compared", outcome=comparison.outcome, coins=comparison.coins)
         for drift in comparison.drifts:
             figures.drifts.labels(drift.kind).inc()
-            level = logging.INFO if drift.kind == "new" else logging.WARNING  # how a fresh ledger begins
-            log.log(level, "balance corrected by two snapshots", coin=drift.coin, kind=drift.kind)
+            if drift.kind == "new":
+                log.info("balance added from two snapshots", coin=drift.coin)  # how a fresh ledger begins
+            else:
+                log.warning("balance corrected by two snapshots", coin=drift.coin, kind=drift.kind)

@@ -78,9 +78,10 @@ def persister(broker: Broker, engine: Engine) -> Iterator[threading.Thread]:
 
 
 @contextmanager
-def consuming(broker: Broker, ledger: Ledger) -> Iterator[threading.Thread]:
+def consuming(broker: Broker, ledger: Ledger, queue_made_within_s: float = 30.0) -> Iterator[threading.Thread]:
     env = settings.Environment(broker.environ())
-    consumer = Consumer(partial(amqp.connect, settings.rabbitmq(env), "persister tests"), ledger)
+    connect = partial(amqp.connect, settings.rabbitmq(env), "persister tests")
+    consumer = Consumer(connect, ledger, queue_made_within_s)
     stop = threading.Event()
     thread = threading.Thread(target=consumer.run, args=(stop,), name="persister", daemon=True)
     thread.start()

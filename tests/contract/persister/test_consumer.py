@@ -1,9 +1,11 @@
 """From the queue into the tables."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
+from typing import Any
 
 from sqlalchemy import Engine
+from structlog.testing import capture_logs
 
 from common import topology
 from common.errors import Unavailable
@@ -99,3 +101,28 @@ def test_it_waits_for_a_queue_that_is_not_there_yet(
     queue.declare()
     queue.publish(wallets.live(wallets.frame(wallets.account(wallets.coin("BTC")))))
     assert rows(database, COINS, 1) == [("BTC", "100", "live")]
+
+
+def logged(lines: Sequence[MutableMapping[str, Any]], level: str) -> list[str]:
+    return [line["event"] for line in lines if line["log_level"] == level]
+
+
+def test_a_queue_that_is_about_to_be_made_is_waited_for_without_a_warning(
+    queue: Queue, broker: Broker, engine: Engine
+) -> None:
+    queue.channel.queue_delete(topology.BALANCE_QUEUE)
+    with capture_logs() as lines, consuming(broker, Ledger(engine)):
+        eventually(lambda: "waiting for the balance queue" in logged(lines, "info"), 20, "it waits")
+        queue.declare()
+        eventually(lambda: "reading balances" in logged(lines, "info"), 20, "it reads")
+    assert logged(lines, "info") == ["waiting for the balance queue", "reading balances"]
+    assert logged(lines, "warning") == []
+
+
+def test_a_queue_that_nobody_makes_is_warned_about_once(queue: Queue, broker: Broker, engine: Engine) -> None:
+    queue.channel.queue_delete(topology.BALANCE_QUEUE)
+    with capture_logs() as lines, consuming(broker, Ledger(engine), queue_made_within_s=0.0):
+        eventually(lambda: logged(lines, "warning"), 20, "it warns")
+        queue.declare()
+        eventually(lambda: "reading balances" in logged(lines, "info"), 20, "it reads")
+    assert logged(lines, "warning") == ["balance queue missing"]

@@ -124,6 +124,23 @@ def test_a_batch_that_postgres_refuses_is_refused_whole(ledger: Ledger, database
     assert database.execute("SELECT anomalies FROM account_balances") == [([],)], "what was not written is not known"
 
 
+def test_filling_an_empty_ledger_is_no_correction(told: Told) -> None:
+    with capture_logs() as lines:
+        told(looked("1", T0_MS), looked("1", T0_MS + 6000))
+    assert [(line["event"], line["log_level"]) for line in lines if line["log_level"] != "debug"] == [
+        ("balance added from two snapshots", "info")
+    ]
+
+
+def test_a_ledger_that_differs_twice_is_corrected_with_a_warning(told: Told) -> None:
+    told(usdt("1"))
+    with capture_logs() as lines:
+        told(looked("2", T0_MS + 1000), looked("2", T0_MS + 7000))
+    assert [(line["event"], line["log_level"]) for line in lines if line["log_level"] != "debug"] == [
+        ("balance corrected by two snapshots", "warning")
+    ]
+
+
 def test_two_looks_correct_the_ledger_and_every_look_is_on_record(told: Told, database: Database) -> None:
     told(usdt("1"))
     told(looked("1", T0_MS + 1000), looked("2", T0_MS + 2000), looked("2", T0_MS + 7000), looked("2", T0_MS + 8000))
