@@ -25,7 +25,6 @@ class Settings:
     """`proxies` are those whose word is taken for where a request came from."""
 
     name: str
-    bybit_environment: str
     bind: str
     port: int
     postgres: settings.Postgres
@@ -42,7 +41,6 @@ class Settings:
         env = Environment(values)
         found = cls(
             name=settings.service_name(env),
-            bybit_environment=env.one_of("BYBIT_ENVIRONMENT", settings.BYBIT_ENVIRONMENTS, "simulator"),
             bind=settings.bind(env),
             port=env.port("WS_GATEWAY_PORT", 4400),
             postgres=settings.postgres(env),

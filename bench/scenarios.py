@@ -11,7 +11,6 @@ from bench.meters import Stopwatch
 from bench.world import Corner, World
 from tests.waiting import eventually
 
-BRIDGES = ("bare", "asynchronous", "plain")
 _BACK_WITHIN_S = 60.0
 _SERVICE_RATE = 1_500  # with ten services: the goal
 _AWAY_S = 15.0  # the broker, at a restart

@@ -20,7 +20,6 @@ from common.settings import Environment
 from common.tables import subscriptions
 from common.tables.subscriptions import Caps
 from common.topology import service_queue
-from deploy.run.processes import family_of
 from tests import servers
 from tests.servers import Broker, Database, Postgres, RabbitMQ
 from tests.waiting import eventually
@@ -80,9 +79,6 @@ class World:
     def broker_meter(self) -> Meter:
         """The node, not its launcher or helpers: RabbitMQ's pid is the pid we started."""
         return Meter(self.rabbitmq.pid)
-
-    def broker_processes(self) -> list[int]:
-        return family_of(self.rabbitmq.pid)
 
     @contextmanager
     def corner(self, services: Sequence[str] = ("bench",), class_queues: str = "none") -> Iterator["Corner"]:

@@ -1,5 +1,4 @@
 """What the account holds: now, at a moment, and as it changed."""
-# mypy: allow-untyped-decorators
 
 import base64
 import binascii

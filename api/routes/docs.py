@@ -1,5 +1,4 @@
 """The description of the api, to be read by people."""
-# mypy: allow-untyped-decorators
 
 from importlib.resources import files
 

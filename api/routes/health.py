@@ -1,5 +1,4 @@
 """Whether the gateway does its work."""
-# mypy: allow-untyped-decorators
 
 from importlib.metadata import version
 from typing import Any

@@ -1,5 +1,4 @@
 """The keys of services, kept by the administrator."""
-# mypy: allow-untyped-decorators
 
 import secrets
 import uuid

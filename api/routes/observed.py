@@ -1,5 +1,4 @@
 """What the ingestor sees: topics, sockets, queues and gaps."""
-# mypy: allow-untyped-decorators
 
 from typing import Any
 

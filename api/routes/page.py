@@ -1,7 +1,5 @@
 """The one page for people: what the gateway does right now."""
 
-# mypy: allow-untyped-decorators
-
 from pathlib import Path
 
 from apiflask import APIBlueprint

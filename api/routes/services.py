@@ -1,5 +1,4 @@
 """All that a service wants, in one piece."""
-# mypy: allow-untyped-decorators
 
 from apiflask import APIBlueprint
 from flask import Response, g

@@ -1,5 +1,4 @@
 """Who wants which topic."""
-# mypy: allow-untyped-decorators
 
 import uuid
 from contextlib import suppress

@@ -43,12 +43,6 @@ def command_of(pid: int) -> str:
     return ""
 
 
-def folder_of(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return str(Path(f"/proc/{pid}/cwd").readlink())
-    return ""
-
-
 def with_variable(name: str, value: str) -> list[int]:
     """Processes whose environment holds exactly this, as far as we may look."""
     wanted = f"{name}={value}".encode()

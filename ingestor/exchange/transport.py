@@ -42,11 +42,10 @@ class Unfit:
 class Transport:
     """Text out, messages in. One thread reads; `wake` may be called from any other."""
 
-    def __init__(self, websocket: WebSocket, connected: socket.socket, early: bytes = b"") -> None:
+    def __init__(self, websocket: WebSocket, connected: socket.socket) -> None:
         self._websocket = websocket
         self._socket = connected
         self._reader = FrameReader()
-        self._early = early
         self._ended: str | None = None
         connected.settimeout(0)
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ class Clone:
         socket_file = Supervisor(self.root).socket
         ours = set(processes.with_variable("SUPERVISOR_SERVER_URL", f"unix://{socket_file}"))
         for pid in processes.all_pids():
-            if str(self.root) in processes.command_of(pid) + processes.folder_of(pid):
+            if str(self.root) in processes.command_of(pid) + working_folder(pid):
                 ours.add(pid)
         return [processes.command_of(pid) for pid in ours if processes.alive(pid)]
 
@@ -98,6 +99,12 @@ class Clone:
 
     def _metrics_ports(self) -> dict[str, int]:
         return {"WS_GATEWAY_METRICS_PORT": eventually(pair_of_free_ports, 10, "two free ports in a row")}
+
+
+def working_folder(pid: int) -> str:
+    with suppress(OSError):
+        return str(Path(f"/proc/{pid}/cwd").readlink())
+    return ""
 
 
 def pair_of_free_ports() -> int | None:
