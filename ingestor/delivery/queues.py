@@ -3,9 +3,11 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
+from queue import Queue as Queued
 from typing import Any
 
 import structlog
@@ -47,7 +49,8 @@ class Queues:
         self._rabbitmq = rabbitmq
         self._common = common
         self._plan = Plan()
-        self._orders: SimpleQueue[Order] = SimpleQueue()
+        self._plans: Queued[Order] = Queued(1)  # only the newest counts
+        self._remakes: SimpleQueue[Order] = SimpleQueue()  # one per lane at most: each waits for its own
         self._channel: Any = None
         self._declared: set[str] = set()
         self._bound: set[Binding] = set()
@@ -63,14 +66,16 @@ class Queues:
     # -- from other threads ---------------------------------------------------------------------------------
 
     def make(self, plan: Plan, within_s: float) -> bool:
-        """Make it so; whether it was done in time."""
+        """Make it so; whether it was done in time. One thread calls this; a plan replaces one that still waits."""
         order = Order(lambda: None, plan)
-        self._orders.put(order)
+        with suppress(Empty):
+            self._plans.get_nowait()
+        self._plans.put(order)
         return order.made.wait(within_s)
 
     def remake(self, done: Callable[[], None]) -> None:
         """Make all of it anew, and call `done` from this room's thread once it is there."""
-        self._orders.put(Order(done))
+        self._remakes.put(Order(done))
 
     def wants(self, routing_key: str) -> bool:
         """Whether one of the services' queues should have had this."""
@@ -125,10 +130,13 @@ class Queues:
         order.done()
 
     def _taken(self) -> Order | None:
-        try:
-            return self._orders.get(timeout=_LISTEN_S)
-        except Empty:
-            return None
+        with suppress(Empty):  # the plan first: who waits for a remake publishes as soon as it is done
+            return self._plans.get_nowait()
+        with suppress(Empty):
+            return self._remakes.get_nowait()
+        with suppress(Empty):
+            return self._plans.get(timeout=_LISTEN_S)
+        return None
 
     def _make_all(self, connection: Any) -> None:
         self._make_exchanges()

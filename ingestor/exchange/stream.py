@@ -223,7 +223,7 @@ class Stream:
         if transport is None:
             return
         if (early_s := self._read_from - time.monotonic()) > 0:
-            time.sleep(early_s)
+            stop.wait(early_s)
         try:
             arrived = transport.receive()
         except Lost as lost:

@@ -3,8 +3,9 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import Empty, Full, Queue
 from typing import Protocol
 
 import structlog
@@ -24,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 LOOKED_AT_EVERY_S = 5.0
 _MADE_WITHIN_S = 3.0
+_MOST_POKES = 1000  # several are one reason to look; anybody on the broker may send them
 
 
 class Queues(Protocol):
@@ -73,12 +75,13 @@ class Reconciler:
         self._retention = retention
         self._market_queue_type = market_queue_type
         self._own = own
-        self._pokes: SimpleQueue[Poke] = SimpleQueue()
+        self._pokes: Queue[Poke] = Queue(_MOST_POKES)
         self._carried_out = 0
         self._known: dict[tuple[str, str, str], Wish] | None = None
 
     def poke(self, poke: Poke) -> None:
-        self._pokes.put(poke)
+        with suppress(Full):  # then there is reason enough to look
+            self._pokes.put_nowait(poke)
 
     def run(self, stop: threading.Event) -> None:
         self._start_from_cache()
