@@ -57,7 +57,7 @@ class Line:
         return self._event(form, event_id, element, time_ms, received_ns)
 
     def gap(self, told: dict[str, object], received_ns: int) -> Event:
-        """The topic may have missed something: `told` is the gap as DESIGN shows it."""
+        """The topic may have missed something: `told` is the gap as docs/events.md shows it."""
         event_id = envelope.digest(*self._identity(), str(told["state"]).encode(), str(told["from"]).encode())
         body = self._body(self._form("bybit.gap", "gateway"), event_id, orjson.dumps(told), None, received_ns)
         return Event(event_id, "gap", self.channel.gap_key, body, received_ns // 1_000_000_000)

@@ -1,0 +1,37 @@
+"""docs/events.md lists the origins and types of events that there are."""
+
+import json
+import re
+from pathlib import Path
+
+from common.channels import of_topic
+from ingestor.delivery.line import Line, Origin
+
+PAGE = (Path(__file__).parents[3] / "docs" / "events.md").read_text()
+
+
+def published() -> list[dict[str, str]]:
+    line = Line(of_topic("linear", "publicTrade.BTCUSDT"), Origin("mainnet", "01J"))
+    events = [
+        line.live(b"{}", 1, 1),
+        line.snapshot(b"{}", 1, 1),
+        line.backfill("key", b"{}", 1, 1),
+        line.gap({"state": "open", "from": "x"}, 1),
+    ]
+    return [json.loads(event.body) for event in events]
+
+
+def row(member: str) -> str:
+    [found] = re.findall(rf"^\| `{member}` \| (.*) \|$", PAGE, re.M)
+    return str(found)
+
+
+def test_every_origin_is_listed():
+    origins = {event["origin"] for event in published()}
+    assert origins == {"live", "snapshot", "backfill", "gateway"}
+    assert set(re.findall(r"`(\w+)`:", row("origin"))) == origins
+
+
+def test_every_type_is_listed():
+    types = {event["type"].replace("trades", "{class}") for event in published()}
+    assert set(re.findall(r"`([^`]+)`", row("type"))) == types
