@@ -167,7 +167,7 @@ def _reconciled(row: Row[Any], seen: Seen) -> Hop:
     if _is_young(row, seen):
         trouble = broker_trouble(seen.fresh, _lane(row))
         why = f"; {trouble[0]}" if trouble else ""
-        return Hop(name, WAITING, f"the ingestor has not come to it yet{why}", row.created_at)
+        return Hop(name, WAITING, f"waiting for the ingestor{why}", row.created_at)
     advice = "look for this subscription's trace id in the ingestor's log"
     return Hop(name, BROKEN, f"the ingestor does not come to it: {words}", row.created_at, advice)
 

@@ -99,4 +99,4 @@ def _from_framework(error: HTTPException) -> Response:
 
 def _our_mistake(_error: Exception) -> Response:
     log.exception("request failed")
-    return problem(Refusal(500, "internal_error", "a mistake of ours; the log tells more under this trace_id"))
+    return problem(Refusal(500, "internal_error", "internal error; see the log for this trace_id"))

@@ -89,12 +89,12 @@ def _refusals(operation: Operation, closed: bool) -> Iterator[tuple[int, str]]:
         yield 415, "The body is not application/json in UTF-8"
     named = {(parameter["in"], parameter["name"]) for parameter in operation["parameters"]}
     if "requestBody" in operation or "query" in {place for place, _ in named} or ("path", "service") in named:
-        yield 422, "Fields that cannot be taken, all of them named"
+        yield 422, "Validation failed; every invalid field is listed"
     if "path" in {place for place, _ in named}:
         yield 404, "There is no such thing, or it is another service's"
     if closed:
         yield 401, "No key, or one that is not known"
-        yield 403, "The key does not reach this far"
+        yield 403, "This key may not do that"
         yield 503, "The database does not answer"
     yield 429, "Too many requests"
 

@@ -67,8 +67,8 @@ class Strict(BaseModel):
 
 
 class Page(Strict):
-    limit: Whole = Field(100, ge=1, le=MOST_LIMIT, description="at most this many")
-    offset: Whole = Field(0, ge=0, le=10**9, description="after passing over this many")
+    limit: Whole = Field(100, ge=1, le=MOST_LIMIT, description="page size")
+    offset: Whole = Field(0, ge=0, le=10**9, description="offset")
 
 
 @dataclass(frozen=True, slots=True)

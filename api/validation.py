@@ -72,7 +72,7 @@ def _query(request: Request) -> dict[str, str]:
     given = request.args.to_dict(flat=False)
     faults = [Fault(name, "repeated", "is given more than once") for name, values in given.items() if len(values) > 1]
     faults += [
-        Fault(name, "bad_value", "holds NUL or what is no UTF-8")
+        Fault(name, "bad_value", "must be valid UTF-8 without NUL")
         for name, values in given.items()
         if any("\0" in value or "\ufffd" in value for value in (name, *values))
     ]

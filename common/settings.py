@@ -78,7 +78,7 @@ class Environment:
     def required_secret(self, name: str) -> str:
         value = self.secret(name)
         if not value and not self.text(f"{name}_FILE"):
-            self.refuse(name, "", f"a value, here or in the file named by {name}_FILE")
+            self._faults.append(f"{name} is required; set it or {name}_FILE")
         return value
 
     def refuse(self, name: str, value: str, allowed: str) -> None:

@@ -33,7 +33,7 @@ _HIDDEN = ("id", "account_no", "coin_no")
 
 def _moment(text: Any) -> datetime:
     if not isinstance(text, str) or not _MOMENT.fullmatch(text):
-        raise ValueError("is no RFC 3339 time such as 2026-08-09T21:26:58.123Z")
+        raise ValueError("must be an RFC 3339 timestamp, e.g. 2026-08-09T21:26:58.123Z")
     try:
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except OverflowError as error:
@@ -45,7 +45,7 @@ def _place(text: Any) -> Place:
         moment, _, arrival = base64.urlsafe_b64decode(str(text)).decode("ascii").partition("/")
         return Place(_moment(moment), int(arrival) & _MOST_ID)
     except (binascii.Error, ValueError) as error:
-        raise ValueError("is no cursor that an earlier answer gave") from error
+        raise ValueError("invalid cursor") from error
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]

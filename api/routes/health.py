@@ -31,7 +31,7 @@ def routes(store: Store) -> APIBlueprint:
     @blueprint.output(Live)
     @open_without_a_key
     def live() -> Response:
-        """Whether this process answers at all."""
+        """Liveness probe: this process answers."""
         return answer({"status": "live"})
 
     @blueprint.get("/ready")

@@ -44,7 +44,7 @@ def routes(store: Store) -> APIBlueprint:
     @blueprint.input(KeyFilters, location="query")
     @blueprint.output(ServiceKeys)
     def listed(query_data: KeyFilters) -> Response:
-        """The keys, eldest first, without themselves."""
+        """List service keys (secrets omitted), oldest first."""
         with store.reading() as connection:
             rows, total = api_keys.page(connection, query_data.service, query_data.limit, query_data.offset)
         return answer(showing.page([_shown(row) for row in rows], total, query_data))

@@ -194,7 +194,7 @@ def test_the_status_tells_what_the_ingestor_made_of_it(client: FlaskClient, inge
         return eventually(found, 5, f"{status}: {reason}")
 
     ingestor.leads(generation=0)
-    assert becomes("pending", "the ingestor has not come to it yet")
+    assert becomes("pending", "waiting for the ingestor")
     ingestor.connected()
     ingestor.holds("publicTrade.BTCUSDT", "pending")
     assert becomes("pending", "the exchange has not acknowledged publicTrade.BTCUSDT yet")

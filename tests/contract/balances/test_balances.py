@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from flask.testing import FlaskClient
 
 from tests import wallets
@@ -126,3 +127,19 @@ def test_what_cannot_be_asked_is_refused_field_by_field(client: FlaskClient) -> 
     answer = client.get(f"{PATH}/history", query_string={"from": "x"})
     assert answer.json is not None
     assert answer.json["errors"][0]["field"] == "from"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "message"),
+    [
+        ({"from": "yesterday"}, "must be an RFC 3339 timestamp, e.g. 2026-08-09T21:26:58.123Z"),
+        ({"cursor": "mine"}, "invalid cursor"),
+        ({"coin": "A\0"}, "must be valid UTF-8 without NUL"),
+    ],
+)
+def test_an_invalid_parameter_is_answered_with_what_it_must_be(
+    client: FlaskClient, parameter: dict[str, str], message: str
+) -> None:
+    answer = client.get(f"{PATH}/history", query_string={"coin": "USDT"} | parameter)
+    assert answer.json is not None
+    assert (answer.status_code, message in str(answer.json["errors"])) == (422, True)

@@ -66,16 +66,20 @@ def test_it_stores_counts_and_stops_in_order(
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"),
-    [("POSTGRES_PASSWORD", ""), ("WS_GATEWAY_METRICS_PORT", "many"), ("WS_GATEWAY_BALANCE_RETENTION_MONTHS", "-1")],
+    ("variable", "value", "said"),
+    [
+        ("POSTGRES_PASSWORD", "", "POSTGRES_PASSWORD is required; set it or POSTGRES_PASSWORD_FILE"),
+        ("WS_GATEWAY_METRICS_PORT", "many", "WS_GATEWAY_METRICS_PORT='many': "),
+        ("WS_GATEWAY_BALANCE_RETENTION_MONTHS", "-1", "WS_GATEWAY_BALANCE_RETENTION_MONTHS='-1': "),
+    ],
 )
-def test_a_wrong_setting_ends_it_with_one_line_naming_it(variable: str, value: str) -> None:
+def test_a_wrong_setting_ends_it_with_one_line_naming_it(variable: str, value: str, said: str) -> None:
     env = {"POSTGRES_PASSWORD": "x", "RABBITMQ_PASSWORD": "x", variable: value}
     done = started(env)
     out, err = done.communicate(timeout=20)
     assert (done.returncode, out) == (78, "")
     [line] = err.splitlines()
-    assert line.startswith(f"persister: {variable}=")
+    assert line.startswith(f"persister: {said}")
 
 
 def test_neighbours_that_are_away_are_waited_for(env: dict[str, str]) -> None:

@@ -39,6 +39,11 @@ def test_what_is_not_well_formed_is_refused(body: bytes):
     assert (refused.value.status, refused.value.code) == (400, "malformed_json")
 
 
+def test_a_value_that_json_does_not_know_is_named():
+    with pytest.raises(Refusal, match="NaN is not valid JSON"):
+        bodies.parsed(b'{"a": NaN}')
+
+
 @pytest.mark.parametrize("body", [b"[" * 8 + b"1" + b"]" * 8, b'{"a":' * 8 + b'"x"' + b"}" * 8, b"1"])
 def test_eight_levels_are_read(body: bytes):
     assert bodies.parsed(body) == json.loads(body)

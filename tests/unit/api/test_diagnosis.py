@@ -38,9 +38,9 @@ CASES = {
     "lease ran out": Case("intent", "lease ran out", row=rows.subscription(is_active=False, ended="expired")),
     "no ingestor": Case("reconciled", "no ingestor leads", leader=None, sockets=[]),
     "ingestor dead": Case("reconciled", "last heard of 40 s ago", leader=rows.leader(age_s=40)),
-    "just asked": Case("reconciled", "not come to it yet", row=rows.subscription(**YOUNG)),
+    "just asked": Case("reconciled", "waiting for the ingestor", row=rows.subscription(**YOUNG)),
     "just asked while the broker is away": Case(
-        "reconciled", "not come to it yet; RabbitMQ takes nothing",
+        "reconciled", "waiting for the ingestor; RabbitMQ takes nothing",
         row=rows.subscription(**YOUNG), leader=rows.leader(broker=False),
     ),
     "reconciler stuck": Case(

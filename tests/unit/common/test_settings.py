@@ -50,7 +50,7 @@ def test_everything_wrong_is_told_at_once():
 
 
 def test_a_missing_password_is_named():
-    with pytest.raises(ConfigError, match="POSTGRES_PASSWORD"):
+    with pytest.raises(ConfigError, match="POSTGRES_PASSWORD is required; set it or POSTGRES_PASSWORD_FILE"):
         Settings.from_env({"RABBITMQ_PASSWORD": "r"})
 
 
