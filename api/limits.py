@@ -1,4 +1,4 @@
-"""How often somebody may ask, counted over all workers of this process's parent."""
+"""Rate limiting shared by all gunicorn workers."""
 
 import hashlib
 import mmap

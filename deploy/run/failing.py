@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from common.entrypoint import CONFIG
 from deploy.run.supervision import Program
 
+WRONG_SETTING = "a setting is wrong"
+KEEPS_ENDING = "it keeps ending"
 _FAILING_FOR_S = 6.0  # a program that has kept ending for so long will not heal by itself
 
 
@@ -19,9 +21,9 @@ class Failing:
     def look(self, seen: Iterable[Program], now: float) -> None:
         for program in seen:
             if program.state == "EXITED" and program.exit_status == CONFIG:
-                self.programs[program.name] = "a setting is wrong"
+                self.programs[program.name] = WRONG_SETTING
             elif self._keeps_ending(program, now):
-                self.programs[program.name] = "it keeps ending"
+                self.programs[program.name] = KEEPS_ENDING
 
     def _keeps_ending(self, program: Program, now: float) -> bool:
         if program.state in ("BACKOFF", "FATAL"):

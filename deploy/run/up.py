@@ -14,7 +14,7 @@ import psycopg2
 from common import amqp
 from common.errors import ConfigError, Unavailable
 from deploy.run import data, demo, ports, processes, settings
-from deploy.run.failing import Failing
+from deploy.run.failing import WRONG_SETTING, Failing
 from deploy.run.screen import Failure, Screen, Step
 from deploy.run.settings import Settings
 from deploy.run.supervision import Supervisor
@@ -153,7 +153,7 @@ def _wait(
 def _last_words(supervisor: Supervisor, failing: Failing) -> Iterator[str]:
     for program, reason in failing.programs.items():
         yield f"{program} does not run, {reason}:"
-        yield from supervisor.log_tail(program, 8)
+        yield from supervisor.log_tail(program, 1 if reason == WRONG_SETTING else 8)
 
 
 def _show(found: Settings, screen: Screen) -> None:

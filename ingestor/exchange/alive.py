@@ -1,4 +1,4 @@
-"""What one life of the ingestor leaves on disk for the next: until when all was well, and what was missing."""
+"""Checkpoint file: the last point known to be delivered, and open gaps, for the next run."""
 
 import json
 import threading
