@@ -93,7 +93,7 @@ def _start_servers(supervisor: Supervisor, found: Settings, screen: Screen) -> N
     with screen.step(f"PostgreSQL and RabbitMQ ({'private' if private else 'given'})") as step:
         supervisor.start(*private)
         for name, serves in (("PostgreSQL", _postgres_serves), ("RabbitMQ", _rabbitmq_serves)):
-            _wait(supervisor, private, partial(serves, found), step, partial("waiting for {}".format, name))
+            wait_for(supervisor, private, partial(serves, found), step, partial("waiting for {}".format, name))
 
 
 def _migrate(root: Path, screen: Screen) -> None:
@@ -124,12 +124,12 @@ def _wait_for_health(supervisor: Supervisor, found: Settings, screen: Screen) ->
             return False
 
         try:
-            _wait(supervisor, found.programs(), healthy, step, lambda: last)
+            wait_for(supervisor, found.programs(), healthy, step, lambda: last)
         except Failure as failure:
             raise _Unhealthy(f"{failure}\n{_LEFT}") from None
 
 
-def _wait(
+def wait_for(
     supervisor: Supervisor,
     programs: Sequence[str],
     question: Callable[[], bool],

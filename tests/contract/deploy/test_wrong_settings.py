@@ -54,6 +54,11 @@ def test_a_wrong_value_ends_it_with_one_line_naming_it(tmp_path: Path, name: str
     assert "_PORT='many': allowed is a whole number from 1 to 65535" in line
 
 
+def test_make_run_ends_the_same_way_before_anything_is_started(tmp_path: Path):
+    status, said = ended(ROOT, ("-m", "deploy.run", "up"), environment(tmp_path, POSTGRES_PORT="many"))
+    assert (status, said.strip()) == (78, "error: POSTGRES_PORT='many': allowed is a whole number from 1 to 65535")
+
+
 @pytest.mark.parametrize("command", [("--port", "0"), ("--speed", "none")])
 def test_the_simulator_ends_the_same_way(tmp_path: Path, command: tuple[str, ...]):
     status, said = ended(tmp_path, ("-m", "simulator", *command), environment(tmp_path))
