@@ -12,9 +12,11 @@ from common import entrypoint
 from deploy.run import settings
 from deploy.run.settings import Settings
 from deploy.servers import postgres, rabbitmq
-from deploy.servers.launching import LaunchError, refuse
+from deploy.servers.launching import LaunchError, account_of, give, refuse, step_down_into
+from deploy.servers.reaching import Account
 
 ROOT = Path(__file__).resolve().parents[2]
+USER = "ws-gateway"  # whom root has our own programs run as
 
 
 def start(name: str, values: Mapping[str, str]) -> None:
@@ -25,6 +27,8 @@ def start(name: str, values: Mapping[str, str]) -> None:
         rabbitmq.launch(private_rabbitmq(found, ROOT), values)
     else:
         command = [sys.executable, "-m", *module(name)]
+        if os.geteuid() == 0:
+            _step_down(ROOT / found.spool_dir)
         os.execve(command[0], command, dict(os.environ) | variables(name, found))
 
 
@@ -66,6 +70,24 @@ def private_rabbitmq(found: Settings, root: Path) -> rabbitmq.RabbitMQ:
         password=found.rabbitmq.password,
         vhost=found.rabbitmq.vhost,
     )
+
+
+def _step_down(spool: Path) -> None:
+    """To a user who can read the code and .env, and write to the spool alone."""
+    account = account_of(USER)
+    _let_read(ROOT / ".env", account)
+    if not spool.exists() or spool.is_relative_to(ROOT / ".run"):  # a folder of yours is left as it is
+        spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        give(spool, account)
+    step_down_into([ROOT, Path(sys.base_prefix), spool], account)
+    os.chdir(ROOT)  # the folder of that name that is in reach now
+
+
+def _let_read(file: Path, account: Account) -> None:
+    """The processes read .env themselves, some of them again while they run."""
+    if file.exists():
+        os.chown(file, -1, account.gid)
+        file.chmod(file.stat().st_mode | 0o040)
 
 
 def _exchange(found: Settings) -> dict[str, str]:

@@ -29,6 +29,7 @@ class Settings:
     ingestor_metrics_port: int
     bind: str
     api_port: int
+    spool_dir: Path
     api_key: str = field(repr=False)
     private_servers: str  # auto: on this machine; none: the servers of this machine are somebody's own
 
@@ -47,6 +48,7 @@ class Settings:
             ingestor_metrics_port=env.whole("WS_GATEWAY_METRICS_PORT", 4401, 1, 65534),
             bind=settings.bind(env),
             api_port=env.port("WS_GATEWAY_PORT", 4400),
+            spool_dir=Path(env.text("WS_GATEWAY_SPOOL_DIR", ".run/spool")),
             api_key=env.required_secret("WS_GATEWAY_API_KEY"),
             private_servers=env.one_of("WS_GATEWAY_PRIVATE_SERVERS", ("auto", "none"), "auto"),
         )

@@ -79,7 +79,9 @@ class Supervisor:
         if self.folder.stat().st_uid != os.geteuid():
             owner = self.folder.stat().st_uid
             raise Failure(f"{self.folder} belongs to user {owner}: run as that user, or let it run `make clean`")
-        (self.folder / "log").mkdir(exist_ok=True)
+        if os.geteuid() == 0:
+            self.folder.chmod(0o711)  # unprivileged users pass through it, each to its own folder
+        (self.folder / "log").mkdir(mode=0o700, exist_ok=True)
         self.socket.parent.mkdir(mode=0o700, exist_ok=True)
         if self.socket.parent.stat().st_uid != os.geteuid():
             raise Failure(f"{self.socket.parent} belongs to another user: remove it")

@@ -5,9 +5,10 @@ import os
 import pwd
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from deploy.servers.reaching import Account, Unreachable, make_reachable
 
 _PR_SET_PDEATHSIG = 1
 _FOUND_BY = ("SUPERVISOR_SERVER_URL", "SUPERVISOR_PROCESS_NAME")  # how `make stop` finds a lost child of supervisord
@@ -15,14 +16,6 @@ _FOUND_BY = ("SUPERVISOR_SERVER_URL", "SUPERVISOR_PROCESS_NAME")  # how `make st
 
 class LaunchError(Exception):
     """The server cannot be started, and the text says what a person has to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """The user that a server runs as."""
-
-    uid: int
-    gid: int
 
 
 def required(env: Mapping[str, str], name: str) -> str:
@@ -46,16 +39,31 @@ def program(name: str, *folders: str) -> Path:
 
 
 def account_for(folder: Path, user: str) -> Account:
-    """Who owns the folder's data: we ourselves, unless we are root and the server must not be."""
+    """Who owns the folder's data: we ourselves, unless we are root. What root holds in it is given to the user."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid())
     owner = folder.stat()
-    if owner.st_uid == 0:
-        entry = _passwd(user)
-        os.chown(folder, entry.pw_uid, entry.pw_gid)
-        return Account(entry.pw_uid, entry.pw_gid)
-    return Account(owner.st_uid, owner.st_gid)
+    if owner.st_uid != 0:
+        return Account(owner.st_uid, owner.st_gid)
+    account = account_of(user)
+    give(folder, account)
+    return account
+
+
+def give(folder: Path, account: Account) -> None:
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, account.uid, account.gid, follow_symlinks=False)
+
+
+def step_down_into(folders: Sequence[Path], account: Account) -> None:
+    """Become the account, with these folders in reach; where that cannot be had, go on as root and say so."""
+    try:
+        make_reachable(folders, account)
+    except Unreachable as error:
+        print(f"warning: this runs as root, because {error}", file=sys.stderr, flush=True)
+    else:
+        step_down(account)
 
 
 def step_down(account: Account) -> None:
@@ -83,8 +91,9 @@ def refuse(error: Exception) -> int:
     return 1
 
 
-def _passwd(user: str) -> pwd.struct_passwd:
+def account_of(user: str) -> Account:
     try:
-        return pwd.getpwnam(user)
+        entry = pwd.getpwnam(user)
     except KeyError:
-        raise LaunchError(f"the user {user!r} does not exist, and this server refuses to run as root") from None
+        raise LaunchError(f"the user {user!r} does not exist, and nothing is run as root in its place") from None
+    return Account(entry.pw_uid, entry.pw_gid)

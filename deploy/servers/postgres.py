@@ -6,6 +6,7 @@ Role, password and database are brought in line with these at each start.
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,12 +25,14 @@ from deploy.servers.launching import (
     required,
     step_down,
 )
+from deploy.servers.reaching import Account
 
 # Postgres leaves its working directory and comes back by name, which fails below a private home (0700). Through an
 # inherited descriptor the data is reached without a look at the directories above it.
 _DATA_FD = 9
 _DATA = f"/proc/self/fd/{_DATA_FD}"
-_COMPLETE = "ws-gateway.complete"  # an interrupted initdb leaves a half-made cluster without this file
+_COMPLETE = "ws-gateway.complete"  # in a cluster that initdb finished
+_MAKING = "ws-gateway.making"  # beside a cluster that initdb is at work on
 
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -68,15 +71,14 @@ class Postgres:
 
 
 def launch(server: Postgres, env: Mapping[str, str]) -> None:
-    initdb = program("initdb", *binaries())
-    postgres = initdb.with_name("postgres")
+    postgres = binary_for(server.data, newest_binary())
     account = account_for(server.data, "postgres")
-    _hold(server.data)
-    os.chdir("/")
-    step_down(account)
     surroundings = clean_environment(env)
-    if not Path(_DATA, _COMPLETE).exists():
-        _create_cluster(initdb, surroundings)
+    os.chdir("/")
+    if not (server.data / _COMPLETE).exists():
+        _create_cluster(server.data, postgres.with_name("initdb"), account, surroundings)
+    _hold(server.data)
+    step_down(account)
     Path(_DATA, "pg_hba.conf").write_text(_HBA)
     _agree(server, postgres, surroundings)
     become(
@@ -98,6 +100,32 @@ def binaries() -> Sequence[str]:
     """Where Debian keeps the programs of each version, the newest first."""
     found = Path("/usr/lib/postgresql").glob("*/bin")
     return [str(folder) for folder in sorted(found, key=lambda f: float(f.parent.name), reverse=True)]
+
+
+def newest_binary() -> Path:
+    return program("postgres", *binaries())
+
+
+def binary_for(data: Path, newest: Path) -> Path:
+    """The server that can open this data: the newest one, or one beside it. Raises LaunchError where there is none."""
+    if not (data / "PG_VERSION").exists():
+        return newest
+    version = (data / "PG_VERSION").read_text().strip()
+    beside = newest.parents[2] / version / "bin" / "postgres"
+    if beside.exists():
+        return beside
+    if (found := _version_of(newest)) != version:
+        raise LaunchError(
+            f"{data} was written by PostgreSQL {version}, and PostgreSQL {found} is installed, which cannot open it. "
+            f"Install postgresql-{version} beside it; or move the data over, see Newer servers in docs/running.md; "
+            f"or start with an empty database: move {data} away and run again"
+        )
+    return newest
+
+
+def _version_of(postgres: Path) -> str:
+    words = subprocess.run([postgres, "--version"], capture_output=True, text=True, check=True).stdout.split()
+    return words[2].partition(".")[0]
 
 
 def statements(server: Postgres) -> str:
@@ -130,13 +158,46 @@ def _hold(folder: Path) -> None:
     os.close(descriptor)
 
 
-def _create_cluster(initdb: Path, env: Mapping[str, str]) -> None:
-    subprocess.run(["/bin/sh", "-c", f"rm -rf {_DATA}/* {_DATA}/.[!.]*"], check=True, pass_fds=[_DATA_FD])
-    command = [initdb, "-D", _DATA, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
-    done = subprocess.run(list(map(str, command)), env=env, pass_fds=[_DATA_FD], capture_output=True, text=True)
+def _create_cluster(data: Path, initdb: Path, account: Account, env: Mapping[str, str]) -> None:
+    """Made beside its place, and moved there when it is complete, so that half a cluster is never taken for data."""
+    if any(data.iterdir()):
+        raise LaunchError(
+            f"{data} holds files, but no database that ws-gateway made, so it is left alone. Move it away; "
+            f"or, if it is a complete database of yours, create the file {data / _COMPLETE}"
+        )
+    making = data.with_name(f"{data.name}.making")
+    _remove_unfinished(making)
+    cluster = making / "data"
+    making.mkdir(mode=0o700)
+    (making / _MAKING).touch()
+    cluster.mkdir(mode=0o700)
+    os.chown(cluster, account.uid, account.gid)
+    _hold(cluster)
+    _initdb(initdb, account, env)
+    (cluster / _COMPLETE).touch()
+    cluster.rename(data)
+    shutil.rmtree(making)
+
+
+def _remove_unfinished(making: Path) -> None:
+    if making.exists():
+        if any(making.iterdir()) and not (making / _MAKING).exists():
+            raise LaunchError(f"{making} holds files that are not ours: move it away")
+        shutil.rmtree(making)
+
+
+def _initdb(initdb: Path, account: Account, env: Mapping[str, str]) -> None:
+    command = [str(initdb), "-D", _DATA, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
+    done = subprocess.run(
+        command,
+        env=env,
+        pass_fds=[_DATA_FD],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: step_down(account),
+    )
     if done.returncode != 0:
         raise LaunchError(f"initdb failed: {done.stderr.strip()}")
-    Path(_DATA, _COMPLETE).touch()
 
 
 def _agree(server: Postgres, postgres: Path, env: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import resource
 import secrets
 import signal
@@ -22,17 +23,21 @@ from pathlib import Path
 
 from deploy.servers.launching import (
     LaunchError,
+    account_for,
     become,
     clean_environment,
     port,
     program,
     refuse,
     required,
+    step_down_into,
 )
 
 _BINARIES = "/usr/lib/rabbitmq/bin"  # the wrappers in /usr/sbin change user and folder
 _EPMD_WITHIN_S = 5.0
 _DESCRIPTORS = 20000
+_USER = "rabbitmq"  # the package's own
+_VERSION = "ws-gateway.version"  # of the server that the data was last opened with
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +67,11 @@ class RabbitMQ:
 
 def launch(server: RabbitMQ, env: Mapping[str, str]) -> None:
     binary = program("rabbitmq-server", _BINARIES)
+    check_version(server.data)
     surroundings = clean_environment(env, **variables(server))
-    server.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    step_down_into([server.data], account_for(server.data, _USER))
     os.chdir(server.data)
+    (server.data / _VERSION).write_text(installed_version(binary))
     _write_files(server)
     _allow_many_connections()
     _start_epmd(server, surroundings)
@@ -77,6 +84,31 @@ def installed() -> bool:
     except LaunchError:
         return False
     return True
+
+
+def check_version(data: Path) -> None:
+    """Raises LaunchError when the installed server cannot open the data, before it tries to."""
+    ours, theirs = data_version(data), installed_version(program("rabbitmq-server", _BINARIES))
+    if ours and theirs and ours.partition(".")[0] != theirs.partition(".")[0]:
+        raise LaunchError(
+            f"{data} was written by RabbitMQ {ours}, and RabbitMQ {theirs} is installed, which cannot open it. "
+            f"Run the version before until every queue has been read, see Newer servers in docs/running.md; "
+            f"or give up what waits in the queues: move {data} away and run again"
+        )
+
+
+def data_version(data: Path) -> str:
+    """The version that wrote this data, or its first number alone; empty where there is none."""
+    if (data / _VERSION).exists():
+        return (data / _VERSION).read_text().strip()
+    flags = [path.read_text() for path in (data / "mnesia").glob("*-feature_flags")]
+    return ("4" if any("rabbitmq_4" in text for text in flags) else "3") if flags else ""
+
+
+def installed_version(binary: Path) -> str:
+    """Out of the folder's name that every package keeps; empty where it says nothing."""
+    found = re.search(r"rabbitmq_server-([0-9.]+)", str(binary.resolve()))
+    return found[1] if found else ""
 
 
 def variables(server: RabbitMQ) -> dict[str, str]:

@@ -1,21 +1,101 @@
 """The private servers, by the objects that tests hold."""
 
 import contextlib
+import os
 import socket
+from pathlib import Path
 
 import pika
 import pika.exceptions
 import psycopg2
 import pytest
 
+from tests.conftest import need
 from tests.proxy import Proxy
-from tests.servers import Broker, Postgres, RabbitMQ
+from tests.servers import Broker, Postgres, RabbitMQ, Server
 from tests.waiting import eventually
 
 
 def refused(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def refusal(server: Server) -> str:
+    """What a server says that ends before it serves anybody."""
+    server.begin()
+    eventually(lambda: not server.running, 30, "the server ends")
+    return server.log()
+
+
+@pytest.fixture
+def new_postgres(tmp_path: Path) -> Postgres:
+    """One that has not been started."""
+    need("postgres")
+    return Postgres(tmp_path)
+
+
+@pytest.fixture
+def new_rabbitmq(tmp_path: Path) -> RabbitMQ:
+    need("rabbitmq")
+    return RabbitMQ(tmp_path)
+
+
+def test_a_data_folder_that_is_not_ours_is_left_alone(new_postgres: Postgres) -> None:
+    theirs = new_postgres.folder / "data" / "base"
+    theirs.mkdir(parents=True)
+    assert f"{theirs.parent} holds files, but no database that ws-gateway made" in refusal(new_postgres)
+    assert theirs.exists()
+
+
+def test_an_interrupted_initdb_is_done_again(new_postgres: Postgres) -> None:
+    unfinished = new_postgres.folder / "data.making"
+    (unfinished / "data" / "base").mkdir(parents=True)
+    (unfinished / "ws-gateway.making").touch()
+    try:
+        new_postgres.start()
+        assert new_postgres.on().execute("SELECT 1") == [(1,)]
+    finally:
+        new_postgres.kill()
+    assert not unfinished.exists()
+
+
+def test_a_folder_in_the_place_of_an_interrupted_initdb_is_left_alone(new_postgres: Postgres) -> None:
+    theirs = new_postgres.folder / "data.making" / "theirs"
+    theirs.mkdir(parents=True)
+    assert f"{theirs.parent} holds files that are not ours" in refusal(new_postgres)
+    assert theirs.exists()
+
+
+def test_postgres_does_not_open_the_data_of_an_older_version(new_postgres: Postgres) -> None:
+    data = new_postgres.folder / "data"
+    data.mkdir()
+    (data / "PG_VERSION").write_text("9\n")
+    (data / "ws-gateway.complete").touch()
+    said = refusal(new_postgres)
+    assert f"{data} was written by PostgreSQL 9, and PostgreSQL" in said
+    assert "Install postgresql-9 beside it" in said
+    assert sorted(path.name for path in data.iterdir()) == ["PG_VERSION", "ws-gateway.complete"]
+
+
+def test_rabbitmq_does_not_open_the_data_of_another_version(new_rabbitmq: RabbitMQ) -> None:
+    data = new_rabbitmq.folder / "data"
+    data.mkdir()
+    (data / "ws-gateway.version").write_text("2.8.7")
+    assert f"{data} was written by RabbitMQ 2.8.7, and RabbitMQ" in refusal(new_rabbitmq)
+    assert [path.name for path in data.iterdir()] == ["ws-gateway.version"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs everything as itself")
+def test_root_gives_a_server_what_root_held_of_its_data(own_rabbitmq: RabbitMQ) -> None:
+    own_rabbitmq.stop()
+    data = own_rabbitmq.folder / "data"
+    owner = data.stat().st_uid
+    for path in (data, *data.rglob("*")):
+        os.chown(path, 0, 0, follow_symlinks=False)
+    own_rabbitmq.start()
+    assert owner != 0
+    assert {path.stat().st_uid for path in (data, *data.rglob("*.config"))} == {owner}
 
 
 def test_a_role_and_its_database_are_made_at_the_start(own_postgres: Postgres) -> None:
