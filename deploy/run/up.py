@@ -1,6 +1,8 @@
 """`make run` from the moment that .venv is there: servers, schema, processes, health, a look at live events."""
 
 import contextlib
+import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -13,11 +15,12 @@ import psycopg2
 
 from common import amqp
 from common.errors import ConfigError, Unavailable
-from deploy.run import data, demo, ports, processes, settings
+from deploy.run import data, demo, ports, processes, program, settings
 from deploy.run.failing import WRONG_SETTING, Failing
 from deploy.run.screen import Failure, Screen, Step
 from deploy.run.settings import Settings
 from deploy.run.supervision import Supervisor
+from deploy.servers import postgres, rabbitmq
 
 _READY_WITHIN_S = 90.0
 _SUBSCRIBED_WITHIN_S = 20.0
@@ -43,9 +46,12 @@ def up(root: Path, screen: Screen) -> int:
     runs = supervisor.pid() is not None
     if not runs:
         _refuse_taken_ports(found)
+        _refuse_data_of_other_versions(root, found)
     with contextlib.nullcontext() if runs else _undone_on_failure(supervisor, screen):
         if not runs:
             data.remember(root, found.bybit.environment)
+            if os.geteuid() == 0:
+                _make_user(program.USER)
             with screen.step("supervisord"):
                 supervisor.launch()
         _start_servers(supervisor, found, screen)
@@ -86,6 +92,24 @@ def _undone_on_failure(supervisor: Supervisor, screen: Screen) -> Iterator[None]
         with screen.step("stopped what was started") as step:
             supervisor.stop(step.progress, patience_s=_PATIENCE_S)
         raise
+
+
+def _refuse_data_of_other_versions(root: Path, found: Settings) -> None:
+    if found.private_postgres:
+        postgres.binary_for(program.private_postgres(found, root).data, postgres.newest_binary())
+    if found.private_rabbitmq:
+        rabbitmq.check_version(program.private_rabbitmq(found, root).data)
+
+
+def _make_user(name: str) -> None:
+    """Whom our programs run as when root starts them."""
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        command = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
+        done = subprocess.run([*command, "--shell", "/usr/sbin/nologin", name], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Failure(f"the user {name} could not be made: {done.stderr.strip()}") from None
 
 
 def _start_servers(supervisor: Supervisor, found: Settings, screen: Screen) -> None:
@@ -151,12 +175,38 @@ def wait_for(
 
 
 def _last_words(supervisor: Supervisor, failing: Failing) -> Iterator[str]:
-    for program, reason in failing.programs.items():
-        yield f"{program} does not run, {reason}:"
-        yield from supervisor.log_tail(program, 1 if reason == WRONG_SETTING else 8)
+    for name, reason in failing.programs.items():
+        yield f"{name} does not run, {reason}:"
+        yield from supervisor.log_tail(name, 1 if reason == WRONG_SETTING else 8)
 
 
 def _show(found: Settings, screen: Screen) -> None:
+    if found.simulated:
+        _show_demo(found, screen)
+    else:
+        _show_first_calls(found, screen)
+
+
+def _show_first_calls(found: Settings, screen: Screen) -> None:
+    """Of an exchange that is not ours: nothing is subscribed unasked, and no secret gets into a log."""
+    url = demo.api(found).url
+    ask = 'curl -H "X-API-Key: $WS_GATEWAY_API_KEY"'
+    post = "-H 'Content-Type: application/json' -H 'Prefer: wait=10'"
+    wanted = '{"channel_type":"trades","symbol":"BTCUSDT","requesting_service":"my-service"}'
+    screen.line(f"""
+  exchange {found.bybit.environment}
+  page     {url}/
+  API      {url}   described at {url}/docs
+  secrets  in .env: WS_GATEWAY_API_KEY, RABBITMQ_USER and RABBITMQ_PASSWORD
+
+Subscribe, and see what becomes of it:
+  set -a; . ./.env; set +a
+  {ask} {post} -d '{wanted}' {url}/api/v1/subscriptions
+  {ask} {url}/api/v1/subscriptions
+The events arrive in the queue ws-gateway.trades.my-service: README.md, See it live.""")
+
+
+def _show_demo(found: Settings, screen: Screen) -> None:
     api, amqp_url = demo.api(found), demo.amqp_url(found.rabbitmq)
     with screen.step(f"{demo.CHANNEL} subscribed for the service {demo.SERVICE}, for {demo.LEASE_S // 60} minutes"):
         api.subscribe_demo()
@@ -216,7 +266,7 @@ def _rabbitmq_serves(found: Settings) -> bool:
 
 def _all_running(supervisor: Supervisor, found: Settings) -> bool:
     states = supervisor.states()
-    return all(states.get(program) == "RUNNING" for program in found.programs())
+    return all(states.get(name) == "RUNNING" for name in found.programs())
 
 
 def _processes(found: Settings) -> list[str]:

@@ -1,12 +1,15 @@
 """`make run` in a fresh clone, as a person sees it."""
 
+import contextlib
 import os
+import pwd
 import re
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -161,13 +164,24 @@ def test_no_secret_is_in_a_command_line_or_a_log(first_start: str, clone: Clone)
         assert clone.secret not in log.read_text(errors="replace"), log.name
 
 
-def test_files_and_servers_are_private(first_start: str, clone: Clone) -> None:
-    assert (clone.root / ".run").stat().st_mode & 0o077 == 0
+def test_files_are_private(first_start: str, clone: Clone) -> None:
+    assert (clone.root / ".run").stat().st_mode & 0o066 == 0
+    for path in (clone.root / ".run").iterdir():
+        if path.is_dir():
+            assert path.stat().st_mode & 0o077 == 0, path
     assert Supervisor(clone.root).socket.stat().st_mode & 0o077 == 0
-    if os.geteuid() == 0:
-        users = {Path(f"/proc/{pid}").stat().st_uid for pid in clone.family() if is_postgres(pid)}
-        assert users
-        assert 0 not in users
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs everything as itself")
+def test_root_runs_the_servers_and_our_programs_as_unprivileged_users(first_start: str, clone: Clone) -> None:
+    users = {processes.command_of(pid): user_of(pid) for pid in clone.family()[1:]}
+    assert set(users.values()) == {"postgres", "rabbitmq", "ws-gateway"}
+    for word, user in {"beam.smp": "rabbitmq", "postgres:": "postgres", "ingestor": "ws-gateway"}.items():
+        assert {name for command, name in users.items() if word in command} == {user}
+
+
+def user_of(pid: int) -> str:
+    return pwd.getpwuid(Path(f"/proc/{pid}").stat().st_uid).pw_name
 
 
 def is_postgres(pid: int) -> bool:
@@ -231,3 +245,34 @@ def test_new_secrets_reach_the_servers_of_kept_data(first_start: str, clone: Clo
     status, output = clone.make("run")
     assert status == 0, output
     assert clone.secret in output
+
+
+def test_with_another_exchange_nothing_is_subscribed_and_no_secret_is_printed(first_start: str, clone: Clone) -> None:
+    with simulator() as address:
+        theirs = {
+            "BYBIT_ENVIRONMENT": "testnet",
+            "BYBIT_WS_URL": f"ws://{address}",
+            "BYBIT_REST_URL": f"http://{address}",
+        }
+        status, output = clone.make("run", **theirs)
+        assert status == 0, output
+        assert clone.secret not in output
+        assert "bybit.trades" not in output
+        commands = re.findall(r"^  ((?:set|curl) .*)$", output, re.MULTILINE)
+        assert len(commands) == 3
+        done = subprocess.run(["bash", "-c", "\n".join(commands)], cwd=clone.root, capture_output=True, text=True)
+        assert '"status":"live"' in done.stdout.replace(" ", ""), done.stdout + done.stderr
+        clone.make("stop")
+
+
+@contextlib.contextmanager
+def simulator() -> Iterator[str]:
+    """One that `make run` knows nothing of, by host and port."""
+    port = free_port()
+    child = subprocess.Popen([sys.executable, "-m", "simulator", "--port", str(port)], cwd=ROOT)
+    try:
+        eventually(lambda: answers(port), 10, "the simulator listens")
+        yield f"127.0.0.1:{port}"
+    finally:
+        child.terminate()
+        child.wait()
