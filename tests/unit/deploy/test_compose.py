@@ -54,3 +54,22 @@ def test_nginx_draws_the_lines_that_the_api_draws():
 def _said(pattern: str) -> str:
     [found] = re.findall(pattern, NGINX)
     return str(found)
+
+
+@pytest.mark.parametrize(("service", "image"), [("postgres", "postgres:17"), ("rabbitmq", "rabbitmq:4.3-management")])
+def test_the_image_of_a_server_is_a_setting(services: dict[str, Any], service: str, image: str):
+    variable = f"{service.upper()}_IMAGE"
+    assert services[service]["image"] == f"${{{variable}:-{image}}}"
+    assert f"#{variable}={image}\n" in (ROOT / "env.example").read_text()
+
+
+def test_only_the_simulator_has_the_simulators_packages(services: dict[str, Any]):
+    stages = re.split(r"^FROM .* AS ", (ROOT / "deploy/Dockerfile").read_text(), flags=re.MULTILINE)
+    installing = {text.split()[0]: re.findall(r"-r (requirements\S*\.lock)", text) for text in stages[1:]}
+    assert installing == {
+        "base": ["requirements.lock", "requirements-build.lock"],
+        "simulator": ["requirements-simulator.lock"],
+        "gateway": [],
+    }
+    built = {name: services[name]["build"]["target"] for name in ("simulator", "ws-gateway")}
+    assert built == {"simulator": "simulator", "ws-gateway": "gateway"}
