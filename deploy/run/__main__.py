@@ -34,7 +34,7 @@ def prepare(screen: Screen, kind: str = "run") -> int:
         screen.line("         .env made, with random secrets")
     with alone(ROOT):
         packages.provide(ROOT, screen, kind)
-        environment.provide(ROOT, screen, kind)
+        environment.provide(ROOT, screen, "run" if kind == "run" else "dev")
     return 0
 
 
@@ -82,8 +82,10 @@ COMMANDS: dict[str, Callable[[Screen], int]] = {
     "env": make_env,
     "prepare": prepare,
     "prepare-dev": lambda screen: prepare(screen, "dev"),
+    "prepare-bare": lambda screen: prepare(screen, "bare"),
     "packages": provide_packages,
     "packages-dev": lambda screen: provide_packages(screen, "dev"),
+    "packages-bare": lambda screen: provide_packages(screen, "bare"),
     "up": up,
     "status": status,
     "logs": logs,
