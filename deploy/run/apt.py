@@ -235,5 +235,5 @@ def _draft(path: Path) -> Path:
 def _is_ours(path: Path) -> bool:
     try:
         return _SIGNATURE in path.read_text(errors="replace")
-    except FileNotFoundError:
+    except OSError:  # not there, or not readable: then it is not of our making
         return False
