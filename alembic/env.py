@@ -19,7 +19,8 @@ def include_name(name: str | None, kind: str, _parents: object) -> bool:
 
 
 def run_online(postgres: settings.Postgres) -> None:
-    engine = database.engine(postgres, "ws-gateway migrations", answer_within_s=_MIGRATED_WITHIN_S)
+    database.limit_waits(_MIGRATED_WITHIN_S)
+    engine = database.engine(postgres, "ws-gateway migrations")
     with engine.connect() as connection:
         context.configure(connection=connection, target_metadata=metadata, include_name=include_name)
         with context.begin_transaction():

@@ -26,6 +26,7 @@ def _poking(poker: BrokerPoker) -> None:
 
 settings = entrypoint.run("api", of_process)
 logs.configure("api", settings.log_level)
+database.limit_waits()
 engine = database.engine(
     settings.postgres,
     f"{settings.name} api",

@@ -20,7 +20,6 @@ from urllib.parse import urlencode
 
 import orjson
 import pika
-import psycopg2.extensions
 
 from bench.bridges.ledger import QUEUE
 from bench.children import Child
@@ -284,7 +283,6 @@ def api(corner: Corner) -> Iterator[Ask]:
 
 def fill(database: Database, rows: int) -> float:
     """Spread evenly over the coins and the last year; the newest row's time. Raw is a real coin's."""
-    psycopg2.extensions.set_wait_callback(None)  # filling takes longer than any statement of ours may
     this_month = Month.of(datetime.now(UTC))
     for number in range(MONTHS + 1):
         for table in LEDGERS:

@@ -15,6 +15,7 @@ CAPS = Caps(1_000_000, 1_000_000)
 
 def made() -> Flask:
     postgres = settings.postgres(Environment(process_environment()))
+    database.limit_waits()
     engine = database.engine(postgres, "bare", pool_size=4, max_overflow=4, autocommit=True)
     app = Flask("bare")
 

@@ -27,6 +27,11 @@ _CHECK_FAILED = "23514"
 _NOT_MIGRATED = ("42P01", "42703")  # a table or a column is missing
 
 
+def limit_waits(answer_within_s: float = ANSWER_WITHIN_S) -> None:
+    """Bound every wait of psycopg2 in this process; for the one who puts the process together, before it connects."""
+    psycopg2.extensions.set_wait_callback(_wait_within(answer_within_s))
+
+
 def url(postgres: settings.Postgres) -> URL:
     return URL.create(
         "postgresql+psycopg2",
@@ -43,15 +48,13 @@ def engine(
     application_name: str,
     pool_size: int = 2,
     max_overflow: int = 2,
-    answer_within_s: float = ANSWER_WITHIN_S,
     autocommit: bool = False,
     lent_within_s: float = 3.0,
 ) -> Engine:
-    """An engine whose statements end within seconds, whatever the server does, and whose errors hide the rows.
+    """An engine whose errors hide the rows. `limit_waits` makes its statements end, whatever the server does.
 
     With `autocommit` each statement stands for itself, and `transactions` makes the exception.
     """
-    psycopg2.extensions.set_wait_callback(_wait_within(answer_within_s))
     tls = {"sslmode": postgres.sslmode} | ({"sslrootcert": postgres.sslrootcert} if postgres.sslrootcert else {})
     mode: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
     made = sqlalchemy.create_engine(
@@ -66,6 +69,7 @@ def engine(
         connect_args={
             "application_name": application_name,
             "connect_timeout": 3,
+            "gssencmode": "disable",  # nobody uses it, and asking Kerberos for a ticket is a wait of its own
             "tcp_user_timeout": 10000,
             "keepalives_idle": 10,
             "keepalives_interval": 5,

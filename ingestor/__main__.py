@@ -70,6 +70,7 @@ def main(env: Mapping[str, str]) -> int:
     lock = locked(settings.spool_dir)
     epoch = new_epoch(time.time_ns() // 1_000_000)
     crew = Crew()
+    database.limit_waits()
     engine = database.engine(settings.postgres, f"{settings.service_name} ingestor", pool_size=3)
 
     dropped: SimpleQueue[Mapping[str, int]] = SimpleQueue()

@@ -24,6 +24,7 @@ def main(env: Mapping[str, str]) -> int:
     logs.configure("persister", settings.log_level)
     logging.getLogger("pika").setLevel(logging.CRITICAL + 1)  # cries out over frames that cross our leaving
     name = f"{settings.name} persister"
+    database.limit_waits()
     engine = database.engine(settings.postgres, name)
     metrics = MetricsServer(settings.bind, settings.metrics_port)
     connect = partial(amqp.connect, settings.rabbitmq, name, _HEARTBEAT_S)

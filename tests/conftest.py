@@ -12,10 +12,12 @@ from typing import TypeVar
 
 import pytest
 
+from common import database as databases
 from tests import servers
 from tests.servers import Broker, Database, Postgres, RabbitMQ, Server
 
 S = TypeVar("S", bound=Server)
+databases.limit_waits()  # for the whole process, as each of ours does
 
 
 @pytest.fixture(scope="session")

@@ -171,7 +171,7 @@ class Database:
         }
 
     def connect(self) -> psycopg2.extensions.connection:
-        return psycopg2.connect(self.url(), connect_timeout=5)
+        return psycopg2.connect(self.url(), connect_timeout=5, gssencmode="disable")
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         """Run one statement outside a transaction."""

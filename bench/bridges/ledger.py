@@ -21,7 +21,7 @@ _TIME_DIGITS = 27
 
 
 def main(amqp: str, postgres: str) -> None:
-    database = psycopg2.connect(postgres)
+    database = psycopg2.connect(postgres, gssencmode="disable")
     database.autocommit = True
     cursor = database.cursor()
     cursor.execute("CREATE TABLE IF NOT EXISTS bare (body text NOT NULL)")

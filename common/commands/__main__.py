@@ -3,7 +3,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from common import entrypoint, settings
 from common.commands import dead
@@ -12,10 +12,12 @@ from common.errors import Unavailable
 _FAILED = 1
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, env: Mapping[str, str] | None = None) -> int:
+    """Settings come from `env`, or from this process's environment and the .env file."""
     asked = _arguments(argv)
     try:
-        status: int = entrypoint.run("ws-gateway", lambda: asked.act(asked, settings.process_environment()))
+        found = settings.process_environment() if env is None else env
+        status: int = entrypoint.run("ws-gateway", lambda: asked.act(asked, found))
         return status
     except Unavailable as error:
         print(f"ws-gateway: {error}", file=sys.stderr)

@@ -248,6 +248,7 @@ def _postgres_serves(found: Settings) -> bool:
             dbname=given.database,
             sslmode=given.sslmode,
             connect_timeout=3,
+            gssencmode="disable",
         ).close()
     except psycopg2.OperationalError:
         return False
