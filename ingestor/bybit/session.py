@@ -147,7 +147,7 @@ class Session:
     def _pushed(self, data: Data, frame: bytes, now: float) -> list[Action]:
         topic = self.topics.by_name.get(data.topic)
         if topic is None:
-            return [] if self.topics.known_as_left(data.topic) else [SetAside(frame, "a topic that nobody asked for")]
+            return self._unasked(data.topic, frame, now)
         if not topic.wanted:
             return []
         deliver = Deliver(data.topic, frame, data.time_ms)
@@ -157,6 +157,11 @@ class Session:
         self._alive()
         told = self.topics.pushed(topic, data, now)
         return [*told, deliver, *(self._converge(now) if topic.renew else [])]
+
+    def _unasked(self, topic: str, frame: bytes, now: float) -> list[Action]:
+        if self.topics.known_as_left(topic):
+            return self.topics.leave_again(topic, now)
+        return [SetAside(frame, "a topic that nobody asked for")]
 
     def _ponged(self, pong: Pong, now: float) -> list[Action]:
         rtt_s = now - (self._pinged_at or now)

@@ -80,7 +80,7 @@ class Topics:
     by_name: dict[str, Topic] = field(default_factory=dict)
     _requests: dict[str, Request] = field(default_factory=dict)
     _number: int = 0
-    _left: set[str] = field(default_factory=set)  # late pushes of these are no surprise
+    _left_at: dict[str, float] = field(default_factory=dict)  # late pushes of these are no surprise
 
     def want(self, channels: Iterable[Channel], now: float, missed: Collection[str] = ()) -> list[Action]:
         """Exactly these, from now on; of the new ones, those in `missed` lack what an earlier life did not see."""
@@ -89,12 +89,12 @@ class Topics:
         for name, topic in list(self.by_name.items()):
             topic.wanted = name in wanted
             if not topic.wanted and topic.state in (TopicState.WANTED, TopicState.REJECTED):
-                told += self._forget(name)
+                told += self._forget(name, now)
         for name, channel in wanted.items():
             if name not in self.by_name:
                 rhythm, book = rhythm_of(channel.channel_type), book_of(channel.channel_type, channel.depth)
                 self.by_name[name] = Topic(channel, rhythm, book, ask_at=now)
-                self._left.discard(name)
+                self._left_at.pop(name, None)
                 if name in missed:
                     told += self._interrupted(self.by_name[name], name, "restart", now)
         return told
@@ -113,7 +113,7 @@ class Topics:
         return not any(topic.missing for topic in self.by_name.values())
 
     def known_as_left(self, name: str) -> bool:
-        return name in self._left
+        return name in self._left_at
 
     def due_at(self) -> float:
         return min((request.due_at for request in self._requests.values()), default=float("inf"))
@@ -135,6 +135,16 @@ class Topics:
         batches += [("subscribe", batch) for batch in self._batches(asking)]
         return [self._ask(op, batch, now) for op, batch in batches[:room]]
 
+    def leave_again(self, name: str, now: float) -> list[Action]:
+        """A push of a topic that we left: late at first, and later a sign that the exchange still holds it.
+
+        It does when it handled an unsubscribe before an earlier subscribe that it had not answered.
+        """
+        if now - self._left_at[name] <= ANSWER_WITHIN_S or len(self._requests) >= IN_FLIGHT:
+            return []
+        self._left_at[name] = now
+        return [self._request("unsubscribe", [name], now)]
+
     def _batches(self, names: list[str]) -> Iterator[list[str]]:
         alone = [name for name in names if self.by_name[name].alone]
         others = [name for name in names if not self.by_name[name].alone]
@@ -144,9 +154,6 @@ class Topics:
             yield [name]
 
     def _ask(self, op: str, names: list[str], now: float) -> Send:
-        self._number += 1
-        req_id = f"{op[0]}{self._number}"
-        self._requests[req_id] = Request(op, names, now + ANSWER_WITHIN_S)
         for name in names:
             topic = self.by_name[name]
             topic.state = TopicState.ASKED if op == "subscribe" else TopicState.LEAVING
@@ -154,6 +161,12 @@ class Topics:
             topic.tries += 1
             topic.asked_at = now
             topic.rhythm.restart(now)
+        return self._request(op, names, now)
+
+    def _request(self, op: str, names: list[str], now: float) -> Send:
+        self._number += 1
+        req_id = f"{op[0]}{self._number}"
+        self._requests[req_id] = Request(op, names, now + ANSWER_WITHIN_S)
         return Send(messages.subscribe(names, req_id) if op == "subscribe" else messages.unsubscribe(names, req_id))
 
     # -- being answered -------------------------------------------------------------------------------------
@@ -237,12 +250,12 @@ class Topics:
             if topic.book is not None:
                 topic.book.restart()
             return []
-        self._left.add(name)
-        return self._forget(name)
+        return self._forget(name, now)
 
-    def _forget(self, name: str) -> list[Action]:
+    def _forget(self, name: str, now: float) -> list[Action]:
         """Nobody wants it any more: whatever was missed ends here."""
         topic = self.by_name.pop(name)
+        self._left_at[name] = now
         topic.overflowing = False
         return self._resumed(topic, name)
 
@@ -320,10 +333,9 @@ class Topics:
         """The socket is gone and holds nothing: everything wanted has to be asked for on the next one."""
         told: list[Action] = []
         self._requests.clear()
-        self._left.clear()
         for name, topic in list(self.by_name.items()):
             if not topic.wanted:
-                told += self._forget(name)
+                told += self._forget(name, now)
                 continue
             if topic.ever_held and topic.state is not TopicState.REJECTED:
                 told += self._interrupted(topic, name, cause, since)
@@ -332,6 +344,7 @@ class Topics:
             topic.tries, topic.alone, topic.flowed, topic.renew = 0, False, False, False
             if topic.book is not None:
                 topic.book.restart()
+        self._left_at.clear()
         return told
 
     def overflowed(self, names: Iterable[str], since: float) -> list[Action]:

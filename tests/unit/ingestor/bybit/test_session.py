@@ -138,6 +138,38 @@ def test_a_late_push_after_unsubscribing_is_dropped_and_a_strange_topic_set_asid
     assert isinstance(talk.received(push("tickers.STRANGE"), now=2.0)[0], SetAside)
 
 
+def test_a_topic_that_goes_on_after_it_was_left_is_left_again():
+    """The exchange handled the unsubscribe first, and then the subscribe that it had not answered."""
+    talk = live(TRADES)
+    talk.want(channels(TRADES, TICKER), now=1.0)  # not answered
+    talk.want(channels(TRADES), now=2.0)
+    [leave] = requests(talk.passed(now=6.0))
+    assert (leave["op"], leave["args"]) == ("unsubscribe", [TICKER])
+    talk.received(reply(leave), now=7.0)
+    assert talk.received(push(TICKER), now=12.0) == []
+    [again] = requests(talk.received(push(TICKER), now=12.1))
+    assert (again["op"], again["args"]) == ("unsubscribe", [TICKER])
+    assert talk.received(push(TICKER), now=12.2) == []
+
+
+def test_a_topic_that_was_asked_for_in_vain_and_goes_on_unwanted_is_left():
+    talk = live(TRADES)
+    [asked] = requests(talk.want(channels(TRADES, "tickers.NOPEUSDT"), now=1.0))
+    talk.received(reply(asked, "error:handler not found,topic:tickers.NOPEUSDT", success=False), now=1.1)
+    talk.want(channels(TRADES), now=2.0)
+    [leave] = requests(talk.received(push("tickers.NOPEUSDT"), now=7.1))
+    assert (leave["op"], leave["args"]) == ("unsubscribe", ["tickers.NOPEUSDT"])
+
+
+def test_a_new_connection_holds_nothing_that_was_left_on_the_one_before():
+    talk = live(TRADES, BOOK)
+    answer(talk, talk.want(channels(TRADES), now=1.0))
+    talk.lost("reset", now=2.0)
+    talk.passed(now=10.0)
+    answer(talk, talk.opened(now=10.0, exchange_ms=0), now=10.0)
+    assert isinstance(talk.received(book(1), now=20.0)[0], SetAside)
+
+
 def test_unsubscribing_touches_no_other_topic():
     talk = live(TRADES, BOOK)
     [asked] = requests(talk.want(channels(TRADES), now=1.0))
