@@ -11,12 +11,26 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 import pytest
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as hypothesis
 
 from common import database as databases
 from tests import servers
 from tests.servers import Broker, Database, Postgres, RabbitMQ, Server
 
 S = TypeVar("S", bound=Server)
+# Each run draws afresh and remembers nothing of the one before, and a busy machine fails no example. Shrinking takes
+# longer than a test may: the report says how to repeat the example, and `--hypothesis-profile=shrink` makes it small.
+hypothesis.register_profile(
+    "suite",
+    database=None,
+    deadline=None,
+    print_blob=True,
+    phases=[Phase.explicit, Phase.generate, Phase.target],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+hypothesis.register_profile("shrink", hypothesis.get_profile("suite"), phases=tuple(Phase))
+hypothesis.load_profile("suite")
 databases.limit_waits()  # for the whole process, as each of ours does
 
 
