@@ -103,6 +103,13 @@ def main(env: Mapping[str, str]) -> int:
     rest = Rest(settings.bybit, account, clock.now_ms)
     histories = Histories(rest)
     snapshots = Snapshots(rest, clock, lambda channel, make: fleet.tell(channel, make))
+    safe = Safe(outbox.market.counts().accepted, time.time_ns())
+
+    def alive_now() -> Stamp:
+        safe_ns = safe.until_ns(outbox.market.counts(), market.link.connected, time.time_ns())
+        return stamp(fleet.seen(), safe_ns, gaps.windows())
+
+    alive = Alive(sign_of_life, alive_now)
     around = Surroundings(
         out=outbox,
         line_of=lines.of,
@@ -110,6 +117,7 @@ def main(env: Mapping[str, str]) -> int:
         budget=Budget(),
         clock=clock,
         changed=changed.set,
+        went_live=alive.write,
         subscribed=snapshots.ask,
         ask_past=histories.ask,
         clock_doubted=snapshots.ask_clock,
@@ -131,13 +139,6 @@ def main(env: Mapping[str, str]) -> int:
         clock_offset_ms=lambda: clock.offset_ms,
     )
     status = Status(engine, epoch, sights, gaps, changed)
-    safe = Safe(outbox.market.counts().accepted, time.time_ns())
-
-    def alive_now() -> Stamp:
-        safe_ns = safe.until_ns(outbox.market.counts(), market.link.connected, time.time_ns())
-        return stamp(fleet.seen(), safe_ns, gaps.windows())
-
-    alive = Alive(sign_of_life, alive_now)
     syncs = Syncs(engine, rest, lines.of(wallet), fleet.tell)
     overflow = Overflow(dropped, fleet, lambda: outbox.market.counts().spooled)
     reconciler = Reconciler(

@@ -1,6 +1,7 @@
 """Checkpoint file: the last point known to be delivered, and open gaps, for the next run."""
 
 import json
+import os
 import threading
 import time
 from collections import deque
@@ -75,7 +76,7 @@ def stamp(sockets: Iterable[SocketSeen], safe_ns: int, windows: Iterable[Gap]) -
 
 
 class Alive:
-    """Stamps the file every second, and when it is stopped; it has to stop before the sockets do."""
+    """Writes the file every second, when asked to, and when it is stopped; it has to stop before the sockets do."""
 
     name = "alive"
 
@@ -83,16 +84,25 @@ class Alive:
         self._path = path
         self._stamp = stamp
         self._failing = False
+        self._lock = threading.Lock()  # sockets ask from threads of their own
 
     def run(self, stop: threading.Event) -> None:
         while not stop.wait(STAMPED_EVERY_S):
-            self._write()
-        self._write()
+            self.write()
+        self.write()
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """As things are now, on disk when this returns."""
+        with self._lock:
+            self._replace(json.dumps(asdict(self._stamp())))
+
+    def _replace(self, text: str) -> None:
         beside = self._path.with_suffix(".new")
         try:
-            beside.write_text(json.dumps(asdict(self._stamp())))
+            with beside.open("w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
             beside.replace(self._path)
             self._failing = False
         except OSError as error:

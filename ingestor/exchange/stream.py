@@ -109,6 +109,7 @@ class Surroundings:
     budget: Budget
     clock: ExchangeClock
     changed: Callable[[], None]  # somebody should look at `seen`
+    went_live: Callable[[], None]  # an endpoint did: from now on it can miss something, which a next life has to know
     subscribed: Callable[[Channel], None]  # a topic is held from now on
     ask_past: Callable[[Question], None]
     clock_doubted: Callable[[], None]
@@ -522,6 +523,9 @@ class Stream:
         error = reason if sick else self.seen.last_error
         self.seen = replace(self.seen, state=state, since=_now(), last_error=error)
         self._news = True
+        if state is State.LIVE:
+            self.seen = replace(self.seen, last_heartbeat_at=_now())
+            self._around.went_live()
 
     def _marked(self, marked: Marked) -> None:
         if marked.state is TopicState.HELD:

@@ -17,6 +17,7 @@ from common.lifecycle import Death, Running, Worker
 from common.settings import Credentials
 from ingestor.bybit.session import Session, Timing
 from ingestor.delivery.line import Lines, Origin
+from ingestor.exchange.alive import Stamp, stamp
 from ingestor.exchange.budget import Budget
 from ingestor.exchange.clock import ExchangeClock
 from ingestor.exchange.credentials import Account
@@ -62,6 +63,7 @@ class World:
         self.clock, self.gaps = ExchangeClock(), Gaps(earlier)
         self.lines = Lines(Origin("simulator", "01J"))
         self.rest = Rest(self.bybit, self.account, self.clock.now_ms)
+        self.checkpoints: list[tuple[Stamp, int]] = []
         self._oldest_s = oldest_s
         self._ends: SimpleQueue[Death | None] = SimpleQueue()
         self.histories = Histories(self.rest)
@@ -73,6 +75,7 @@ class World:
             budget=Budget(),
             clock=self.clock,
             changed=lambda: None,
+            went_live=self._went_live,
             subscribed=self.snapshots.ask,
             ask_past=self.histories.ask,
             clock_doubted=self.snapshots.ask_clock,
@@ -100,6 +103,10 @@ class World:
     def _open_session(self, endpoint: str) -> Session:
         credentials = self.account.credentials if endpoint == "private" else None
         return Session(endpoint, Timing(), time.monotonic(), credentials)
+
+    def _went_live(self) -> None:
+        """What the checkpoint would hold, and how much had come by then."""
+        self.checkpoints.append((stamp(self.fleet.seen(), time.time_ns(), []), len(self.events.all())))
 
     def want(self, endpoint: str, *topics: str) -> None:
         self.fleet.want([of_topic(endpoint, topic) for topic in topics])

@@ -60,7 +60,7 @@ def test_all_of_them_are_asked_for_again_in_as_few_requests_as_may_be():
     lines, over = Lines(Origin("simulator", "01J")), threading.Event()
     around = Surroundings(
         out=events, line_of=lines.of, gaps=Gaps(), budget=Budget(), clock=ExchangeClock(), changed=lambda: None,
-        subscribed=lambda _: None, ask_past=lambda _: None, clock_doubted=lambda: None,
+        went_live=lambda: None, subscribed=lambda _: None, ask_past=lambda _: None, clock_doubted=lambda: None,
     )  # fmt: skip
 
     def start(stream: Stream) -> Running:

@@ -39,6 +39,12 @@ def test_a_stamp_is_written_when_it_is_over_and_read_by_the_next_life(tmp_path: 
     assert last_stamp(tmp_path / "alive.json") == left
 
 
+def test_a_stamp_is_written_when_it_is_asked_for(tmp_path: Path):
+    left = Stamp({"linear": 5})
+    Alive(tmp_path / "alive.json", lambda: left).write()
+    assert last_stamp(tmp_path / "alive.json") == left
+
+
 def test_what_was_held_is_missed_since_the_stamp_and_an_open_window_goes_on():
     window = Gap("private", "wallet", "reset", 3, "last")
     left = Stamp({"linear": 5, "private": 7}, (window,))
