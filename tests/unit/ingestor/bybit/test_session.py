@@ -170,6 +170,15 @@ def test_a_new_connection_holds_nothing_that_was_left_on_the_one_before():
     assert isinstance(talk.received(book(1), now=20.0)[0], SetAside)
 
 
+def test_a_push_of_a_subscription_that_ends_is_delivered_and_closes_no_gap():
+    talk = session()
+    talk.want(channels(TICKER), now=0.0, missed=[TICKER])
+    answer(talk, talk.opened(now=0.0, exchange_ms=0))
+    talk.want([], now=1.0)
+    talk.want(channels(TICKER), now=2.0)  # before the unsubscribe is answered
+    assert talk.received(push(TICKER), now=3.0) == [Deliver(TICKER, push(TICKER), 1)]
+
+
 def test_unsubscribing_touches_no_other_topic():
     talk = live(TRADES, BOOK)
     [asked] = requests(talk.want(channels(TRADES), now=1.0))
