@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deploy.servers import rabbitmq
 from deploy.servers.launching import clean_environment, program
+from tests import children
 from tests.servers import Broker, free_port
 from tests.waiting import eventually
 
@@ -43,7 +44,7 @@ class Cluster:
     _epmd: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
-        self._epmd = subprocess.Popen([program("epmd"), "-address", "127.0.0.1", "-port", str(self._epmd_port)])
+        self._epmd = children.start([program("epmd"), "-address", "127.0.0.1", "-port", str(self._epmd_port)])
         self.nodes = [Node(f"n{n}@localhost", self._server(n)) for n in range(3)]
         for node in self.nodes:  # the first one forms the cluster, the others join it
             self.start_node(node)
@@ -64,14 +65,12 @@ class Cluster:
             cookie.chmod(0o400)
         variables = rabbitmq.variables(server) | {"RABBITMQ_NODENAME": node.name}
         with (self.folder / f"{node.name}.log").open("ab") as log:
-            node.process = subprocess.Popen(
+            node.process = children.start(
                 [program("rabbitmq-server", _BINARIES)],
                 env=clean_environment(os.environ, **variables),
                 cwd=server.data,
-                stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+                own_session=True,
             )
 
     def stop(self) -> None:

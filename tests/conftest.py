@@ -7,7 +7,11 @@
 """
 
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -15,10 +19,13 @@ from hypothesis import HealthCheck, Phase
 from hypothesis import settings as hypothesis
 
 from common import database as databases
-from tests import servers
+from deploy.run import processes
+from tests import reaper, servers
+from tests.children import MARK
 from tests.servers import Broker, Database, Postgres, RabbitMQ, Server
 
 S = TypeVar("S", bound=Server)
+_LEAVE_WITHIN_S = 5.0
 # Each run draws afresh and remembers nothing of the one before, and a busy machine fails no example. Shrinking takes
 # longer than a test may: the report says how to repeat the example, and `--hypothesis-profile=shrink` makes it small.
 hypothesis.register_profile(
@@ -32,6 +39,53 @@ hypothesis.register_profile(
 hypothesis.register_profile("shrink", hypothesis.get_profile("suite"), phases=tuple(Phase))
 hypothesis.load_profile("suite")
 databases.limit_waits()  # for the whole process, as each of ours does
+
+
+class Run:
+    """One test run, in a folder of its own that goes with it unless a test failed."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="ws-gateway-tests-"))
+        environment = dict(os.environ)
+        os.environ[MARK] = os.environ["PYTEST_DEBUG_TEMPROOT"] = str(
+            self.folder
+        )  # for our workers and all that follows
+        self._reaper = subprocess.Popen(
+            [sys.executable, "-m", "tests.reaper", str(self.folder)],
+            cwd=servers.ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is not for it
+        )
+
+    def end(self, keep_folder: bool) -> list[str]:
+        """What is left now; afterwards, nothing is."""
+        assert self._reaper.stdin is not None
+        spare = [self._reaper.pid]
+        processes.gone(reaper.left_of(self.folder, spare), _LEAVE_WITHIN_S)
+        left = [processes.command_of(pid) for pid in reaper.left_of(self.folder, spare)]
+        if keep_folder and not left:
+            self._reaper.stdin.write(reaper.DONE)
+        self._reaper.stdin.close()
+        self._reaper.wait()
+        return left
+
+
+_run = pytest.StashKey[Run]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # what xdist starts belongs to our run
+        config.stash[_run] = Run()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
+    yield
+    run = session.config.stash.get(_run, None)
+    if run is not None and (left := run.end(keep_folder=exitstatus == pytest.ExitCode.TESTS_FAILED)):
+        print("\nprocesses that outlived their test, and are ended now:", *left, sep="\n  ")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

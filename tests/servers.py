@@ -22,6 +22,7 @@ import psycopg2
 
 from deploy.run.processes import family_of, gone, send
 from deploy.servers import nginx, postgres, rabbitmq
+from tests import children
 from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,14 +76,12 @@ class Server:
         if self.running:
             return
         with open(self.folder / "server.log", "ab") as log:
-            self._process = subprocess.Popen(
+            self._process = children.start(
                 [sys.executable, "-m", self.module],
                 env={"PATH": os.environ["PATH"]} | self.launch_environment(),
                 cwd=ROOT,
-                stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+                own_session=True,
             )
 
     def wait_until_ready(self) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests import servers
+from tests import children, servers
 from tests.servers import ROOT, Broker, Database, Postgres, RabbitMQ, free_port
 from tests.waiting import eventually
 
@@ -34,14 +34,12 @@ class Process:
 
     def start(self) -> None:
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = children.start(
                 self._command,
                 env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **self._env},
                 cwd=ROOT,
-                stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+                own_session=True,
             )
 
     @property

@@ -19,6 +19,7 @@ import pytest
 
 from deploy.run import env_file, processes
 from deploy.run.supervision import Supervisor
+from tests import children
 from tests.conftest import need
 from tests.servers import ROOT, free_port
 from tests.waiting import eventually
@@ -58,15 +59,13 @@ class Clone:
 
     def begin(self, target: str, **env: str) -> subprocess.Popen[str]:
         """As from a terminal: whoever runs the tests in the background may have us ignore Ctrl-C."""
-        return subprocess.Popen(
+        return children.start(
             ["env", "--default-signal=INT,TERM", "make", target],
             cwd=self.root,
             env=self.environment() | env,
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
+            own_session=True,
         )
 
     def make(self, target: str, **env: str) -> tuple[int, str]:

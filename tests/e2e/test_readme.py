@@ -22,6 +22,7 @@ import ingestor.settings
 import persister.settings
 import simulator.settings
 from common.errors import ConfigError
+from tests import children
 from tests.e2e.stack import Stack
 from tests.servers import ROOT, Broker
 from tests.waiting import eventually
@@ -50,13 +51,12 @@ class Person:
     def __init__(self, folder: Path, path: str) -> None:
         self.folder = folder
         self.programs: list[int] = []
-        self._shell = subprocess.Popen(
+        self._shell = children.start(
             ["bash"],
             cwd=folder,
             env={"PATH": path, "HOME": str(folder)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
             text=True,
         )
 

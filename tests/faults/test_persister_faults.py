@@ -17,7 +17,7 @@ import psycopg2.errors
 import pytest
 
 from common import topology
-from tests import servers, wallets
+from tests import children, servers, wallets
 from tests.disks import small_disk
 from tests.proxy import Proxy
 from tests.servers import ROOT, Broker, Database, Postgres, RabbitMQ, free_port
@@ -51,7 +51,7 @@ class World:
 
     def persister(self, **env: str) -> "subprocess.Popen[bytes]":
         port = free_port()
-        process = subprocess.Popen(
+        process = children.start(
             [sys.executable, "-m", "persister"],
             env={
                 "PATH": os.environ["PATH"],
@@ -62,7 +62,6 @@ class World:
             },
             cwd=ROOT,
             stdout=open(self.log_of(len(self.processes)), "wb"),  # noqa: SIM115  (the child keeps it)
-            stderr=subprocess.STDOUT,
         )
         self.processes.append(process)
         self.metrics[process.pid] = port

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import children
 from tests.servers import Database, free_port
 from tests.waiting import eventually
 
@@ -85,9 +86,7 @@ def served(database: Database, folder: Path, **more: str) -> Iterator[Served]:
     command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "api.wsgi:app"]
     log = folder / f"api-{port}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment(database, port, **more), stdout=output, stderr=subprocess.STDOUT
-        )
+        process = children.start(command, cwd=ROOT, env=environment(database, port, **more), stdout=output)
     found = Served(port, log, process)
     try:
         eventually(lambda: _ended(found) or found.ask("GET", "/health/live").status == 200, 30, "the api answers")

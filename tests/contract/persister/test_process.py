@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tests import wallets
+from tests import children, wallets
 from tests.contract.persister.conftest import Queue, rows
 from tests.servers import ROOT, Broker, Database, free_port
 from tests.waiting import eventually
@@ -18,7 +18,7 @@ Process = subprocess.Popen[str]
 
 
 def started(env: Mapping[str, str]) -> Process:
-    return subprocess.Popen(
+    return children.start(
         [sys.executable, "-m", "persister"],
         env={"PATH": os.environ["PATH"], **env},
         cwd=ROOT,

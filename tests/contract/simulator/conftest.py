@@ -23,6 +23,8 @@ import pytest
 import requests
 import websocket
 
+from tests import children
+
 ROOT = Path(__file__).resolve().parents[3]
 PORTS = range(15000, 16000)  # below 32768: above, a retrying client can connect to itself
 WITHIN_S = 10.0
@@ -109,12 +111,11 @@ def free_port() -> int:
 
 def started(*arguments: str, **env: str) -> Simulator:
     port = free_port()
-    process = subprocess.Popen(
+    process = children.start(
         [sys.executable, "-m", "simulator", "--port", str(port), *arguments],
         cwd=ROOT,
         env={**os.environ, **env},
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
         text=True,
     )
     assert process.stdout is not None
