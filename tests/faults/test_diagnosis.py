@@ -103,7 +103,11 @@ def ready(gateway: Stack, service: str) -> Row:
 
 def test_nothing_is_broken(gateway: Stack, patient: Row):
     told(gateway, patient, None, "events reach their reader")
-    assert health(gateway, "sockets", "up")["endpoints"]["linear"]["state"] == "up"
+
+    def linear() -> bool:  # the report of a new connection may be a moment behind that of its topics
+        return bool(health(gateway, "sockets", "up")["endpoints"]["linear"]["state"] == "up")
+
+    assert eventually(linear, 10, "the connection is up")
 
 
 def test_nobody_reads(gateway: Stack, service: str):
