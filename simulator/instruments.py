@@ -16,7 +16,8 @@ from simulator.samples import compact, sample
 Row = dict[str, Any]
 
 LINEAR_FILE = "linear.instruments.json.gz"
-ALWAYS_LISTED_OPTION = ("BTC", "25JUN27", 106000, "P")
+ALWAYS_LISTED_OPTION = ("BTC", "25JUN27", 106000, "P")  # the recorded one, also when it has expired
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")  # in any locale
 KNOWN_PRICES = {"BTC": "65114.30", "ETH": "1922.48", "SOL": "77.310", "DOGE": "0.07054", "XRP": "1.1042"}
 USDC_PAIRS = 60
 INVERSE_BASES = ("ADA", "BTC", "DOGE", "DOT", "ETH", "LTC", "SOL", "XRP")
@@ -175,11 +176,12 @@ def _expiries(now_ms: int) -> list[str]:
     days = [eight + timedelta(days=ahead) for ahead in range(1, 3)]
     fridays = [eight + timedelta(days=(4 - eight.weekday()) % 7 + 7 * week) for week in range(1, 4)]
     far = [end for _, end in _quarters(now_ms)]
-    return list(dict.fromkeys(f"{at.day}{at:%b%y}".upper() for at in [*days, *fridays, *far]))
+    return list(dict.fromkeys(f"{at.day}{MONTHS[at.month - 1]}{at:%y}" for at in [*days, *fridays, *far]))
 
 
 def _delivery(code: str) -> datetime:
-    return datetime.strptime(code, "%d%b%y").replace(hour=OPTION_EXPIRY_HOUR, tzinfo=UTC)
+    day, month, year = int(code[:-5]), MONTHS.index(code[-5:-2]) + 1, 2000 + int(code[-2:])
+    return datetime(year, month, day, OPTION_EXPIRY_HOUR, tzinfo=UTC)
 
 
 def _option(base: str, expiry: str, strike: int, right: str, *, tick: Decimal, spot: Decimal) -> Instrument:
