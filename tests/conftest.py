@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase
@@ -45,6 +45,7 @@ class Run:
     """One test run, in a folder of its own that goes with it unless a test failed."""
 
     def __init__(self) -> None:
+        self.crashed = False
         self.folder = Path(tempfile.mkdtemp(prefix="ws-gateway-tests-"))
         environment = dict(os.environ)
         os.environ[MARK] = os.environ["PYTEST_DEBUG_TEMPROOT"] = str(
@@ -79,11 +80,19 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_run] = Run()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """xdist tells of the end of a worker; without an error it is a good one."""
+    node.config.stash[_run].crashed |= bool(error)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
     yield
     run = session.config.stash.get(_run, None)
-    if run is not None and (left := run.end(keep_folder=exitstatus == pytest.ExitCode.TESTS_FAILED)):
+    if run is None:
+        return
+    if left := run.end(keep_folder=exitstatus == pytest.ExitCode.TESTS_FAILED and not run.crashed):
         print("\nprocesses that outlived their test, and are ended now:", *left, sep="\n  ")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

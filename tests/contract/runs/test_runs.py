@@ -18,7 +18,8 @@ _ENDS_WITHIN_S = 60.0
 _STARTS = "import os, signal\nfrom tests import children\n\ndef test_it(tmp_path):\n"
 _LEAVES = _STARTS + "    print('left', children.start(['sleep', '600']).pid, tmp_path, flush=True)\n"
 _CRASHES = _STARTS + "    os.kill(os.getpid(), signal.SIGSEGV)\n"
-_HANGS = _LEAVES + "    signal.pause()\n"
+_MOUNTS = "    os.system(f'mount -t tmpfs tmpfs {tmp_path}') if os.geteuid() == 0 else None\n"
+_HANGS = _STARTS + _MOUNTS + _LEAVES.removeprefix(_STARTS) + "    signal.pause()\n"
 
 
 def begin(folder: Path, text: str, *arguments: str) -> "subprocess.Popen[str]":
@@ -37,6 +38,7 @@ def begin(folder: Path, text: str, *arguments: str) -> "subprocess.Popen[str]":
             *arguments,
             folder / "test_one.py",
         ],
+        env=dict(os.environ) | {"TMPDIR": str(folder)},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -74,6 +76,7 @@ def test_a_worker_that_crashes_ends_the_run(tmp_path: Path):
     run = begin(tmp_path, _CRASHES, "-n", "1")
     assert "crashed while running" in run.communicate(timeout=_ENDS_WITHIN_S)[0]
     assert run.returncode == pytest.ExitCode.TESTS_FAILED
+    assert list(tmp_path.glob("ws-gateway-tests-*")) == []
 
 
 def test_processes_are_found_by_their_mark_and_by_where_they_work(tmp_path: Path):
