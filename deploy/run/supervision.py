@@ -110,7 +110,8 @@ class Supervisor:
             self._stop_programs(waiting, patience_s)
             family = processes.family_of(pid)
             processes.send([pid], signal.SIGTERM)
-            if not processes.gone([pid], patience_s, waiting):
+            it_left = processes.gone([pid], patience_s, waiting)
+            if not it_left or not processes.gone(family, _LISTENS_WITHIN_S):  # what dies with it takes a moment
                 processes.send(family, signal.SIGKILL)
                 processes.gone(family, _LISTENS_WITHIN_S)
         lost = self.end_lost()

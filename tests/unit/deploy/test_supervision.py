@@ -1,15 +1,27 @@
 """The configuration of supervisord."""
 
 import configparser
+import sys
 from pathlib import Path
 
 import simulator.settings
 from common import entrypoint
-from deploy.run import supervision
+from deploy.run import processes, supervision
+from tests import children
 from tests.servers import ROOT
+from tests.waiting import eventually
 
 RUN = (ROOT / "deploy/supervisor/run.conf").read_text()
 CONTAINER = (ROOT / "deploy/supervisor/container.conf").read_text()
+
+
+_LEAVES_LATER = """import os, time
+parent = os.getppid()
+while os.getppid() == parent:
+    time.sleep(0.02)
+time.sleep(1)
+"""
+_STARTS_IT = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[2]]).wait()"
 
 
 def parsed(text: str) -> configparser.RawConfigParser:
@@ -56,3 +68,18 @@ def test_the_container_writes_its_logs_to_stdout() -> None:
 def test_nobody_reaches_supervisord_over_the_network() -> None:
     assert "inet_http_server" not in RUN + CONTAINER
     assert parsed(RUN)["unix_http_server"]["chmod"] == parsed(CONTAINER)["unix_http_server"]["chmod"] == "0700"
+
+
+def test_stop_waits_for_what_outlives_supervisord_by_a_moment(tmp_path: Path) -> None:
+    supervisor = supervision.Supervisor(tmp_path)
+    supervisor.folder.mkdir()
+    stand_in = children.start([sys.executable, "-c", _STARTS_IT, supervisor.config, _LEAVES_LATER])
+    (supervisor.folder / "supervisord.pid").write_text(str(stand_in.pid))
+    try:
+        eventually(lambda: supervisor.pid() == stand_in.pid, 10, "it is the one")
+        child = eventually(lambda: processes.family_of(stand_in.pid)[1:], 10, "its child runs")
+        assert supervisor.stop()
+        assert [pid for pid in child if processes.alive(pid)] == []
+    finally:
+        stand_in.kill()
+        stand_in.wait(10)
