@@ -50,7 +50,7 @@ clean:  ## stop, then remove .run/ (all data) and .venv/
 packages:  ## install PostgreSQL, RabbitMQ and python3-venv from the distribution (as root)
 	@$(RUN) packages
 
-packages-dev:  ## and nginx, for the tests (as root)
+packages-dev:  ## and nginx and openssl, for the tests (as root)
 	@$(RUN) packages-dev
 
 packages-bare:  ## and what builds pristine machines (as root)

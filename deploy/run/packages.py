@@ -35,6 +35,8 @@ def missing(kind: str = "run") -> list[Missing]:
         found.append(Missing("python3-venv", "Python's venv"))
     if kind != "run" and not nginx.installed():
         found.append(Missing("nginx", "nginx"))
+    if kind != "run" and shutil.which("openssl") is None:
+        found.append(Missing("openssl", "certificates of the tests"))
     if kind == "bare":
         found += [Missing(package, name) for name, package in _FOR_BARE_MACHINES.items() if shutil.which(name) is None]
     return found
