@@ -35,18 +35,24 @@ _held: list[socket.socket] = []
 def free_port() -> int:
     """A port nobody listens on, and no other test session on this machine takes while this process lives."""
     for candidate in random.sample(_PORTS, len(_PORTS)):
-        claim = socket.socket(socket.AF_UNIX)
-        with socket.socket() as probe:
-            try:
-                claim.bind(f"\0ws-gateway-test-port-{candidate}")
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(("127.0.0.1", candidate))
-            except OSError:
-                claim.close()
-                continue
-        _held.append(claim)
-        return candidate
+        if claimed(candidate):
+            return candidate
     raise AssertionError(f"no free port in {_PORTS}")
+
+
+def claimed(port: int) -> bool:
+    """Whether it is free, and ours from now on."""
+    claim = socket.socket(socket.AF_UNIX)
+    with socket.socket() as probe:
+        try:
+            claim.bind(f"\0ws-gateway-test-port-{port}")
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            claim.close()
+            return False
+    _held.append(claim)
+    return True
 
 
 class Server:

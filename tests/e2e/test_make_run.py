@@ -21,7 +21,7 @@ from deploy.run import env_file, processes
 from deploy.run.supervision import Supervisor
 from tests import children
 from tests.conftest import need
-from tests.servers import ROOT, free_port
+from tests.servers import ROOT, claimed, free_port
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(400)
@@ -111,7 +111,7 @@ def working_folder(pid: int) -> str:
 
 def pair_of_free_ports() -> int | None:
     first = free_port()
-    return None if answers(first + 1) else first
+    return first if claimed(first + 1) else None
 
 
 def answers(port: int) -> bool:

@@ -8,9 +8,7 @@
 import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,9 +22,9 @@ import requests
 import websocket
 
 from tests import children
+from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
-PORTS = range(15000, 16000)  # below 32768: above, a retrying client can connect to itself
 WITHIN_S = 10.0
 
 
@@ -97,16 +95,6 @@ class Peer:
     def close(self) -> None:
         with contextlib.suppress(OSError, websocket.WebSocketException):
             self.socket.close(timeout=1)
-
-
-def free_port() -> int:
-    for candidate in random.sample(PORTS, len(PORTS)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", candidate))
-                return candidate
-    raise AssertionError(f"no free port in {PORTS}")
 
 
 def started(*arguments: str, **env: str) -> Simulator:
