@@ -72,6 +72,7 @@ def running(engine: Engine, around: Surroundings, tmp_path: Path) -> Iterator[Re
     yield found
     stop.set()
     thread.join(10)
+    assert not thread.is_alive()
 
 
 def wish(engine: Engine, channels: Sequence[Channel], lease_s: int | None = None) -> int:

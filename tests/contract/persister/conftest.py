@@ -85,9 +85,11 @@ def consuming(broker: Broker, ledger: Ledger, queue_made_within_s: float = 30.0)
     stop = threading.Event()
     thread = threading.Thread(target=consumer.run, args=(stop,), name="persister", daemon=True)
     thread.start()
-    yield thread
-    stop.set()
-    thread.join(10)
+    try:
+        yield thread
+    finally:  # it must not be in libpq while the interpreter ends
+        stop.set()
+        thread.join(10)
     assert not thread.is_alive()
 
 
