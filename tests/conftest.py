@@ -31,6 +31,7 @@ _LEAVE_WITHIN_S = 5.0
 hypothesis.register_profile(
     "suite",
     database=None,
+    derandomize=False,
     deadline=None,
     print_blob=True,
     phases=[Phase.explicit, Phase.generate, Phase.target],
