@@ -193,9 +193,9 @@ def test_twins_are_told_twice(linear: Any, control: Control):
 
 
 def test_private_messages_change_places(private: Any, control: Control):
+    control("faults", kind="reorder", connection=conn_id(private), topic="execution")
     private.subscribe("execution", "wallet")
     private.reply()
-    control("faults", kind="reorder", connection=conn_id(private), topic="execution")
     *_, wallet, execution = private.until(lambda message: message.get("topic") == "execution")
     assert wallet["topic"] == "wallet"
     assert wallet["creationTime"] == execution["creationTime"] + 3
