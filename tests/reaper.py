@@ -25,7 +25,9 @@ _SHARED_MEMORY = Path("/dev/shm")
 def left_of(folder: Path, spare: Collection[int] = ()) -> list[int]:
     """Processes that carry the run's mark or work in its folder, and are not ended yet."""
     marked = set(processes.with_variable(MARK, str(folder)))
-    inside = {pid for pid in processes.all_pids() if str(folder) in f"{_folder_of(pid)} {processes.command_of(pid)}"}
+    inside = {
+        pid for pid in processes.all_pids() if str(folder) in f"{working_folder(pid)} {processes.command_of(pid)}"
+    }
     return sorted(pid for pid in (marked | inside) - {os.getpid(), *spare} if processes.alive(pid))
 
 
@@ -41,7 +43,7 @@ def clean_up(folder: Path) -> None:
     _remove(folder)
 
 
-def _folder_of(pid: int) -> str:
+def working_folder(pid: int) -> str:
     with contextlib.suppress(OSError):
         return str(Path(f"/proc/{pid}/cwd").readlink())
     return ""

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from deploy.run import env_file, processes
 from deploy.run.supervision import Supervisor
 from tests import children
 from tests.conftest import need
+from tests.reaper import working_folder
 from tests.servers import ROOT, claimed, free_port
 from tests.waiting import eventually
 
@@ -101,12 +101,6 @@ class Clone:
 
     def _metrics_ports(self) -> dict[str, int]:
         return {"WS_GATEWAY_METRICS_PORT": eventually(pair_of_free_ports, 10, "two free ports in a row")}
-
-
-def working_folder(pid: int) -> str:
-    with suppress(OSError):
-        return str(Path(f"/proc/{pid}/cwd").readlink())
-    return ""
 
 
 def pair_of_free_ports() -> int | None:
@@ -268,7 +262,7 @@ def test_with_another_exchange_nothing_is_subscribed_and_no_secret_is_printed(fi
 def simulator() -> Iterator[str]:
     """One that `make run` knows nothing of, by host and port."""
     port = free_port()
-    child = subprocess.Popen([sys.executable, "-m", "simulator", "--port", str(port)], cwd=ROOT)
+    child = children.start([sys.executable, "-m", "simulator", "--port", str(port)], cwd=ROOT)
     try:
         eventually(lambda: answers(port), 10, "the simulator listens")
         yield f"127.0.0.1:{port}"
