@@ -12,16 +12,26 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 import structlog
+from prometheus_client import Counter
 
 from common.errors import ConfigError
+from common.metrics import PREFIX
+from common.retrying import Backoff
 
 log = structlog.get_logger(__name__)
 
+WORKER_FAILURES = Counter(f"{PREFIX}_worker_failures", "Workers that failed and were started again", ["worker"])
 _SIGNAL_SEEN_WITHIN_S = 0.5
+_WELL_AFTER_S = 60.0  # without a failure: the next one is a new one
 
 
 class Worker(Protocol):
-    """One thread: `run` returns soon after `stop` is set; an exception ends the process."""
+    """One thread: `run` returns soon after `stop` is set.
+
+    When `run` raises, it is called again after a pause, so it must be able to begin anew. Only a ConfigError ends
+    the process, because a person must act. A failure during the stop gets one more call, to finish what must not
+    be lost.
+    """
 
     @property
     def name(self) -> str: ...
@@ -85,9 +95,12 @@ class Crew:
 class Running:
     """One worker in its thread."""
 
-    def __init__(self, worker: Worker, ends: "SimpleQueue[Death | None]") -> None:
+    def __init__(
+        self, worker: Worker, ends: "SimpleQueue[Death | None]", well_after_s: float = _WELL_AFTER_S
+    ) -> None:
         self._worker = worker
         self._ends = ends
+        self._well_after_s = well_after_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=worker.name, daemon=True)
 
@@ -103,12 +116,33 @@ class Running:
 
     def _run(self) -> None:
         try:
-            self._worker.run(self._stop)
+            self._run_until_done()
         except ConfigError as error:
             self._ends.put(Death(self._worker.name, error))  # the process ends with its one line
         except BaseException as error:
             log.critical("worker died", worker=self._worker.name, exc_info=True)
             self._ends.put(Death(self._worker.name, error))
+
+    def _run_until_done(self) -> None:
+        backoff = Backoff()
+        while not self._done(backoff):
+            self._stop.wait(backoff.next_s())
+
+    def _done(self, backoff: Backoff) -> bool:
+        """Run the worker once; False when it is to be started again."""
+        last = self._stop.is_set()
+        began_at = time.monotonic()
+        try:
+            self._worker.run(self._stop)
+        except ConfigError:
+            raise
+        except Exception:
+            WORKER_FAILURES.labels(self._worker.name).inc()
+            log.error("worker failed", worker=self._worker.name, again=not last, exc_info=True)
+            if time.monotonic() - began_at >= self._well_after_s:
+                backoff.reset()
+            return last
+        return True
 
 
 def _stopped_in_time(running: Iterable[Running], grace_s: float) -> bool:

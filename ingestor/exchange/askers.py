@@ -10,7 +10,7 @@ _WAITED_FOR_S = 1.0  # all of them together
 
 
 class Askers:
-    """Starts and stops them together; the death of one is the death of the process, as usual."""
+    """Starts and stops them together."""
 
     name = "askers"
 

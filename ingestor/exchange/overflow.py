@@ -70,11 +70,12 @@ class Overflow:
         self._dropped = dropped
         self._holders = holders
         self._waiting = waiting
+        self._spells = Spells(time.monotonic())
         self._unlogged: dict[str, int] = {}
         self._log_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
-        spells = Spells(time.monotonic())
+        spells = self._spells
         while not stop.is_set():
             keys, now = self._heard(), time.monotonic()
             spells.dropped(keys, now)

@@ -52,6 +52,8 @@ class Snapshots:
         self._wallet_every_s = wallet_every_s
         self._asked: SimpleQueue[Channel] = SimpleQueue()
         self._clock_due_at = 0.0
+        self._wallet: Channel | None = None
+        self._wallet_due_at = float("inf")
         self._read: dict[str, Callable[[], Sequence[Snapshot]]] = {
             "balance": lambda: [source.wallet()],
             "order": source.open_orders,
@@ -68,18 +70,16 @@ class Snapshots:
         self._clock_due_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
-        wallet: Channel | None = None
-        wallet_due_at = float("inf")
         while not stop.is_set():
             now = time.monotonic()
             if now >= self._clock_due_at:
                 self._clock_due_at = now + _CLOCK_EVERY_S
                 self._told_clock()
-            channel = wallet if now >= wallet_due_at else self._next()
+            channel = self._wallet if now >= self._wallet_due_at else self._next()
             if channel is None:
                 continue
             if channel.channel_type == "balance":
-                wallet, wallet_due_at = channel, time.monotonic() + self._wallet_every_s
+                self._wallet, self._wallet_due_at = channel, time.monotonic() + self._wallet_every_s
             self._publish(channel, stop)
 
     def _next(self) -> Channel | None:

@@ -78,13 +78,16 @@ class Reconciler:
         self._pokes: Queue[Poke] = Queue(_MOST_POKES)
         self._carried_out = 0
         self._known: dict[tuple[str, str, str], Wish] | None = None
+        self._began = False
 
     def poke(self, poke: Poke) -> None:
         with suppress(Full):  # then there is reason enough to look
             self._pokes.put_nowait(poke)
 
     def run(self, stop: threading.Event) -> None:
-        self._start_from_cache()
+        if not self._began:  # a second start must not give up what is held
+            self._began = True
+            self._start_from_cache()
         keep_trying(lambda backoff: self._reconcile_until(stop, backoff), stop, "postgres", Backoff(0.2, 5.0))
 
     def _reconcile_until(self, stop: threading.Event, backoff: Backoff) -> None:
