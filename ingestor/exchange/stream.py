@@ -53,6 +53,7 @@ _READS_APART_S = 0.2e-6  # per frame and second: 0.6 ms at 3,000/s. A wake-up co
 _MOST_APART_S = 0.004
 OLDEST_S = 12 * 3600.0  # Bybit itself ends a connection after some hours
 ROTATED_AGAIN_AFTER_S = 300.0  # when it did not work
+_FAILURE = "internal error"
 
 Command = Callable[[Session, float], Sequence[Action]]
 
@@ -175,7 +176,12 @@ class Stream:
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            self._step(stop)
+            whole_until = self._session.heard_at
+            try:
+                self._step(stop)
+            except Exception:
+                self._begin_anew(whole_until, stop)
+                raise
         for topic in list(self._asking):
             self._give_up(topic)
         self._flush(stop)
@@ -323,6 +329,26 @@ class Stream:
         if self._transport is not None:
             self._transport.close()
             self._transport = None
+
+    def _begin_anew(self, whole_until: float, stop: threading.Event) -> None:
+        """After a failure nobody foresaw: a new session for the same topics, which may have missed something since.
+
+        The old one is asked for nothing but its topics, because it may be what failed. The new one waits to connect.
+        """
+        topics = [topic for topic in self._session.topics.by_name.values() if topic.wanted]
+        interrupted = [t.channel.topic for t in topics if t.ever_held and t.state is not TopicState.REJECTED]
+        missed = {*interrupted, *(topic.channel.topic for topic in topics if topic.missing)}
+        self._hang_up()
+        self._session, now = self._open_session(), time.monotonic()
+        self._session.want([topic.channel for topic in topics], now, missed)
+        for name in interrupted:
+            self._interrupted(Interrupted(name, _FAILURE, whole_until))
+        for name in list(self._asking):
+            self._give_up(name)
+        self._abandon(_FAILURE)
+        self._perform(self._session.lost(_FAILURE, now), stop)
+        self._flush(stop)
+        self._look(now)
 
     # -- make before break ----------------------------------------------------------------------------------
 

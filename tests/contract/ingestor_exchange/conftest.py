@@ -38,8 +38,11 @@ class Events:
 
     def __init__(self) -> None:
         self._kept: list[Event] = []
+        self.fails_on: list[str] = []  # what a routing key must contain, for each failure to come
 
     def put(self, events: Sequence[Event], private: bool) -> bool:
+        if self.fails_on and any(self.fails_on[0] in event.routing_key for event in events):
+            raise RuntimeError(f"not foreseen: {self.fails_on.pop(0)}")
         self._kept += events
         return True
 
