@@ -18,7 +18,10 @@ AWAY = (AMQPError, OSError)
 def parameters(
     rabbitmq: settings.RabbitMQ, connection_name: str, heartbeat_s: int = HEARTBEAT_S
 ) -> list[pika.ConnectionParameters]:
-    """One set per host, in a fresh random order: a cluster's nodes share the load, and a dead one is passed over."""
+    """One set per host, in a fresh random order: a cluster's nodes share the load, and a dead one is passed over.
+
+    Raises Unavailable while the CA file cannot be read: it may be being replaced.
+    """
     hosts = random.sample(rabbitmq.hosts, k=len(rabbitmq.hosts))
     return [
         pika.ConnectionParameters(
@@ -50,4 +53,5 @@ def connect(
 def _tls(rabbitmq: settings.RabbitMQ, host: str) -> pika.SSLOptions | None:
     if not rabbitmq.tls:
         return None
-    return pika.SSLOptions(ssl.create_default_context(cafile=rabbitmq.ca_file or None), host)
+    with reported_as(Unavailable, OSError, ValueError):
+        return pika.SSLOptions(ssl.create_default_context(cafile=rabbitmq.ca_file or None), host)

@@ -3,6 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from common.foreign import plain
+
+MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What reading foreign JSON raises when it has another shape than expected."""
+
 
 class ConfigError(Exception):
     """A person must act: leave at once, naming the variable."""
@@ -22,8 +27,8 @@ class BadMessage(Exception):
 
 @contextmanager
 def reported_as(ours: type[Exception], *theirs: type[BaseException]) -> Iterator[None]:
-    """Turn a library's errors into one of ours, keeping its words."""
+    """Turn a library's errors into one of ours, keeping its words as far as they are fit to be stored."""
     try:
         yield
     except theirs as error:
-        raise ours(f"{type(error).__name__}: {error}".rstrip(": ")) from error
+        raise ours(plain(f"{type(error).__name__}: {error}".rstrip(": "))) from error

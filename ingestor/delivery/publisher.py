@@ -13,6 +13,8 @@ from pika.adapters.select_connection import IOLoop
 from pika.spec import Basic
 
 from common import amqp, settings
+from common.errors import Unavailable
+from common.foreign import plain
 from common.retrying import Backoff
 from ingestor.delivery.depths import Traffic
 from ingestor.delivery.joined import JoinedConnection
@@ -99,12 +101,19 @@ class Publisher:
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            for parameters in amqp.parameters(self._rabbitmq, f"ws-gateway ingestor {self.name}"):
+            for parameters in self._hosts():
                 self._converse(parameters, stop)
                 if stop.is_set():
                     break
             self._wait(stop)
         self._lane.close()
+
+    def _hosts(self) -> list[pika.ConnectionParameters]:
+        try:
+            return amqp.parameters(self._rabbitmq, f"ws-gateway ingestor {self.name}")
+        except Unavailable as error:
+            self._away(str(error))
+            return []
 
     # -- one connection -------------------------------------------------------------------------------------
 
@@ -120,10 +129,16 @@ class Publisher:
         )
         self._connection.add_on_connection_blocked_callback(lambda *_: self._away("blocked by the broker"))
         self._connection.add_on_connection_unblocked_callback(lambda *_: self._begin())
-        self._tick(stop)
-        loop.start()
-        self._connection = None
-        loop.close()
+        try:
+            self._tick(stop)
+            loop.start()
+        except Exception as error:
+            self._ended(error)  # what has no confirm goes out again, in order
+            self._connection.abort("internal error")
+            raise
+        finally:
+            self._connection = None
+            loop.close()
 
     def _opened(self, connection: JoinedConnection) -> None:
         connection.channel(on_open_callback=self._channel_opened)
@@ -174,6 +189,7 @@ class Publisher:
             self._connection.abort(reason)
 
     def _away(self, reason: str) -> None:
+        reason = plain(reason)
         self._ready = False
         self._away_since = self._away_since or time.monotonic()
         if self.link.connected:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,14 @@ class Topology:
 class World:
     """A lane and its publisher at work."""
 
-    def __init__(self, broker: Broker, folder: Path) -> None:
+    def __init__(self, broker: Broker, folder: Path, traffic: Traffic | None = None, **more: str) -> None:
         self.lane = Lane(Spool(folder / "market.db", 2**20, False), False, 1000, 2**20)
         self.topology = Topology(broker)
-        rabbitmq = settings.rabbitmq(Environment(broker.environ()))
-        self.publisher = Publisher("market", self.lane, rabbitmq, self.topology, Traffic(), 50, 3600.0)
+        rabbitmq = settings.rabbitmq(Environment(broker.environ() | more))
+        self.publisher = Publisher("market", self.lane, rabbitmq, self.topology, traffic or Traffic(), 50, 3600.0)
         self._running = Crew().start(self.publisher)
-        eventually(lambda: self.publisher.link.connected, 20, "it is connected")
+        if not more:
+            eventually(lambda: self.publisher.link.connected, 20, "it is connected")
 
     def put(self, *numbers: int, key: str = KEY) -> None:
         self.lane.put([Event(f"id-{n}", "trades", key, str(n).encode(), n) for n in numbers])
@@ -74,9 +76,17 @@ class World:
 
 @pytest.fixture
 def world(broker: Broker, tmp_path: Path) -> Iterator[World]:
-    mine = World(broker, tmp_path)
-    yield mine
-    mine.stop()
+    with running(broker, tmp_path) as mine:
+        yield mine
+
+
+@contextmanager
+def running(broker: Broker, folder: Path, traffic: Traffic | None = None, **more: str) -> Iterator[World]:
+    mine = World(broker, folder, traffic, **more)
+    try:
+        yield mine
+    finally:
+        mine.stop()
 
 
 @pytest.fixture
@@ -105,6 +115,40 @@ def test_events_arrive_in_order_with_their_properties(world: World, channel: Any
     assert (properties.message_id, properties.type, properties.timestamp) == ("id-7", "trades", 7)
     assert (properties.content_type, properties.app_id) == ("application/cloudevents+json", "ws-gateway")
     assert properties.delivery_mode == 2
+
+
+class Miscounting(Traffic):
+    """Fails at some messages, each time in the middle of a batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails_at = [7, 25, 26]
+        self._counted = 0
+
+    def count(self, key: str) -> None:
+        self._counted += 1
+        if self._counted in self.fails_at:
+            raise RuntimeError("not foreseen")
+
+
+def test_a_failure_of_its_own_loses_nothing_and_keeps_the_order(broker: Broker, tmp_path: Path, channel: Any):
+    with running(broker, tmp_path, Miscounting()) as mine:
+        for start in range(0, 100, 10):
+            mine.put(*range(start, start + 10))
+        eventually(mine.all_confirmed, 20, "all is confirmed")
+        numbers = [number for number, _ in read(channel)]
+    assert list(dict.fromkeys(numbers)) == list(range(100))
+    assert mine.topology.remade == 4, "it connected again after each failure"
+
+
+def test_a_ca_file_that_is_missing_for_a_while_is_a_broker_that_is_away(broker: Broker, tmp_path: Path):
+    missing = tmp_path / "ca.pem"
+    with running(broker, tmp_path, RABBITMQ_TLS="true", RABBITMQ_CA_FILE=str(missing)) as mine:
+        eventually(lambda: "FileNotFoundError" in mine.publisher.link.reason, 10, "the reason is told")
+        mine.put(1)
+        missing.write_text("not a certificate")
+        assert not mine.publisher.link.connected
+    assert mine.lane.counts().in_flight + mine.lane.counts().spooled == 1
 
 
 def test_a_large_event_is_cut_into_frames_and_arrives_whole(world: World, channel: Any):
