@@ -12,11 +12,12 @@ import psycopg2.extensions
 import sqlalchemy
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, connection
 from sqlalchemy.engine import URL, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from common import settings
 from common.errors import BadMessage, Unavailable
+from common.foreign import plain
 
 ANSWER_WITHIN_S = 6.0  # above the server's own statement_timeout: reached only when the server is frozen
 _SESSION = "-c timezone=UTC -c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
@@ -93,6 +94,10 @@ def transactions(engine: Engine) -> Engine:
     return engine.execution_options(isolation_level="READ COMMITTED")
 
 
+class Faulty(Unavailable):
+    """Postgres answers with an error that waiting alone does not mend: it forbids something, or is damaged."""
+
+
 @contextmanager
 def available() -> Iterator[None]:
     """Raise Unavailable for what time heals; leave our own mistakes as they are."""
@@ -107,13 +112,25 @@ def available() -> Iterator[None]:
 
 
 @contextmanager
+def retriable() -> Iterator[None]:
+    """`available`; and whatever else the database answers is Faulty: a worker logs it, waits and goes on."""
+    try:
+        with available():
+            yield
+    except DBAPIError as error:
+        raise Faulty(f"{_words(error)} (SQLSTATE {_state(error)})") from error
+    except SQLAlchemyError as error:
+        raise Faulty(plain(f"{type(error).__name__}: {error}")) from error
+
+
+@contextmanager
 def storing() -> Iterator[None]:
-    """`available`; and values that Postgres refuses are a BadMessage, tables that are not made yet are a wait."""
-    with available():
+    """`retriable`; and values that Postgres refuses are a BadMessage, tables that are not made yet are a wait."""
+    with retriable():
         try:
             yield
         except DBAPIError as error:
-            state = str(getattr(error.orig, "pgcode", None))
+            state = str(_state(error))
             if state == _CHECK_FAILED and not _constraint(error):
                 raise Unavailable("a partition is being added that the row belongs to") from error
             if state.startswith(_REFUSED):
@@ -134,12 +151,18 @@ def ends_within(limit_s: float) -> Iterator[None]:
 
 
 def _heals(error: DBAPIError) -> bool:
-    state = getattr(error.orig, "pgcode", None)
+    state = _state(error)
     if state is None:
         return (
             isinstance(error.orig, psycopg2.OperationalError | psycopg2.InterfaceError) or error.connection_invalidated
         )
-    return str(state).startswith(_AWAY)
+    return state.startswith(_AWAY)
+
+
+def _state(error: DBAPIError) -> str | None:
+    """None of an error that the server did not send."""
+    state: str | None = getattr(error.orig, "pgcode", None)
+    return state
 
 
 def _constraint(error: DBAPIError) -> str | None:
@@ -149,7 +172,7 @@ def _constraint(error: DBAPIError) -> str | None:
 
 
 def _words(error: DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+    return plain(str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__)
 
 
 def _wait_within(limit_s: float):  # type: ignore[no-untyped-def]

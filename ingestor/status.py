@@ -85,7 +85,7 @@ class Status:
             sockets = self._sights.sockets()
             self._measure(sockets)
             self._summarise(sockets)
-            with database.available(), self._engine.begin() as connection:
+            with database.retriable(), self._engine.begin() as connection:
                 self._write(connection, sockets)
             backoff.reset()
             if self._changed.wait(WRITTEN_EVERY_S):
@@ -131,7 +131,7 @@ class Status:
     def _leave(self) -> None:
         """So that nobody waits for our heartbeat to grow old."""
         try:
-            with database.available(), self._engine.begin() as connection:
+            with database.retriable(), self._engine.begin() as connection:
                 ingestors.leave(connection, self._epoch)
         except Exception as error:
             log.info("could not sign off", error=str(error))

@@ -51,7 +51,7 @@ class Ledger:
         if self._connection is not None:
             self._connection.invalidate()  # a session that met a read-only server may stay so when it no longer is
         self._engine.dispose()
-        with database.storing():
+        with database.retriable():
             self._connection = database.single_statements(self._engine).connect()
             found = account_balances.standing(self._connection)
             self._connection.rollback()

@@ -6,7 +6,6 @@ from datetime import datetime
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
 from common import database
 from common.errors import BadMessage, Unavailable
@@ -44,10 +43,10 @@ class Upkeep:
                     oldest = this_month.later(-self._months_kept)
                     self._alone(lambda connection: _let_go(connection, oldest))
                 self._alone(balance_syncs.prune)
+        except (database.Faulty, BadMessage) as error:
+            log.error("upkeep failed", error=str(error))  # the default partition takes what comes meanwhile
         except Unavailable:
             return False
-        except (DBAPIError, BadMessage) as error:
-            log.error("upkeep failed", error=str(error))  # the default partition takes what comes meanwhile
         return True
 
     def _alone(self, work: Callable[[Connection], None]) -> None:

@@ -47,7 +47,7 @@ class Listing:
     def _look_up(self, category: str) -> str | None:
         try:
             listed = self._source.instruments(category)
-            with database.available(), self._engine.begin() as connection:
+            with database.retriable(), self._engine.begin() as connection:
                 differs = instruments.replace(connection, category, listed)
         except Unavailable as error:
             return f"{category}: {error}"

@@ -47,7 +47,7 @@ class Syncs:
 
     def _look_until(self, stop: threading.Event, backoff: Backoff) -> None:
         while not stop.is_set():
-            with database.available(), self._engine.connect() as connection:
+            with database.retriable(), self._engine.connect() as connection:
                 waiting = balance_syncs.waiting(connection)
             backoff.reset()
             due = [sync for sync in waiting if not sync.due_in_s]
@@ -65,7 +65,7 @@ class Syncs:
             self._failed(ids, str(error)[:_LONGEST_REASON])
             return
         event_id = self._line.snapshot_id(snapshot.result, snapshot.version_ms)
-        with database.available(), self._engine.begin() as connection:
+        with database.retriable(), self._engine.begin() as connection:
             balance_syncs.fetched(connection, ids, event_id)
         if not self._tell(self._line.channel, snapshot_event(snapshot)):
             self._failed(ids, "the private socket is not wanted")
@@ -73,7 +73,7 @@ class Syncs:
         log.info("wallet snapshot for those who wait", waiting=len(ids), id=event_id)
 
     def _failed(self, ids: Sequence[object], reason: str) -> None:
-        with database.available(), self._engine.begin() as connection:
+        with database.retriable(), self._engine.begin() as connection:
             balance_syncs.failed(connection, ids, reason)  # type: ignore[arg-type]
 
     def _fetched(self) -> Snapshot:

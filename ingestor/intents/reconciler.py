@@ -92,7 +92,7 @@ class Reconciler:
 
     def _reconcile_until(self, stop: threading.Event, backoff: Backoff) -> None:
         while not stop.is_set():
-            with database.available():
+            with database.retriable():
                 desired = self._read()
             backoff.reset()
             self._carry_out(desired)
@@ -170,7 +170,7 @@ class Reconciler:
         """Until Postgres answers, the last known wishes are the best guess there is."""
         self._fleet.want(self._own())
         try:
-            with database.available():
+            with database.retriable():
                 self._carry_out(self._read())
         except Unavailable as error:
             wishes = self._cache.last()
