@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from common.errors import BadMessage
+from common.foreign import plain
+from ingestor.bybit.natural import LATEST_MS
 
 _BATCH = re.compile(r"follows:\s*\[(?P<held>[^\]]*)\].*\[(?P<failed>[^\]]*)\]", re.DOTALL)
 _NAMED = re.compile(r"topic:\s*(?P<after>[^\s,\]]+)|:\s*\[(?P<inside>[^\]]+)\]")
-_LATEST_MS = 253_402_300_799_999  # the last millisecond of year 9999
+_LONGEST_WORDS = 4096  # far more than what Bybit says of a request's ten topics
+_LONGEST_NUMBER = len(str(LATEST_MS))
 
 
 class Data(NamedTuple):
@@ -92,7 +95,7 @@ def _data(topic: str, doc: dict[str, Any]) -> Data:
     update_id = data.get("u") if type(data) is dict else None
     return Data(
         topic,
-        moment if type(moment) is int and 0 <= moment <= _LATEST_MS else None,
+        moment if type(moment) is int and 0 <= moment <= LATEST_MS else None,
         doc.get("type") == "snapshot",
         update_id if type(update_id) is int else None,
     )
@@ -103,7 +106,7 @@ def _command_response(doc: dict[str, Any]) -> Reply:
     data = doc.get("data")
     lists = data if type(data) is dict else {}
     held, failed = _texts(lists.get("successTopics")), _texts(lists.get("failTopics"))
-    return Reply("subscribe", doc.get("success") is True, str(doc.get("ret_msg", "")), None, held=held, failed=failed)
+    return Reply("subscribe", doc.get("success") is True, plain(_words(doc)), None, held=held, failed=failed)
 
 
 def _reply(doc: dict[str, Any]) -> Reply | Pong:
@@ -113,13 +116,13 @@ def _reply(doc: dict[str, Any]) -> Reply | Pong:
     if type(op) is not str and "success" not in doc:
         raise BadMessage("neither a topic nor a reply")
     code = doc.get("retCode")
-    words = str(doc.get("ret_msg", doc.get("retMsg", "")))
+    words = _words(doc)
     req_id = doc.get("req_id", doc.get("reqId"))
     lists = _BATCH.search(words)
     return Reply(
         op=str(op or ""),
         success=doc.get("success") is True or code == 0,
-        words=words,
+        words=plain(words),
         req_id=req_id if type(req_id) is str and req_id else None,
         code=code if type(code) is int else None,
         held=_listed(lists["held"]) if lists else (),
@@ -127,10 +130,16 @@ def _reply(doc: dict[str, Any]) -> Reply | Pong:
     )
 
 
+def _words(doc: dict[str, Any]) -> str:
+    words = doc.get("ret_msg", doc.get("retMsg"))
+    return words[:_LONGEST_WORDS] if type(words) is str else ""
+
+
 def _pong_ms(args: Any) -> int | None:
-    if type(args) is list and args and type(args[0]) is str and args[0].isascii() and args[0].isdigit():
-        return int(args[0])
-    return None
+    told = args[0] if type(args) is list and args else None
+    if type(told) is not str or len(told) > _LONGEST_NUMBER or not (told.isascii() and told.isdigit()):
+        return None
+    return int(told)
 
 
 def _texts(found: Any) -> tuple[str, ...]:

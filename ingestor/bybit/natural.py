@@ -1,15 +1,21 @@
 """What Bybit's socket and its REST answers have in common: by which key an element of either is known."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from typing import Any
+from decimal import Decimal
+from typing import Any, TypeVar
 
 import orjson
+
+from common.errors import MALFORMED
+
+T = TypeVar("T")
 
 MINUTE_MS = 60_000
 DAY_MS = 1440 * MINUTE_MS
 _LONGEST_MONTH_MS = 31 * DAY_MS
+LATEST_MS = 253_402_300_799_999  # the last millisecond of year 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,27 +28,21 @@ class Element:
 
 
 def elements(channel_type: str, rows: Iterable[Any]) -> list[Element]:
-    """The rows of a REST list, the oldest first; raises KeyError, TypeError or ValueError for what is none."""
+    """The rows of a REST list, the oldest first; raises one of MALFORMED for what is none."""
     key_of, time_of = _REST[channel_type]
-    found = [Element(key_of(row), time_of(row), orjson.dumps(row)) for row in rows]
+    found = [Element(key_of(row), _moment(time_of(row)), orjson.dumps(row)) for row in rows]
     found.reverse()  # Bybit's lists are newest first, also among equal times
     return sorted(found, key=lambda element: element.time_ms)
 
 
 def keys(channel_type: str, frames: Iterable[bytes]) -> set[str]:
     """The keys of all elements in these frames of the socket; what makes no sense has none."""
-    found: set[str] = set()
-    for frame in frames:
-        try:
-            found.update(_LIVE[channel_type](row) for row in _listed(channel_type, frame))
-        except (KeyError, TypeError, ValueError):
-            continue
-    return found
+    return set(_read(_LIVE[channel_type], channel_type, frames))
 
 
 def trade_times(frames: Iterable[bytes]) -> list[int]:
     """When the trades in these frames happened."""
-    return [int(row["T"]) for frame in frames for row in _listed("trades", frame) if "T" in row]
+    return list(_read(lambda row: int(row["T"]), "trades", frames))
 
 
 def closed_candles(rows: Iterable[list[str]], interval: str, from_ms: int, to_ms: int) -> list[list[str]]:
@@ -64,9 +64,26 @@ def interval_ms(interval: str) -> int:
     return {"D": DAY_MS, "W": 7 * DAY_MS, "M": _LONGEST_MONTH_MS}[interval]
 
 
-def _listed(channel_type: str, frame: bytes) -> Iterator[Mapping[str, Any]]:
-    rows = orjson.loads(frame)["data"]
-    return iter([row for row in rows if channel_type != "kline" or row.get("confirm") is True])
+def _read(made_of: Callable[[Mapping[str, Any]], T], channel_type: str, frames: Iterable[bytes]) -> Iterator[T]:
+    """Of each row in these frames; a row or frame of another shape is passed over."""
+    for frame in frames:
+        for row in _listed(channel_type, frame):
+            with suppress(*MALFORMED):
+                yield made_of(row)
+
+
+def _listed(channel_type: str, frame: bytes) -> list[Any]:
+    try:
+        rows = orjson.loads(frame)["data"]
+        return [row for row in rows if channel_type != "kline" or row.get("confirm") is True]
+    except MALFORMED:
+        return []
+
+
+def _moment(time_ms: int) -> int:
+    if not 0 <= time_ms <= LATEST_MS:
+        raise ValueError(f"no time: {time_ms}")
+    return time_ms
 
 
 def _order_key(row: Mapping[str, Any]) -> str:
@@ -79,7 +96,7 @@ def _plain(number: Any) -> str:
     """The socket and REST need not write the same number alike."""
     try:
         return str(Decimal(number or "0").normalize())
-    except InvalidOperation:
+    except MALFORMED:
         return str(number)
 
 
@@ -105,10 +122,17 @@ def push_key(channel_type: str, frame: bytes) -> Hashable:
     """By which the same push is known on two connections: `ts` may differ between them, and the bytes with it."""
     doc = orjson.loads(frame)
     data = doc.get("data")
-    try:
-        return _PUSHES[channel_type](doc, data)
-    except (KeyError, TypeError):
-        return orjson.dumps((doc.get("ts"), data))
+    for key_of in (_PUSHES.get(channel_type, _told), _told):
+        with suppress(*MALFORMED):
+            key = key_of(doc, data)
+            hash(key)
+            return key
+    return frame
+
+
+def _told(doc: Mapping[str, Any], data: Any) -> Hashable:
+    """All of a push but what a connection adds: of a class without a rule, and of a push of an unknown shape."""
+    return orjson.dumps((doc.get("ts"), data))
 
 
 _PUSHES: dict[str, Callable[[Mapping[str, Any], Any], Hashable]] = {

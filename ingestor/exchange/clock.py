@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+_EARLIEST_MS, _LATEST_MS = 1_500_000_000_000, 4_102_444_800_000  # 2017 and 2100: no exchange's clock says otherwise
+
 
 class ExchangeClock:
     """Our wall clock plus an offset learned from answers that carry the exchange's time."""
@@ -15,5 +17,7 @@ class ExchangeClock:
         return int(self._wall_ms() + (self.offset_ms or 0.0))
 
     def told(self, exchange_ms: int, rtt_s: float) -> None:
-        """The exchange said this; half of the round trip ago, as a guess."""
+        """The exchange said this; half of the round trip ago, as a guess. A moment that cannot be is passed over."""
+        if not _EARLIEST_MS <= exchange_ms <= _LATEST_MS:
+            return
         self.offset_ms = exchange_ms + rtt_s * 500 - self._wall_ms()

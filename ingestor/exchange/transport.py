@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from websocket import WebSocket, WebSocketBadStatusException, WebSocketException
 
-from common.errors import ProtocolViolation, Unavailable, reported_as
+from common.errors import MALFORMED, ProtocolViolation, Unavailable, reported_as
+from common.foreign import plain
 from ingestor.exchange.frames import FrameReader, Message, Opcode
 
 CONNECTED_WITHIN_S = 10.0  # TCP, TLS and the upgrade together
@@ -129,7 +130,7 @@ def open_transport(url: str, within_s: float = CONNECTED_WITHIN_S) -> Transport:
     except WebSocketBadStatusException as error:
         connected.close()
         raise Lost(f"the exchange answered HTTP {error.status_code}", _retry_after_s(error.resp_headers)) from error
-    except (WebSocketException, OSError, ValueError) as error:
+    except (WebSocketException, OSError, *MALFORMED) as error:  # of what the library makes of a strange answer
         connected.close()
         raise Lost(within.over or f"no upgrade: {type(error).__name__}: {_first_line(error)}") from error
     websocket.sock = connected
@@ -246,16 +247,16 @@ def _retry_after_s(headers: Any) -> float:
         return min(float(text), 3600.0)
     try:
         return min(max(0.0, parsedate_to_datetime(text).timestamp() - time.time()), 3600.0)
-    except (ValueError, TypeError):
+    except MALFORMED:
         return 0.0
 
 
 def _close_words(payload: bytes) -> str:
     if len(payload) < 2:
         return " without a reason"
-    words = payload[2:].decode(errors="replace")
+    words = plain(payload[2:].decode(errors="replace"))
     return f": {int.from_bytes(payload[:2], 'big')} {words}".rstrip()
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else ""
+    return plain(str(error).splitlines()[0], 200) if str(error) else ""

@@ -49,6 +49,9 @@ class Events:
     def all(self) -> list[Body]:
         return [json.loads(event.body) for event in list(self._kept)]
 
+    def newest(self) -> list[Event]:
+        return self._kept[-10:]
+
     def of(self, topic: str) -> list[Body]:
         return [body for body in self.all() if body["subject"] == topic]
 

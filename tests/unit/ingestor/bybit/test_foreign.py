@@ -1,0 +1,122 @@
+"""Whatever the exchange sends, it is a value to us, and never an exception."""
+
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import settings as budget
+from hypothesis import strategies as st
+
+from common.channels import of_topic
+from common.settings import Credentials
+from ingestor.bybit import natural
+from ingestor.bybit.actions import Clock, Deliver, Marked, SetAside
+from ingestor.bybit.session import Session, Timing
+from ingestor.exchange.clock import ExchangeClock
+from ingestor.exchange.healing import Healing
+from tests import foreign
+
+HEALED = (
+    ("linear", "publicTrade.BTCUSDT"),
+    ("linear", "kline.1.BTCUSDT"),
+    ("private", "order"),
+    ("private", "execution"),
+)
+CLASSES = ("trades", "orderbook", "ticker", "kline", "liquidation", "order", "execution", "position", "balance", "raw")
+objects = foreign.documents.map(lambda document: json.dumps(document).encode(errors="replace"))
+
+
+def sessions() -> list[Session]:
+    public, private = Session("linear", Timing(), 0.0), Session("private", Timing(), 0.0, Credentials("key", "secret"))
+    public.want([of_topic("linear", topic) for topic in foreign.TOPICS], 0.0)
+    private.want([of_topic("private", "order")], 0.0)
+    for each in (public, private):
+        each.opened(0.0, 0)
+    return [public, private]
+
+
+@given(frames=st.lists(foreign.frames, max_size=5))
+@budget(max_examples=100, deadline=None)
+def test_a_conversation_survives_any_frames(frames: list[bytes]):
+    for talk in sessions():
+        for number, frame in enumerate(frames):
+            told = talk.received(frame, float(number))
+            assert all(action.frame == frame for action in told if isinstance(action, SetAside | Deliver))
+        talk.passed(1000.0)
+        talk.lost("over", 1001.0)
+
+
+@given(frames=st.lists(objects, max_size=4), kind=st.sampled_from(HEALED))
+@example(frames=[b'{"data":[7]}'], kind=HEALED[1])
+@example(frames=[b'{"data":null}'], kind=HEALED[0])
+@example(frames=[b"{}"], kind=HEALED[0])
+@example(frames=[b'{"data":[{"T":null,"i":"x"}]}'], kind=HEALED[0])
+@budget(max_examples=100, deadline=None)
+def test_the_past_is_compared_with_any_frames(frames: list[bytes], kind: tuple[str, str]):
+    healing = Healing(of_topic(*kind))
+    for frame in frames:
+        healing.pushed(frame)
+    healing.begin(0, from_ms=10, now_ms=20, now=0.0)
+    for frame in frames:
+        healing.pushed(frame)
+    assert healing.missing([]) == []
+    healing.missing([natural.Element("key", 15, b"{}")])
+
+
+@given(frame=objects, kind=st.sampled_from(CLASSES))
+@example(frame=f'{{"ts":1,"data":{foreign.deeply(1000)}}}'.encode(), kind="raw")
+@example(frame=b'{"data":{"u":[1],"seq":1}}', kind="orderbook")
+@example(frame=b'{"data":[{"i":{"a":1}}]}', kind="trades")
+@example(
+    frame=b'{"data":[{"orderId":"1","updatedTime":"1","orderStatus":"x","cumExecQty":[1],"cancelType":"UNKNOWN"}]}',
+    kind="order",
+)
+@example(
+    frame=b'{"data":[{"orderId":"1","updatedTime":"1","orderStatus":"","cumExecQty":"1e999999999999","cancelType":""}]}',
+    kind="order",
+)
+@budget(max_examples=100, deadline=None)
+def test_any_push_has_a_key_that_two_connections_agree_on(frame: bytes, kind: str):
+    assert {natural.push_key(kind, frame), natural.push_key(kind, bytes(frame))} == {natural.push_key(kind, frame)}
+
+
+def test_a_row_of_another_shape_takes_no_other_row_along():
+    frame = b'{"data":[{"i":"1","T":5},7,{"T":"x","i":"2"},{"i":"3","T":9}]}'
+    assert natural.keys("trades", [frame]) == {"1", "2", "3"}
+    assert natural.trade_times([frame]) == [5, 9]
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "9" * 23, "", "-1", "\u0661"])
+def test_a_pong_with_a_time_that_cannot_be_has_none(digits: str):
+    [public, _] = sessions()
+    [told] = public.received(json.dumps({"op": "pong", "args": [digits]}).encode(), 1.0)
+    assert isinstance(told, Clock)
+    assert told.exchange_ms is None
+
+
+@given(told_ms=st.integers())
+@example(told_ms=10**23)
+@example(told_ms=natural.LATEST_MS)
+@budget(max_examples=100, deadline=None)
+def test_the_exchanges_clock_stays_within_what_can_be(told_ms: int):
+    clock = ExchangeClock(wall_ms=lambda: 1_700_000_000_000.0)
+    clock.told(told_ms, 0.0)
+    assert 1_500_000_000_000 <= clock.now_ms() <= 4_102_444_800_000
+
+
+def test_a_machine_whose_own_clock_is_decades_off_learns_the_exchanges():
+    clock = ExchangeClock(wall_ms=lambda: 0.0)
+    clock.told(1_700_000_000_000, 0.0)
+    assert clock.now_ms() == 1_700_000_000_000
+
+
+def test_the_words_of_a_refusal_are_fit_to_be_stored():
+    [public, _] = sessions()
+    public.want([of_topic("linear", "tickers.NOPE")], 1.0)
+    words = "no such topic:tickers.NOPE \x00" + "x" * 10_000
+    [request] = [req_id for req_id, asked in public.topics._requests.items() if "tickers.NOPE" in asked.topics]
+    told = public.received(json.dumps({"success": False, "ret_msg": words, "req_id": request}).encode(), 2.0)
+    [reason] = [action.reason for action in told if isinstance(action, Marked)]
+    assert "\x00" not in reason
+    assert len(reason) <= 500
+    assert "tickers.NOPE" in reason
