@@ -114,7 +114,7 @@ class Session:
         if self.endpoint != "private":
             return [*self._enter(Happening.OPENED, "connected"), *self._converge(now)]
         if self._credentials is None:
-            return self.lost("no credentials", now)
+            return self._park("no credentials", now)
         expires = exchange_ms + auth.AHEAD_MS
         signed = auth.signature(self._credentials.secret, expires)
         self._wait_until = now + self._timing.authenticated_within_s
@@ -185,6 +185,10 @@ class Session:
         if passing:
             doubted = [ClockDoubted()] if kind is auth.Refusal.SKEW else []
             return [Close(reason), *doubted, *self.lost(reason, now)]
+        return self._park(reason, now)
+
+    def _park(self, reason: str, now: float) -> list[Action]:
+        """A person must act: try again rarely."""
         interrupted = self.topics.lost(reason, self.heard_at, now)
         self._backoff.failures += 1
         self._wait_until = now + self._timing.parked_for_s

@@ -17,7 +17,7 @@ class Happening(StrEnum):
     OPENED = "the socket is open"
     CHALLENGED = "the socket is open and asks who we are"
     AUTHENTICATED = "the exchange knows us"
-    REFUSED = "the exchange does not want our key"
+    REFUSED = "the exchange does not want our key, or there is none"
     LOST = "the socket is gone"
     DUE = "the wait is over"
     RENEWED = "there are new credentials"
@@ -28,6 +28,7 @@ TRANSITIONS = {
     (State.IDLE, Happening.WANTED): State.CONNECTING,
     (State.CONNECTING, Happening.OPENED): State.LIVE,
     (State.CONNECTING, Happening.CHALLENGED): State.AUTHENTICATING,
+    (State.CONNECTING, Happening.REFUSED): State.PARKED,
     (State.CONNECTING, Happening.LOST): State.BACKOFF,
     (State.AUTHENTICATING, Happening.AUTHENTICATED): State.LIVE,
     (State.AUTHENTICATING, Happening.REFUSED): State.PARKED,

@@ -327,6 +327,19 @@ def test_private_subscribes_only_after_it_is_authenticated():
     assert requests(told)[0]["args"] == ["wallet"]
 
 
+def test_private_topics_without_a_key_are_parked_and_tried_rarely():
+    talk, now = session("order", endpoint="private"), 0.0
+    for _ in range(5):
+        assert talk.opened(now, exchange_ms=0)[0] == Close("no credentials")
+        assert talk.state is State.PARKED
+        assert talk.due_at() == now + 300.0
+        now = talk.due_at()
+        assert talk.passed(now - 0.1) == []
+        assert talk.passed(now)[-1] == Connect()
+    talk.opened(now, exchange_ms=0)
+    assert talk.renew(Credentials("key", "secret"))[-1] == Connect()
+
+
 def test_a_refused_key_parks_the_socket_until_there_are_new_credentials():
     talk = session("wallet", endpoint="private", credentials=Credentials("key", "secret"))
     talk.opened(now=0.0, exchange_ms=0)
