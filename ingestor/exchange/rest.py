@@ -7,17 +7,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+import structlog
 from pybit.exceptions import FailedRequestError, InvalidRequestError
 from pybit.unified_trading import HTTP
 from requests import RequestException
 
 from common import settings
 from common.channels import Channel
-from common.errors import Unavailable, reported_as
+from common.errors import MALFORMED, Unavailable, reported_as
+from common.foreign import plain
 from common.tables.instruments import Instrument
 from ingestor.bybit import natural
 from ingestor.bybit.natural import Element
 from ingestor.exchange.credentials import Account
+
+log = structlog.get_logger(__name__)
 
 ORIGINS = {
     "mainnet": "https://api.bybit.com",
@@ -31,7 +35,7 @@ _RECEIVE_WINDOW_MS = 10_000
 _PAGE = 1000
 _MOST_PAGES = 50
 _OPTION_COINS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "MNT")
-_ERRORS = (FailedRequestError, InvalidRequestError, RequestException, ValueError, KeyError, TypeError, PermissionError)
+_ERRORS = (FailedRequestError, InvalidRequestError, RequestException, PermissionError, *MALFORMED)
 
 _EXECUTIONS, _ORDERS, _POSITIONS, _CANDLES = 100, 50, 200, 1000  # the longest pages (v5/…/list)
 _TRADES, _SPOT_TRADES = 1000, 60
@@ -96,13 +100,17 @@ class Rest:
             return int(answer["result"]["timeNano"]) // 1_000_000, time.monotonic() - asked_at
 
     def instruments(self, category: str) -> list[Instrument]:
-        """Every symbol that the category lists."""
+        """Every symbol that the category lists, each once; a row that makes no sense is passed over."""
         coins = _OPTION_COINS if category == "option" else (None,)
-        return [
-            _instrument(category, row)
+        rows = [
+            row
             for coin in coins
             for row in self._listed("get_instruments_info", {"category": category, "baseCoin": coin, "limit": _PAGE})
         ]
+        found = [instrument for row in rows if (instrument := _instrument(category, row)) is not None]
+        if len(found) < len(rows):
+            log.warning("instruments that make no sense", category=category, passed_over=len(rows) - len(found))
+        return list({instrument.symbol: instrument for instrument in found}.values())
 
     def wallet(self) -> Snapshot:
         """The unified account's coins; those that are zero are left out by Bybit."""
@@ -141,8 +149,8 @@ class Rest:
         try:
             past = self._rows(channel, since_ms, to_ms, until)
             past.elements = natural.elements(channel.channel_type, past.rows)
-        except (KeyError, TypeError, ValueError) as error:
-            return Past(failures=[f"rows that make no sense: {type(error).__name__}: {error}"])
+        except MALFORMED as error:
+            return Past(failures=[plain(f"rows that make no sense: {type(error).__name__}: {error}")])
         return past
 
     def _rows(self, channel: Channel, since_ms: int, to_ms: int, until: float) -> Past:
@@ -210,9 +218,11 @@ class Rest:
         version_ms = self._now_ms()
         for query in queries:
             found.setdefault(query["category"], []).extend(self._listed(call, query))
-        return [
-            Snapshot(orjson.dumps({"category": category, "list": rows}), version_ms) for category, rows in found.items()
-        ]
+        with reported_as(Unavailable, *_ERRORS):
+            return [
+                Snapshot(orjson.dumps({"category": category, "list": rows}), version_ms)
+                for category, rows in found.items()
+            ]
 
     def _listed(self, call: str, query: Mapping[str, Any], until: float | None = None) -> list[Any]:
         """All pages of a list, in the order in which Bybit gives them."""
@@ -229,6 +239,8 @@ class Rest:
             result = getattr(self._client(left_s), call)(**query, **more)["result"]
             if "category" not in result:
                 raise ValueError("an answer without its category")
+            if type(result["list"]) is not list:
+                raise ValueError("an answer without a list")
             yield result["list"]
             cursor = result.get("nextPageCursor") or ""
             if not cursor:
@@ -266,7 +278,21 @@ class _Client(HTTP):  # type: ignore[misc]
         }
 
 
-def _instrument(category: str, row: dict[str, Any]) -> Instrument:
-    return Instrument(
-        category, str(row["symbol"]), str(row["baseCoin"]), str(row.get("quoteCoin", "")), str(row["status"])
-    )
+def _instrument(category: str, row: Any) -> Instrument | None:
+    """None of a row that lacks something; whoever lists it anew one day lists it whole."""
+    try:
+        return Instrument(
+            category,
+            _name(row["symbol"]),
+            _name(row["baseCoin"]),
+            plain(str(row.get("quoteCoin", ""))),
+            _name(row["status"]),
+        )
+    except MALFORMED:
+        return None
+
+
+def _name(value: Any) -> str:
+    if type(value) is not str or not value or value != plain(value):
+        raise ValueError("no name")
+    return value
