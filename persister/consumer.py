@@ -16,6 +16,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from common import amqp
 from common.errors import BadMessage, Unavailable, reported_as
+from common.foreign import plain
 from common.retrying import Backoff, keep_trying
 from common.topology import BALANCE_QUEUE, DEAD, PERSISTER
 from persister import figures, wallet
@@ -174,8 +175,8 @@ class Conversation:
         for delivery in deliveries:
             try:
                 event = wallet.read(delivery.body)
-            except BadMessage as error:
-                self._bury(delivery, str(error))
+            except Exception as error:
+                self._refuse(delivery, error)
                 continue
             if event is None:
                 figures.messages.labels("ignored").inc()
@@ -183,17 +184,27 @@ class Conversation:
             yield delivery, event
 
     def _store(self, entries: Sequence[tuple[Delivery, Balances]]) -> None:
-        """All at once; where Postgres refuses something, one by one, so that it alone is set aside."""
+        """All at once; where something cannot be written, one by one, so that it alone is set aside."""
         if not entries:
             return
         try:
             self._ledger.write([event for _, event in entries])
-        except BadMessage as error:
+        except Unavailable:
+            raise
+        except Exception as error:
             if len(entries) == 1:
-                self._bury(entries[0][0], str(error))
+                self._refuse(entries[0][0], error)
                 return
             for entry in entries:
                 self._store([entry])
+
+    def _refuse(self, delivery: Delivery, error: Exception) -> None:
+        """A message that nobody foresaw is set aside like a bad one: taken up again it would fail again."""
+        if isinstance(error, BadMessage):
+            self._bury(delivery, str(error))
+            return
+        log.error("balance event failed", trace_id=delivery.properties.message_id, exc_info=error)
+        self._bury(delivery, plain(f"internal error: {type(error).__name__}: {error}"))
 
     def _bury(self, delivery: Delivery, reason: str) -> None:
         """Publish it to where dead messages are kept, with the reason; confirmed before it is acknowledged."""

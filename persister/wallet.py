@@ -69,6 +69,7 @@ _LONGEST_NAME = 255
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search  # in a name: control characters, halves of a pair
 _MILLISECONDS = re.compile(r"\d{1,15}", re.ASCII).fullmatch
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)  # of any time in a message
 _IMPOSSIBLY_AHEAD = timedelta(days=1)  # no clock is so wrong; taken at its word it would stay the latest for good
 EXACTLY = Context(prec=2 * _MOST_DIGITS)  # sums keep every digit; Python's own context would round to 28
 
@@ -121,7 +122,7 @@ def read(body: bytes) -> Balances | None:
         return None
     received_at = _moment(event, "receivedtime")
     if received_at is None:
-        raise BadMessage("receivedtime is missing")
+        raise BadMessage(f"receivedtime is missing, or not between {_EARLIEST.year} and {_LATEST.year}")
     message = _members(event.get("data"), "data")
     told_at = _moment(event, "time") or _creation_time(message.get("creationTime"))
     accounts = _elements(message.get(listed_under), listed_under)
@@ -271,6 +272,7 @@ def _optional_text(value: Any, what: str) -> str | None:
 
 
 def _moment(members: Mapping[str, Any], name: str) -> datetime | None:
+    """None also for a time that cannot be: neither Postgres nor Python takes all that can be written."""
     text = _optional_text(members.get(name), name)
     if text is None:
         return None
@@ -280,7 +282,7 @@ def _moment(members: Mapping[str, Any], name: str) -> datetime | None:
         raise BadMessage(f"{name} is no time") from error
     if moment.tzinfo is None:
         raise BadMessage(f"{name} has no time zone")
-    return moment
+    return moment.astimezone(UTC) if _EARLIEST <= moment < _LATEST else None
 
 
 def _creation_time(value: Any) -> datetime | None:
@@ -288,7 +290,8 @@ def _creation_time(value: Any) -> datetime | None:
     if not _MILLISECONDS(str(value)):
         return None
     with suppress(OverflowError):
-        return _EPOCH + timedelta(milliseconds=int(str(value)))
+        moment = _EPOCH + timedelta(milliseconds=int(str(value)))
+        return moment if moment < _LATEST else None
     return None
 
 

@@ -1,9 +1,11 @@
 """From the queue into the tables."""
 
+import json
 import threading
 from collections.abc import MutableMapping, Sequence
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
@@ -91,6 +93,51 @@ def test_what_is_too_much_at_once_is_written_in_smaller_pieces(
     queue.publish(*(wallets.live(frame) for frame in frames))
     with consuming(broker, Slow(engine)):
         assert [row[1] for row in rows(database, COINS, 90)] == [str(n) for n in range(90)]
+
+
+class Unforeseen(Ledger):
+    """Fails over one coin in a way that nobody thought of."""
+
+    def write(self, events: Sequence[Balances]) -> None:
+        if any(coin.name == "ODD" for event in events for account in event.accounts for coin in account.coins):
+            raise ZeroDivisionError("not foreseen")
+        super().write(events)
+
+
+def test_a_message_that_fails_in_an_unforeseen_way_is_set_aside_and_the_others_are_stored(
+    queue: Queue, broker: Broker, engine: Engine, database: Database
+) -> None:
+    names = ("BTC", "ODD", "ETH")
+    queue.publish(*(wallets.live(wallets.frame(wallets.account(wallets.coin(name)))) for name in names))
+    with consuming(broker, Unforeseen(engine)):
+        assert [row[0] for row in rows(database, COINS, 2)] == ["BTC", "ETH"]
+    eventually(lambda: not queue.unsettled(), 10, "all are acknowledged")
+    [(properties, body)] = queue.dead()
+    assert b"ODD" in body
+    assert properties.headers["reason"] == "internal error: ZeroDivisionError: not foreseen"
+
+
+IMPOSSIBLE = ("9999-12-31T12:00:00Z", "0001-01-01T00:00:00+14:00", "2200-01-01T00:00:00Z", "1969-12-31T23:59:59Z")
+
+
+@pytest.mark.parametrize("moment", IMPOSSIBLE)
+def test_a_forged_moment_of_receipt_is_set_aside_and_the_next_message_is_stored(
+    queue: Queue, persister: threading.Thread, database: Database, moment: str
+) -> None:
+    forged = json.loads(wallets.live(wallets.frame(wallets.account(wallets.coin("FORGED"))))) | {"receivedtime": moment}
+    queue.publish(json.dumps(forged).encode(), wallets.live(wallets.frame(wallets.account(wallets.coin("BTC")))))
+    assert rows(database, COINS, 1) == [("BTC", "100", "live")]
+    eventually(lambda: not queue.unsettled(), 10, "all are acknowledged")
+    [(properties, _)] = queue.dead()
+    assert properties.headers["reason"] == "receivedtime is missing, or not between 1970 and 2200"
+
+
+@pytest.mark.parametrize("moment", IMPOSSIBLE)
+def test_an_impossible_time_of_the_exchange_counts_as_none(moment: str) -> None:
+    frame = wallets.frame(wallets.account(wallets.coin("BTC")), at_ms=10**14)
+    event = wallets.understood(json.dumps(json.loads(wallets.live(frame)) | {"time": moment}).encode())
+    assert event.told_at is None
+    assert event.at == event.received_at
 
 
 def test_it_waits_for_a_queue_that_is_not_there_yet(
