@@ -3,6 +3,11 @@
 import json
 from dataclasses import dataclass
 
+from common.errors import MALFORMED
+from common.foreign import plain
+
+_LONGEST_TRACE_ID = 128
+
 
 @dataclass(frozen=True, slots=True)
 class Poke:
@@ -18,6 +23,7 @@ def decode(body: bytes) -> Poke:
     """Anything that is no poke reads as one that knows nothing: the ingestor looks all the same."""
     try:
         found = json.loads(body)
-        return Poke(int(found["generation"]), str(found["trace_id"])[:128] if found["trace_id"] else None)
-    except (ValueError, TypeError, KeyError, RecursionError):
+        trace_id = plain(str(found["trace_id"]), _LONGEST_TRACE_ID) if found["trace_id"] else None
+        return Poke(int(found["generation"]), trace_id)
+    except MALFORMED:
         return Poke(0, None)

@@ -22,7 +22,7 @@ def process_environment(dotenv: Path = Path(".env")) -> dict[str, str]:
     """`.env` of the working directory, overruled by the process environment."""
     try:
         from_file = dotenv_values(dotenv) if dotenv.is_file() else {}
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{dotenv} cannot be read: {error}") from error
     return {name: value for name, value in from_file.items() if value is not None} | dict(os.environ)
 
@@ -71,7 +71,7 @@ class Environment:
             self.refuse(f"{name}_FILE", path, f"only one of {name} and {name}_FILE")
         try:
             return Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             self.refuse(f"{name}_FILE", path, f"a readable file ({type(error).__name__})")
             return ""
 

@@ -72,7 +72,7 @@ class Management:
     def _get(self, host: str) -> Any:
         rabbitmq = self._rabbitmq
         scheme, vhost = "https" if rabbitmq.tls else "http", quote(rabbitmq.vhost, safe="")
-        with reported_as(Unavailable, requests.RequestException, ValueError), requests.Session() as session:
+        with reported_as(Unavailable, OSError, ValueError), requests.Session() as session:  # OSError: no CA file, too
             session.trust_env = False  # no proxy lies between us and our broker
             answer = session.get(
                 f"{scheme}://{host}:{rabbitmq.management_port}/api/queues/{vhost}",

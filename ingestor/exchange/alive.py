@@ -10,17 +10,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import structlog
+from pydantic import TypeAdapter
 
 from common.channels import PATHS, Channel
+from common.errors import MALFORMED
 from ingestor.bybit.state import State
 from ingestor.delivery.outbox import Counts
-from ingestor.exchange.gaps import Gap
+from ingestor.exchange.gaps import Gap, Nanoseconds
 from ingestor.exchange.stream import SocketSeen
 
 log = structlog.get_logger(__name__)
 
 STAMPED_EVERY_S = 1.0
 _RESTART = "restart"
+_WELL, _WINDOWS = TypeAdapter(dict[str, Nanoseconds]), TypeAdapter(tuple[Gap, ...])
 _SPILLED_WITHIN_NS = 2_000_000_000  # after the broker has gone, what was in memory only is on disk
 
 
@@ -115,10 +118,16 @@ def last_stamp(path: Path) -> Stamp:
     """The earlier life's; a first start has none, and of a file that makes no sense its age tells enough."""
     try:
         found = json.loads(path.read_text())
-        return Stamp(dict(found["well_ns"]), tuple(Gap(**gap) for gap in found["windows"]))
+        return Stamp(_WELL.validate_python(found["well_ns"]), _WINDOWS.validate_python(found["windows"]))
     except FileNotFoundError:
         return Stamp()
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, *MALFORMED) as error:
         log.warning("the last sign of life cannot be read", error=str(error))
-        written_ns = path.stat().st_mtime_ns if path.exists() else time.time_ns()
-        return Stamp(dict.fromkeys(PATHS, written_ns))
+        return Stamp(dict.fromkeys(PATHS, _written_ns(path)))
+
+
+def _written_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return time.time_ns()

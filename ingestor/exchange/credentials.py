@@ -55,9 +55,9 @@ class CredentialsWatch:
             self._read()
 
     def _read(self) -> None:
-        env = Environment(self._environment())
-        found = settings.credentials(env)
         try:
+            env = Environment(self._environment())
+            found = settings.credentials(env)
             env.checked()
         except ConfigError as error:
             log.error("new credentials make no sense; keeping the old ones", error=str(error))
@@ -66,13 +66,16 @@ class CredentialsWatch:
         self._renewed(found)
 
     def _stamps(self) -> tuple[tuple[int, int] | None, ...]:
-        values = self._environment()
+        try:
+            values = self._environment()
+        except ConfigError:  # it is being written, or nobody may read it: the next look may tell more
+            return ()
         return tuple(_stamp(values.get(name, "")) for name in _FILES)
 
 
 def _stamp(path: str) -> tuple[int, int] | None:
     try:
         found = Path(path).stat() if path else None
-    except OSError:
+    except (OSError, ValueError):
         return None
     return (found.st_mtime_ns, found.st_ino) if found else None

@@ -4,8 +4,10 @@ import threading
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Annotated
 
 import structlog
+from pydantic import Field
 
 from common.channels import Channel
 from common.envelope import Event, rfc3339_us
@@ -15,6 +17,7 @@ from ingestor.metrics import GAPS
 log = structlog.get_logger(__name__)
 
 _NS = 1_000_000_000
+Nanoseconds = Annotated[int, Field(ge=0, lt=2**63)]  # since 1970; until 2262
 
 
 @dataclass(slots=True)
@@ -24,10 +27,10 @@ class Gap:
     endpoint: str
     topic: str
     cause: str
-    opened_ns: int
+    opened_ns: Nanoseconds
     last_id: str | None
     first_id: str | None = None
-    closed_ns: int | None = None
+    closed_ns: Nanoseconds | None = None
     healed: str | None = None
 
     @property

@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import structlog
+from pydantic import TypeAdapter
 
 from common.tables.subscriptions import Wish
 
 log = structlog.get_logger(__name__)
+
+_ROWS = TypeAdapter(list[tuple[str, str, str, int, str | None]])
 
 
 class Cache:
@@ -37,9 +40,9 @@ class Cache:
 
     def last(self) -> tuple[Wish, ...]:
         try:
-            return tuple(Wish(*row) for row in json.loads(self._path.read_text()))
+            return tuple(Wish(*row) for row in _ROWS.validate_json(self._path.read_bytes(), strict=True))
         except FileNotFoundError:
             return ()
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError) as error:
             log.warning("cached wishes cannot be read", error=str(error))
             return ()

@@ -58,7 +58,31 @@ def test_a_window_that_ended_and_was_not_written_down_is_not_reopened():
     assert missed == [ended, Gap("linear", TICKER.topic, "restart", 5, None)]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"well_ns": 1, "windows": []}', '{"well_ns": {}, "windows": [{}]}'])
+WINDOW = '{"endpoint":"linear","topic":TOPIC,"cause":"c","last_id":null,"opened_ns":OPENED}'
+
+
+def windows(topic: str, opened: str) -> str:
+    window = WINDOW.replace("TOPIC", topic).replace("OPENED", opened)
+    return '{"well_ns": {}, "windows": [WINDOW]}'.replace("WINDOW", window)
+
+
+NO_STAMPS = (
+    "",
+    "[]",
+    "{}",
+    "[" * 100_000,
+    '{"well_ns": 1, "windows": []}',
+    '{"well_ns": {}, "windows": [{}]}',
+    '{"well_ns": {"linear": "then"}, "windows": []}',
+    '{"well_ns": {"linear": 1e30}, "windows": []}',
+    '{"well_ns": {"linear": -1}, "windows": []}',
+    windows('"t"', "1e30"),
+    windows('"t"', '"then"'),
+    windows("7", "5"),
+)
+
+
+@pytest.mark.parametrize("text", NO_STAMPS)
 def test_of_a_stamp_that_makes_no_sense_the_age_is_taken(tmp_path: Path, text: str):
     path = tmp_path / "alive.json"
     path.write_text(text)
