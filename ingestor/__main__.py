@@ -1,5 +1,6 @@
 """The ingestor is put together here."""
 
+import errno
 import fcntl
 import gc
 import os
@@ -34,7 +35,7 @@ from ingestor.delivery.outbox import Lane, Outbox
 from ingestor.delivery.plan import common_plan
 from ingestor.delivery.publisher import Link, Publisher, worst
 from ingestor.delivery.queues import Queues
-from ingestor.delivery.spool import Spool, SpoolFailure
+from ingestor.delivery.spool import Spool
 from ingestor.epoch import new_epoch
 from ingestor.exchange.alive import Alive, Safe, Stamp, last_stamp, stamp
 from ingestor.exchange.askers import Askers
@@ -62,6 +63,7 @@ log = structlog.get_logger(__name__)
 GRACE_S = 15.0  # below supervisor's stopwaitsecs
 _MARKET_EVENTS, _PRIVATE_EVENTS, _LANE_BYTES = 20_000, 2_000, 64 * 2**20
 _PRIVATE_SPOOL_BYTES = 256 * 2**20
+_DISK_TAKES_NOTHING = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 def main(env: Mapping[str, str]) -> int:
@@ -168,7 +170,8 @@ def main(env: Mapping[str, str]) -> int:
     try:
         return crew.run_until_stopped(workers, GRACE_S)
     finally:
-        lock.close()
+        if lock is not None:
+            lock.close()
 
 
 def open_stream(settings: Settings, account: Account, around: Surroundings, endpoint: str, number: int) -> Stream:
@@ -194,11 +197,8 @@ def renew(account: Account, credentials: Credentials | None, fleet: Fleet, key_c
 
 def open_spools(folder: Path, market_bytes: int) -> tuple[Spool, Spool]:
     """That of private and that of market events, each with what an earlier life left in it."""
-    try:
-        private = Spool(folder / "private.db", _PRIVATE_SPOOL_BYTES, durable=True)
-        market = Spool(folder / "market.db", market_bytes, durable=False)
-    except SpoolFailure as failure:
-        raise unusable(folder, failure) from failure
+    private = Spool(folder / "private.db", _PRIVATE_SPOOL_BYTES, durable=True)
+    market = Spool(folder / "market.db", market_bytes, durable=False)
     return private, market
 
 
@@ -220,13 +220,16 @@ def channels_of(wishes: Iterable[Wish]) -> list[Channel]:
     return found
 
 
-def locked(folder: Path) -> IO[str]:
-    """The spool folder is ours alone, for as long as the file is open."""
+def locked(folder: Path) -> IO[str] | None:
+    """The spool folder is ours alone, for as long as the file is open; None where the disk cannot even hold a lock."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "lock").open("w")
+        file = opened_lock(folder / "lock")
     except OSError as error:
-        raise unusable(folder, error) from error
+        if error.errno in _DISK_TAKES_NOTHING:
+            log.error("the spool's folder cannot be locked", folder=str(folder), error=str(error))
+            return None
+        raise ConfigError(f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: allowed is a writable folder ({error})") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -234,11 +237,14 @@ def locked(folder: Path) -> IO[str]:
     return file
 
 
-def unusable(folder: Path, error: Exception) -> Exception:
-    """A folder that may not be written to needs a person; one on a full disk can be used once there is room."""
-    if folder.is_dir() and os.access(folder, os.W_OK):
-        return Unavailable(f"the spool in {folder} cannot be opened: {error}")
-    return ConfigError(f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: allowed is a writable folder ({error})")
+def opened_lock(path: Path) -> IO[str]:
+    """A disk that has become read-only still lets an earlier life's file be locked."""
+    try:
+        return path.open("a")
+    except OSError as error:
+        if error.errno in _DISK_TAKES_NOTHING and path.exists():
+            return path.open()
+        raise
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ class Lane:
         self._confirmed = 0
         self._dropped = 0
         self._spooled = spool.count
-        self.failure: str | None = None  # why the disk did not take the last events, while it does not
+        self._closed = spool.closed_because is not None  # until the disk can be used
+        self.failure = spool.closed_because  # why the disk did not take the last events, while it does not
         self._ring: Callable[[], None] = lambda: None
         self._rung = False
 
@@ -130,7 +131,7 @@ class Lane:
                 self._confirmed += 1
                 if entry.stored:
                     self._confirmed_rows.append(Stored(entry.position, entry.event))
-            if self._tail_from is None and not self._durable:
+            if self._tail_from is None and not self._durable and not self._closed:
                 self.failure = None  # memory suffices again: the disk may never be asked for long
             if len(self._confirmed_rows) >= _REFILL:
                 self._forget()
@@ -153,6 +154,8 @@ class Lane:
 
     def sweep(self, oldest_s: float | None = None) -> None:
         """Forget on disk what is confirmed, and what is older than `oldest_s`, a Unix time."""
+        if self._closed and not self._reopened():
+            return
         with self._lock:
             self._forget()
             if oldest_s is not None and self._tail_from is not None:
@@ -173,6 +176,19 @@ class Lane:
         self.sweep()
         self._spool.close()
 
+    def _reopened(self) -> bool:
+        """Whether the disk takes something again. What an earlier life left there goes out before what memory holds."""
+        try:
+            self._spool.open()  # without the lock, because it reads all of the file
+        except SpoolFailure as failure:
+            self.failure = str(failure)
+            return False
+        with self._lock:
+            self._closed = not self._took_up()
+        if not self._closed:
+            log.info("spool opened", waiting=self._spooled)
+        return not self._closed
+
     # -- under the lock -------------------------------------------------------------------------------------
 
     def _fits(self, count: int, size: int) -> bool:
@@ -180,6 +196,9 @@ class Lane:
         return held + count <= self._most_events and self._bytes + self._taken_bytes + size <= self._most_bytes
 
     def _store(self, entries: list[Entry], size: int) -> bool:
+        if self._closed:
+            self._fail(self._spool.closed_because or "not taken up yet")
+            return False
         if not self._spool.has_room(size):
             if self._durable:
                 self._fail("the spool is full")
@@ -210,6 +229,23 @@ class Lane:
             log.error("spool holds fewer events than were counted", missing=self._spooled)
             self._dropped += self._spooled
             self._spooled = 0
+
+    def _took_up(self) -> bool:
+        left = self._spool.count
+        if left:
+            try:
+                self._spool.append([Stored(entry.position, entry.event) for entry in self._waiting])
+            except SpoolFailure as failure:
+                self._spool.close()
+                self.failure = str(failure)
+                return False
+            self._waiting.clear()
+            self._bytes = 0
+            self._tail_from = 1
+            self._accepted += left
+            self._spooled = self._spool.count
+        self.failure = None
+        return True
 
     def _forget(self) -> None:
         rows, self._confirmed_rows = self._confirmed_rows, []

@@ -50,20 +50,43 @@ class Stored:
 
 
 class Spool:
-    """One SQLite file, in WAL mode; the caller serialises the calls."""
+    """One SQLite file, in WAL mode; the caller serialises the calls.
+
+    On a disk that is full or read-only it stays closed, takes nothing, and can be opened later.
+    """
 
     def __init__(self, path: Path, most_bytes: int, durable: bool) -> None:
         self._path = path
         self._most_bytes = most_bytes
         self._durable = durable
         self._ballast = path.with_name(path.name + ".ballast")
-        self._db = self._opened()
-        self.count, self.bytes = self._measured()
-        self._take_ballast()
+        self._handle: sqlite3.Connection | None = None
+        self.count = self.bytes = 0
+        self.last_position = time.time_ns() // 1000  # while nobody knows: above all that the file may hold
+        self.closed_because: str | None = None
+        try:
+            self.open()
+        except SpoolFailure as failure:
+            log.error("the spool cannot be opened; going on without", file=str(path), error=str(failure))
+
+    def open(self) -> None:
+        """Take up what an earlier life left; raises SpoolFailure."""
+        try:
+            with self._read():
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._handle = self._opened()
+                self.count, self.bytes, self.last_position = self._measured()
+        except SpoolFailure as failure:
+            self.close()
+            self.closed_because = str(failure)
+            raise
+        self.closed_because = None
 
     @property
-    def last_position(self) -> int:
-        return int(self._db.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()[0])
+    def _db(self) -> sqlite3.Connection:
+        if self._handle is None:
+            raise sqlite3.OperationalError(self.closed_because or "closed")
+        return self._handle
 
     def has_room(self, size: int) -> bool:
         return self.bytes + size <= self._most_bytes
@@ -96,9 +119,8 @@ class Spool:
         try:
             self._delete(rows)
         except SpoolFailure:
-            if not self._ballast.exists():
+            if not self._gave_ballast():  # on a full disk SQLite cannot even delete: this is the room for it
                 raise
-            self._ballast.unlink()  # on a full disk SQLite cannot even delete: this is the room for it
             self._delete(rows)
         self.count -= len(rows)
         self.bytes -= sum(len(row.event.body) for row in rows)
@@ -132,7 +154,9 @@ class Spool:
         return {key: count for key, count, _ in found}
 
     def close(self) -> None:
-        self._db.close()
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
 
     def _delete(self, rows: list[Stored]) -> None:
         with self._written():
@@ -147,14 +171,22 @@ class Spool:
 
     def _take_ballast(self) -> None:
         """Room that we can give up when the disk is full; a disk without room for it has none to keep."""
-        if self._ballast.exists():
-            return
         try:
+            if self._ballast.exists():
+                return
             with self._ballast.open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, BALLAST_BYTES)
         except OSError as error:
-            self._ballast.unlink(missing_ok=True)
+            self._gave_ballast()
             log.warning("no room for the spool's ballast", file=str(self._ballast), error=str(error))
+
+    def _gave_ballast(self) -> bool:
+        """Whether there was any: a read-only disk gives nothing back, and has no need of room either."""
+        try:
+            self._ballast.unlink()
+        except OSError:
+            return False
+        return True
 
     def _oldest(self, kind: str, above: int) -> tuple[str, int] | None:
         """The key of the class's oldest row, and up to where a bite of a thousand of that class reaches."""
@@ -198,18 +230,29 @@ class Spool:
         except (sqlite3.Error, OSError) as error:
             raise SpoolFailure(f"{self._path.name}: {error}") from error
 
-    def _measured(self) -> tuple[int, int]:
-        return tuple(self._db.execute("SELECT count(*), coalesce(sum(length(body)), 0) FROM events").fetchone())
+    def _measured(self) -> tuple[int, int, int]:
+        found = "SELECT count(*), coalesce(sum(length(body)), 0), coalesce(max(position), 0) FROM events"
+        return tuple(self._db.execute(found).fetchone())
 
     def _opened(self) -> sqlite3.Connection:
         """The file, or a new one beside it with every row of it that can still be read."""
+        try:
+            db = self._whole()
+        except sqlite3.OperationalError:  # the folder is gone, read-only or full
+            if not self._gave_ballast():
+                raise
+            return self._whole()  # the room is for events now; once they are sent, the ballast comes back
+        self._take_ballast()
+        return db
+
+    def _whole(self) -> sqlite3.Connection:
         try:
             db = self._connected()
             if db.execute("PRAGMA quick_check").fetchone()[0] == "ok":
                 return db
             db.close()
-        except sqlite3.OperationalError as error:  # the folder is gone, read-only or full
-            raise SpoolFailure(f"{self._path}: {error}") from error
+        except sqlite3.OperationalError:
+            raise
         except sqlite3.DatabaseError as error:
             log.warning("spool cannot be read", file=str(self._path), error=str(error))
         return self._salvaged()

@@ -9,6 +9,7 @@ from common.envelope import Event
 from ingestor.delivery.disk import Disk
 from ingestor.delivery.outbox import Lane
 from ingestor.delivery.spool import BALLAST_BYTES, Spool
+from tests import disks
 from tests.disks import small_disk
 from tests.waiting import eventually
 
@@ -68,3 +69,97 @@ def test_a_market_lane_drops_tells_and_goes_on(disk: Path):
     assert [entry.event.id for entry in lane.take(10)] == [f"{number:05d}"]
     counts = lane.counts()
     assert counts.accepted == counts.confirmed + counts.dropped + counts.spooled + counts.in_flight
+
+
+def private_lane(disk: Path) -> Lane:
+    return Lane(Spool(disk / "private.db", 2**30, durable=True), True, 10_000, 2**30)
+
+
+def market_lane(disk: Path) -> Lane:
+    return Lane(Spool(disk / "market.db", 2**30, durable=False), False, 10_000, 2**30)
+
+
+def numbers(lane: Lane) -> list[int]:
+    return [int(entry.event.id) for entry in lane.take(10_000)]
+
+
+@pytest.mark.parametrize("stopped", ["in good order", "killed"])
+def test_a_start_on_a_full_disk_uses_the_room_that_was_kept_for_it(disk: Path, stopped: str):
+    first = private_lane(disk)
+    assert first.accept([event(1), event(2)])
+    if stopped == "in good order":
+        first.close()
+    disks.fill(disk)
+    second = private_lane(disk)
+    assert second.failure is None
+    assert second.accept([event(3)])
+    assert numbers(second) == [1, 2, 3]
+
+
+def unusable(disk: Path, kind: str) -> Path:
+    """Takes nothing, and has nothing in reserve."""
+    for ballast in disk.glob("*.ballast"):
+        ballast.unlink()
+    filler = disks.fill(disk)
+    if kind == "read-only":
+        filler.unlink()
+        disks.remount(disk, "ro")
+    return filler
+
+
+def usable(disk: Path, filler: Path) -> None:
+    disks.remount(disk, "rw")
+    filler.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("kind", ["full", "read-only"])
+def test_a_start_without_a_spool_takes_market_events_only_until_there_is_one(disk: Path, kind: str):
+    filler = unusable(disk, kind)
+    private, market = private_lane(disk), market_lane(disk)
+    assert private.failure
+    assert market.failure
+    assert not private.accept([event(1)])
+    assert market.accept([event(1)])
+    market.confirmed(market.take(1))
+    market.sweep()
+    assert market.failure, "it is still told"
+    usable(disk, filler)
+    for lane in (private, market):
+        lane.sweep()
+        assert lane.failure is None
+        assert lane.accept([event(2)])
+        assert numbers(lane) == [2]
+
+
+@pytest.mark.parametrize("kind", ["full", "read-only"])
+def test_what_an_earlier_life_left_goes_out_first_once_it_can_be_read(disk: Path, kind: str):
+    for lane in (private_lane(disk), market_lane(disk)):
+        lane.accept([event(1), event(2)])
+        lane.close()
+    filler = unusable(disk, kind)
+    private, market = private_lane(disk), market_lane(disk)
+    if private.failure is None:
+        pytest.skip("this disk lets its files be opened all the same")
+    market.accept([event(3)])
+    usable(disk, filler)
+    for lane in (private, market):
+        lane.sweep()
+        assert lane.accept([event(4)])
+    assert numbers(private) == [1, 2, 4]
+    assert numbers(market) == [1, 2, 3, 4]
+    counts = market.counts()
+    assert counts.accepted == counts.confirmed + counts.dropped + counts.spooled + counts.in_flight == 4
+
+
+def test_a_reserve_that_cannot_be_given_up_is_a_failure_that_is_told_and_no_more(disk: Path):
+    lane = private_lane(disk)
+    taken = fill(lane)
+    lane.confirmed(lane.take(taken))
+    (disk / "private.db.ballast").unlink()
+    disks.fill(disk)
+    (disk / "private.db.ballast").mkdir()
+    lane.sweep()
+    assert lane.failure
+    (disk / "filler").unlink()
+    assert lane.accept([event(taken)])
+    assert numbers(lane) == [taken]

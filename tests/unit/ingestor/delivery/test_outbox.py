@@ -4,7 +4,6 @@ from collections import deque
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -32,6 +31,10 @@ def lane(folder: Path, durable: bool = False, most_events: int = 3, **more: obje
 
 def numbers(entries: list[Entry]) -> list[int]:
     return [int(entry.event.id) for entry in entries]
+
+
+def failed(it: Lane) -> bool:
+    return it.failure is not None
 
 
 def balanced(it: Lane) -> bool:
@@ -140,9 +143,17 @@ def test_a_corrupt_file_is_set_aside_and_the_lane_goes_on(tmp_path: Path):
     assert list(tmp_path.glob("lane.db.corrupt-*"))
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path):
-    with pytest.raises(SpoolFailure):
-        Spool(tmp_path / "missing" / "lane.db", 2**20, False)
+def test_a_folder_that_cannot_be_written_is_told_and_used_once_it_can(tmp_path: Path):
+    (tmp_path / "folder").write_text("in the way")
+    mine = Lane(Spool(tmp_path / "folder" / "lane.db", 2**20, True), True, 10, 10_000)
+    assert failed(mine)
+    assert not mine.accept(events(1))
+    mine.sweep()
+    assert failed(mine)
+    (tmp_path / "folder").unlink()
+    mine.sweep()
+    assert not failed(mine)
+    assert mine.accept(events(1))
 
 
 class LaneMachine(RuleBasedStateMachine):
