@@ -1,0 +1,13 @@
+"""The management API as far as it can be away."""
+
+from pathlib import Path
+
+from common.settings import RabbitMQ
+from ingestor.delivery.management import Management
+
+
+def test_a_ca_file_that_is_missing_leaves_everything_unknown(tmp_path: Path):
+    rabbitmq = RabbitMQ((("127.0.0.1", 1),), "user", "password", "/", True, str(tmp_path / "missing.pem"), 1)
+    management = Management(rabbitmq)
+    management.look()
+    assert management.by_queue == {}
