@@ -77,6 +77,7 @@ CHANNEL_TYPES = (*PUBLIC, *FIXED, "raw")
 _BY_PREFIX = {kind.prefix: name for name, kind in PUBLIC.items()}
 _BY_TOPIC = {topic: name for name, (_, topic) in FIXED.items()}
 _CATEGORISED = re.compile(r"(order|execution|execution\.fast|position)\.(spot|linear|inverse|option)")
+_DEPTH = re.compile(r"0|[1-9][0-9]{0,8}")
 _UNFIT = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -250,7 +251,7 @@ def _spelled(name: str, category: str, rest: str) -> Channel | None:
         return _public(Request(name, rest, category), name)
     value, dot, symbol = rest.partition(".")
     if parameter == "depth":
-        if not dot or not value.isascii() or not value.isdigit() or str(int(value)) != value:
+        if not dot or not _DEPTH.fullmatch(value):
             return None
         return _public(Request(name, symbol, category, depth=int(value)), name)
     return _public(Request(name, symbol, category, interval=value), name) if dot else None

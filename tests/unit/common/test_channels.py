@@ -1,10 +1,12 @@
 """One channel in three spellings."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.channels import FIXED, PUBLIC, BadChannel, Request, of_topic, resolve
+from common.channels import FIXED, PATHS, PUBLIC, BadChannel, Request, of_topic, resolve
 
 
 @pytest.mark.parametrize(
@@ -114,3 +116,13 @@ def _resolved(request_: Request):
         return resolve(request_)
     except BadChannel:
         return None
+
+
+@given(
+    endpoint=st.sampled_from([*PATHS, "nowhere", ""]) | st.text(max_size=9),
+    topic=st.text(st.characters(exclude_categories=()), max_size=30)
+    | st.sampled_from(["orderbook." + "9" * 5000 + ".X", "orderbook..", "kline.", "publicTrade.", "\ud800"]),
+)
+def test_any_topic_is_a_channel_or_refused(endpoint: str, topic: str):
+    with suppress(BadChannel):
+        assert of_topic(endpoint, topic).topic == topic

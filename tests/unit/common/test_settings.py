@@ -78,3 +78,7 @@ def test_the_process_environment_wins_over_the_file(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("WSGW_ONE", "process")
     found = settings.process_environment(file)
     assert (found["WSGW_ONE"], found["WSGW_TWO"]) == ("process", "file")
+
+
+def test_a_secrets_file_with_an_impossible_name_is_refused_like_a_missing_one():
+    assert "a readable file" in told({"BYBIT_API_KEY_FILE": "a\x00b"})
