@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from common.envelope import Event
+from common.errors import ConfigError
+from ingestor.__main__ import locked
 from ingestor.delivery.disk import Disk
 from ingestor.delivery.outbox import Lane
 from ingestor.delivery.spool import BALLAST_BYTES, Spool
@@ -81,6 +83,18 @@ def market_lane(disk: Path) -> Lane:
 
 def numbers(lane: Lane) -> list[int]:
     return [int(entry.event.id) for entry in lane.take(10_000)]
+
+
+def test_a_folder_on_a_read_only_disk_is_still_held_by_one_only(disk: Path):
+    first = locked(disk)
+    assert first is not None
+    first.close()
+    disks.remount(disk, "ro")
+    second = locked(disk)
+    assert second is not None
+    with pytest.raises(ConfigError, match="another ingestor"):
+        locked(disk)
+    second.close()
 
 
 @pytest.mark.parametrize("stopped", ["in good order", "killed"])

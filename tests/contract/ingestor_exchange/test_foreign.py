@@ -23,6 +23,7 @@ from ingestor.exchange.budget import Budget
 from ingestor.exchange.clock import ExchangeClock
 from ingestor.exchange.gaps import Gaps
 from ingestor.exchange.stream import Stream, Surroundings
+from ingestor.exchange.transport import Lost, Transport, open_transport
 from tests import foreign
 from tests.contract.ingestor_exchange import raw
 from tests.contract.ingestor_exchange.conftest import Events
@@ -109,6 +110,26 @@ def test_any_words_of_a_close_end_the_connection_and_no_more(exchange: Exchange,
         connection.sendall(raw.frame(b"\x03\xe8" + reason, opcode=8))
     assert exchange.connected.get(timeout=20), "it connects again"
     assert failures() == before
+
+
+def reason(transport: Transport) -> str:
+    try:
+        transport.receive()
+    except Lost as lost:
+        return str(lost)
+    return ""
+
+
+def test_the_words_of_a_close_are_fit_to_be_stored():
+    def serve(connection: socket.socket) -> None:
+        raw.upgrade(connection)
+        connection.sendall(raw.frame(b"\x03\xe8bye\x00", opcode=8))
+
+    with raw.serving(serve) as server:
+        transport = open_transport(f"ws://127.0.0.1:{server.port}")
+        told = eventually(lambda: reason(transport), 10, "it is over")
+        transport.close()
+    assert told == "closed by the exchange: 1000 bye\ufffd"
 
 
 ANSWERS = (
