@@ -1,6 +1,5 @@
 """Carrying out what is written in a real Postgres, with a broker and an exchange that only listen."""
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from sqlalchemy import Engine
 from common import database as databases
 from common import settings
 from common.channels import Channel, of_topic
+from common.lifecycle import Crew
 from common.settings import Environment
 from common.tables import subscriptions
 from common.tables.subscriptions import Caps, Counted
@@ -21,6 +21,7 @@ from tests.servers import Database
 from tests.waiting import eventually
 
 TRADES = of_topic("linear", "publicTrade.BTCUSDT")
+BOOK = of_topic("linear", "orderbook.50.BTCUSDT")
 
 
 @dataclass
@@ -31,13 +32,19 @@ class Surroundings:
     plans: list[Plan] = field(default_factory=list)
     wanted: list[str] = field(default_factory=list)
     carried_out: list[int] = field(default_factory=list)
+    fails: bool = False
+    given_up: bool = False  # something that was wanted was not any more
 
     def make(self, plan: Plan, within_s: float) -> bool:
+        if self.fails:
+            self.fails = False
+            raise RuntimeError("not foreseen")
         self.plans.append(plan)
         return self.up
 
     def want(self, channels: Iterable[Channel]) -> None:
-        self.wanted = [channel.topic for channel in channels]
+        before, self.wanted = self.wanted, [channel.topic for channel in channels]
+        self.given_up |= not set(before) <= set(self.wanted)
 
 
 @pytest.fixture
@@ -66,13 +73,10 @@ def running(engine: Engine, around: Surroundings, tmp_path: Path) -> Iterator[Re
         market_queue_type="classic",
         own=lambda: (),
     )
-    stop = threading.Event()
-    thread = threading.Thread(target=found.run, args=(stop,))
-    thread.start()
+    at_work = Crew().start(found)
     yield found
-    stop.set()
-    thread.join(10)
-    assert not thread.is_alive()
+    at_work.stop()
+    assert at_work.ended(within_s=10)
 
 
 def wish(engine: Engine, channels: Sequence[Channel], lease_s: int | None = None) -> int:
@@ -104,6 +108,16 @@ def test_while_the_broker_is_away_a_topic_is_held_and_its_wish_not_carried_out(
     assert generation not in around.carried_out
     around.up = True
     assert eventually(lambda: generation in around.carried_out, 10, "it is carried out")
+
+
+def test_a_failure_gives_up_nothing_that_is_held(engine: Engine, around: Surroundings, running: Reconciler):
+    generation = wish(engine, [TRADES])
+    assert eventually(lambda: generation in around.carried_out, 10, "it is carried out")
+    around.fails = True
+    assert eventually(lambda: not around.fails, 10, "it failed")
+    generation = wish(engine, [BOOK])
+    assert eventually(lambda: generation in around.carried_out, 20, "it goes on")
+    assert not around.given_up
 
 
 def test_a_lease_ends_when_it_is_over_and_not_at_the_next_look(
