@@ -95,9 +95,7 @@ class Crew:
 class Running:
     """One worker in its thread."""
 
-    def __init__(
-        self, worker: Worker, ends: "SimpleQueue[Death | None]", well_after_s: float = _WELL_AFTER_S
-    ) -> None:
+    def __init__(self, worker: Worker, ends: "SimpleQueue[Death | None]", well_after_s: float = _WELL_AFTER_S) -> None:
         self._worker = worker
         self._ends = ends
         self._well_after_s = well_after_s

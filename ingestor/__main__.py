@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import gc
-import os
 import signal
 import sys
 import threading
@@ -20,7 +19,7 @@ from prometheus_client import REGISTRY
 
 from common import database, entrypoint, logs
 from common.channels import FIXED, BadChannel, Channel, of_topic
-from common.errors import ConfigError, Unavailable
+from common.errors import ConfigError
 from common.lifecycle import Crew, Worker
 from common.metrics import MetricsServer
 from common.settings import Credentials, process_environment

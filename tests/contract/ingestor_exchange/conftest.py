@@ -13,7 +13,7 @@ import requests
 from common import settings
 from common.channels import of_topic
 from common.envelope import Event
-from common.lifecycle import Death, Running, Worker
+from common.lifecycle import WORKER_FAILURES, Death, Running, Worker
 from common.settings import Credentials
 from ingestor.bybit.session import Session, Timing
 from ingestor.delivery.line import Lines, Origin
@@ -38,10 +38,12 @@ class Events:
 
     def __init__(self) -> None:
         self._kept: list[Event] = []
+        self.failures = 0
         self.fails_on: list[str] = []  # what a routing key must contain, for each failure to come
 
     def put(self, events: Sequence[Event], private: bool) -> bool:
         if self.fails_on and any(self.fails_on[0] in event.routing_key for event in events):
+            self.failures += 1
             raise RuntimeError(f"not foreseen: {self.fails_on.pop(0)}")
         self._kept += events
         return True
@@ -54,6 +56,12 @@ class Events:
 
     def of(self, topic: str) -> list[Body]:
         return [body for body in self.all() if body["subject"] == topic]
+
+
+def worker_failures() -> float:
+    """Of all workers that this process has had."""
+    samples = (sample for metric in WORKER_FAILURES.collect() for sample in metric.samples)
+    return sum(sample.value for sample in samples if sample.name.endswith("_total"))
 
 
 class World:
@@ -71,6 +79,7 @@ class World:
         self.rest = Rest(self.bybit, self.account, self.clock.now_ms)
         self.checkpoints: list[tuple[Stamp, int]] = []
         self._oldest_s = oldest_s
+        self._failures_before = worker_failures()
         self._ends: SimpleQueue[Death | None] = SimpleQueue()
         self.histories = Histories(self.rest)
         self.snapshots = Snapshots(self.rest, self.clock, lambda channel, make: self.fleet.tell(channel, make))
@@ -100,6 +109,7 @@ class World:
             each.stop()
         assert [each for each in reversed(self._running) if not each.ended(10)] == []
         assert self._ends.empty(), f"{self._ends.get()} died"
+        assert worker_failures() - self._failures_before <= self.events.failures, "a worker failed"
 
     def _open_stream(self, endpoint: str, number: int) -> Stream:
         return Stream(
