@@ -60,6 +60,7 @@ def connecting(serve: raw.Script, topics: Sequence[str], timing: Timing) -> Iter
         budget=Budget(most=10_000),
         clock=ExchangeClock(),
         changed=lambda: None,
+        went_live=lambda: None,
         subscribed=lambda _: None,
         ask_past=lambda _: None,
         clock_doubted=lambda: None,
