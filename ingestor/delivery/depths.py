@@ -1,6 +1,6 @@
 """How full the queues are, and how fast that changes."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,12 +16,14 @@ class Traffic:
     def count(self, key: str) -> None:
         self.by_key[key] = self.by_key.get(key, 0) + 1
 
-    def of(self, bound: Iterable[str]) -> int:
+    def of(self, bound: Collection[str]) -> int:
         """How many messages a queue got that is bound with these keys; `trades.#` stands for all that begin so."""
-        mine = set(bound)
-        prefixes = tuple(key.removesuffix("#") for key in mine if key.endswith(".#"))
-        counted = list(self.by_key.items())
-        return sum(count for key, count in counted if key in mine or (prefixes and key.startswith(prefixes)))
+        whole = [key for key in bound if not key.endswith(".#")]
+        prefixes = tuple(key.removesuffix("#") for key in bound if key.endswith(".#"))
+        counted = sum(self.by_key.get(key, 0) for key in whole)
+        if prefixes:
+            counted += sum(count for key, count in list(self.by_key.items()) if key.startswith(prefixes))
+        return counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Depths:
         self._traffic = traffic
         self.by_name: dict[str, Depth] = {}
 
-    def seen(self, name: str, ready: int, consumers: int, keys: Iterable[str], kept: int | None, now: float) -> Depth:
+    def seen(self, name: str, ready: int, consumers: int, keys: Collection[str], kept: int | None, now: float) -> Depth:
         """The queue as it is now; `keys` bind it, `kept` is how many messages it keeps."""
         before = self.by_name.get(name)
         published = self._traffic.of(keys)

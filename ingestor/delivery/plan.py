@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from common import settings, topology
 from common.topology import Binding, Queue
@@ -15,7 +16,7 @@ class Unused:
     since: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """What should be there. `unbound` is what should not: bindings of subscriptions that ended."""
 
@@ -23,6 +24,17 @@ class Plan:
     bindings: frozenset[Binding] = frozenset()
     unbound: frozenset[Binding] = frozenset()
     unused: frozenset[Unused] = frozenset()
+
+    def queues_of(self, routing_key: str) -> frozenset[str]:
+        """The queues that are bound with this key."""
+        return frozenset(self._queues_by_key.get(routing_key, ()))
+
+    @cached_property
+    def _queues_by_key(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for binding in self.bindings:
+            found.setdefault(binding.routing_key, []).append(binding.queue)
+        return found
 
 
 def common_plan(classes: tuple[str, ...], retention: settings.Retention, market_type: str) -> Plan:

@@ -28,7 +28,10 @@ KEPT_UNUSED = timedelta(hours=24)
 _LISTEN_S = 0.25
 _NOT_FOUND = 404
 _OTHER_ARGUMENTS = 406
-_BOUND_AGAIN = 25  # at each look, all of them in turn: each takes the thread 0.3 ms
+_BOUND_AGAIN = 25  # after each round of looks, all of them in turn
+_LOOKED_AT_ONCE = 100  # queues, before orders have their turn
+_BOUND_AT_ONCE = 1_000  # bindings, before we wait for the broker
+_CHANNELS = 32  # RabbitMQ syncs its disk for each binding, and for those of several channels together
 
 
 @dataclass(slots=True)
@@ -52,15 +55,22 @@ class Queues:
         self._plans: Queued[Order] = Queued(1)  # only the newest counts
         self._remakes: SimpleQueue[Order] = SimpleQueue()  # one per lane at most: each waits for its own
         self._channel: Any = None
+        self._more_channels: list[Any] = []  # for many bindings at once
         self._declared: set[str] = set()
         self._bound: set[Binding] = set()
+        self._bound_to: dict[str, set[Binding]] = {}  # the same, of each queue
         self._unbound: set[Binding] = set()
         self._retired: set[str] = set()  # unused ones that are gone
         self._as_they_are: set[str] = set()  # queues that exist with other arguments
         self._out_of_reach: set[str] = set()  # classic queues whose node of a cluster is down
-        self._bound_again_to: tuple[str, str] = ("", "")
-        self._unmet: Order | None = None
+        self._to_bind_again: list[Binding] = []
+        self._unmet: list[Order] = []
         self._look_at_from = 0.0
+        self._arguments = {queue.name: queue.arguments for queue in common.queues}  # of all that should be there
+        self._unused: dict[str, Unused] = {}
+        self._to_look_at: list[str] = []  # what is left of this round
+        self._looked_at: dict[str, Depth] = {}
+        self._missing = False  # one that should be there is not
         self._depths = Depths(traffic)
 
     # -- from other threads ---------------------------------------------------------------------------------
@@ -79,10 +89,7 @@ class Queues:
 
     def wants(self, routing_key: str) -> bool:
         """Whether one of the services' queues should have had this."""
-        return any(
-            binding.routing_key == routing_key and binding.queue not in self._out_of_reach
-            for binding in self._plan.bindings
-        )
+        return any(name not in self._out_of_reach for name in self._plan.queues_of(routing_key))
 
     @property
     def depths(self) -> dict[str, Depth]:
@@ -103,6 +110,7 @@ class Queues:
         try:
             with reported_as(Unavailable, *amqp.AWAY):
                 self._forget_all()
+                self._more_channels = []
                 self._open_channel(connection)
                 self._make_all(connection)
                 backoff.reset()
@@ -112,31 +120,38 @@ class Queues:
             self._close(connection)
 
     def _next_order(self, connection: Any) -> None:
-        order = self._unmet or self._taken()
-        self._unmet = order
-        if order is None:
-            if time.monotonic() >= self._look_at_from:
-                self._look_at_from = time.monotonic() + LOOKED_AFTER_EVERY_S
-                self._look_after(connection)
+        """All orders that wait are met at once, by the newest plan."""
+        orders = self._unmet = self._unmet or self._taken()
+        if not orders:
+            self._look_after(connection)
             connection.process_data_events(0)
             return
-        if order.plan is not None:
-            self._plan = order.plan
-        else:
+        for order in orders:
+            if order.plan is not None:
+                self._adopt(order.plan)
+        if any(order.plan is None for order in orders):
             self._forget_all()
         self._make_all(connection)
-        self._unmet = None
-        order.made.set()
-        order.done()
+        self._unmet = []
+        for order in orders:
+            order.made.set()
+            order.done()
 
-    def _taken(self) -> Order | None:
-        with suppress(Empty):  # the plan first: who waits for a remake publishes as soon as it is done
-            return self._plans.get_nowait()
+    def _adopt(self, plan: Plan) -> None:
+        self._plan = plan
+        self._arguments = {queue.name: queue.arguments for queue in (*self._common.queues, *plan.queues)}
+        self._unused = {unused.name: unused for unused in plan.unused if unused.name not in self._arguments}
+
+    def _taken(self) -> list[Order]:
+        """The newest plan first: who waits for a remake publishes as soon as that is done."""
+        taken: list[Order] = []
+        busy = bool(self._to_look_at) or not self._remakes.empty()
         with suppress(Empty):
-            return self._remakes.get_nowait()
+            taken.append(self._plans.get(timeout=0.001 if busy else _LISTEN_S))
         with suppress(Empty):
-            return self._plans.get(timeout=_LISTEN_S)
-        return None
+            while True:
+                taken.append(self._remakes.get_nowait())
+        return taken
 
     def _make_all(self, connection: Any) -> None:
         self._make_exchanges()
@@ -144,13 +159,41 @@ class Queues:
             if queue.name not in self._declared and self._declare(connection, queue):
                 self._declared.add(queue.name)
                 self._retired.discard(queue.name)
-        wanted = {binding for binding in self._wanted() if binding.queue in self._declared}
-        for binding in sorted(wanted - self._bound, key=_order):
-            self._channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+        self._bind(connection, [each for each in self._wanted() - self._bound if each.queue in self._declared])
+        self._unbind(connection, list(self._plan.unbound - self._unbound))
+        self._unbound &= self._plan.unbound
+
+    def _bind(self, connection: Any, bindings: list[Binding]) -> None:
+        self._spread(connection, bindings, lambda channel: channel.queue_bind)
+        for binding in bindings:
             self._bound.add(binding)
+            self._bound_to.setdefault(binding.queue, set()).add(binding)
             self._unbound.discard(binding)
-        for binding in sorted(self._plan.unbound - self._unbound, key=_order):
-            self._unbind(connection, binding)
+
+    def _unbind(self, connection: Any, bindings: list[Binding]) -> None:
+        """A binding that is not there is no error."""
+        self._spread(connection, bindings, lambda channel: channel.queue_unbind)
+        for binding in bindings:
+            self._bound.discard(binding)
+            self._bound_to.get(binding.queue, set()).discard(binding)
+            self._unbound.add(binding)
+
+    def _spread(self, connection: Any, bindings: list[Binding], method_of: Callable[[Any], Callable[..., Any]]) -> None:
+        """Each channel does one after the other; when it answers what it was asked last, all is done."""
+        for start in range(0, len(bindings), _BOUND_AT_ONCE):
+            batch = bindings[start : start + _BOUND_AT_ONCE]
+            channels = self._channels(connection, len(batch))
+            for number, binding in enumerate(batch):
+                below = channels[number % len(channels)]._impl  # pika's blocking channel would wait for each answer
+                method_of(below)(binding.queue, binding.exchange, binding.routing_key)
+            for channel in channels:
+                channel.exchange_declare(topology.EVENTS, "topic", durable=True)
+
+    def _channels(self, connection: Any, wanted: int) -> list[Any]:
+        self._more_channels = [channel for channel in self._more_channels if channel.is_open]
+        while 1 + len(self._more_channels) < min(wanted, _CHANNELS):
+            self._more_channels.append(connection.channel())
+        return [self._channel, *self._more_channels][:wanted]
 
     def _wanted(self) -> frozenset[Binding]:
         return self._common.bindings | self._plan.bindings
@@ -188,52 +231,58 @@ class Queues:
         self._out_of_reach.add(name)
         return False
 
-    def _unbind(self, connection: Any, binding: Binding) -> None:
-        try:
-            self._channel.queue_unbind(binding.queue, binding.exchange, binding.routing_key)
-        except ChannelClosedByBroker as closed:
-            self._open_channel(connection)
-            if closed.reply_code != _NOT_FOUND:
-                raise
-        self._bound.discard(binding)
-        self._unbound.add(binding)
-
     def _look_after(self, connection: Any) -> None:
-        """How deep each queue is; one that somebody deleted comes back."""
-        seen: dict[str, Depth] = {}
-        for queue in (*self._common.queues, *self._plan.queues):
-            depth = self._look_at(connection, queue.name)
+        """How deep each queue is, some queues at a time; one that somebody deleted comes back."""
+        if not self._to_look_at:
+            if time.monotonic() < self._look_at_from:
+                return
+            self._look_at_from = time.monotonic() + LOOKED_AFTER_EVERY_S
+            self._to_look_at = [*self._arguments, *(name for name in self._unused if name not in self._retired)]
+            self._looked_at = {}
+        batch, self._to_look_at = self._to_look_at[:_LOOKED_AT_ONCE], self._to_look_at[_LOOKED_AT_ONCE:]
+        for name in batch:
+            self._look_after_one(connection, name)
+        if not self._to_look_at:
+            self._end_round(connection)
+
+    def _look_after_one(self, connection: Any, name: str) -> None:
+        if name in self._arguments:
+            depth = self._look_at(connection, name)
             if depth is None:
-                if queue.name not in self._out_of_reach:
-                    log.warning("queue was deleted; making it again", queue=queue.name)
-                self._forget(queue.name)
+                if name not in self._out_of_reach:
+                    log.warning("queue was deleted; making it again", queue=name)
+                self._forget(name)
+                self._missing = True
             else:
-                seen[queue.name] = depth
-        self._tell_alarms(seen)
-        wanted = len(seen)
-        for unused in self._plan.unused:
-            if unused.name not in seen and (depth := self._retire(connection, unused)) is not None:
-                seen[unused.name] = depth
-        self._depths.by_name = seen
-        self._bind_again()
-        if wanted < len(self._common.queues) + len(self._plan.queues):
+                self._tell_alarm(depth)
+        else:
+            depth = self._retire(connection, self._unused[name]) if name in self._unused else None
+        if depth is not None:
+            self._looked_at[name] = depth
+
+    def _end_round(self, connection: Any) -> None:
+        self._depths.by_name = self._looked_at
+        self._bind_again(connection)
+        if self._missing:
+            self._missing = False
             self._make_all(connection)
 
-    def _bind_again(self) -> None:
+    def _bind_again(self, connection: Any) -> None:
         """A binding removed by hand cannot be seen over AMQP; made again it is there, and one that is there stays."""
-        after = sorted((binding for binding in self._bound if _order(binding) > self._bound_again_to), key=_order)
-        for binding in after[:_BOUND_AGAIN]:
-            self._channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
-        self._bound_again_to = _order(after[_BOUND_AGAIN - 1]) if len(after) > _BOUND_AGAIN else ("", "")
+        if not self._to_bind_again:
+            self._to_bind_again = list(self._bound)
+        batch, self._to_bind_again = self._to_bind_again[:_BOUND_AGAIN], self._to_bind_again[_BOUND_AGAIN:]
+        self._bind(connection, [binding for binding in batch if binding in self._bound])
 
     def _forget(self, queue: str) -> None:
         """It has to be made again, and a new queue is bound to nothing."""
         self._declared.discard(queue)
-        self._bound = {binding for binding in self._bound if binding.queue != queue}
+        self._bound -= self._bound_to.pop(queue, set())
 
     def _forget_all(self) -> None:
         self._declared.clear()
         self._bound.clear()
+        self._bound_to.clear()
         self._unbound.clear()
 
     def _look_at(self, connection: Any, name: str) -> Depth | None:
@@ -244,25 +293,18 @@ class Queues:
             if closed.reply_code != _NOT_FOUND:
                 raise
             return None
-        keys = [binding.routing_key for binding in self._bound if binding.queue == name]
-        kept = self._arguments_of(name).get("x-max-length")
+        keys = [binding.routing_key for binding in self._bound_to.get(name, ())]
+        kept = self._arguments.get(name, {}).get("x-max-length")
         depth = self._depths.seen(name, found.message_count, found.consumer_count, keys, kept, time.monotonic())
         return replace(depth, alarm=Alarm(Level.WARNING, _hint(name))) if name in self._as_they_are else depth
 
-    def _arguments_of(self, name: str) -> dict[str, Any]:
-        queues = (*self._common.queues, *self._plan.queues)
-        return next((queue.arguments for queue in queues if queue.name == name), {})
-
-    def _tell_alarms(self, seen: dict[str, Depth]) -> None:
-        for name, depth in seen.items():
-            before = self.depths[name].alarm.level if name in self.depths else Level.OK
-            if depth.alarm.level is not before:
-                log_alarm(name, depth.alarm, before)
+    def _tell_alarm(self, depth: Depth) -> None:
+        before = self.depths[depth.name].alarm.level if depth.name in self.depths else Level.OK
+        if depth.alarm.level is not before:
+            log_alarm(depth.name, depth.alarm, before)
 
     def _retire(self, connection: Any, unused: Unused) -> Depth | None:
         """Delete it a day after its last subscription ended, unless somebody still reads it."""
-        if unused.name in self._retired:
-            return None
         depth = self._look_at(connection, unused.name)
         overdue = datetime.now(UTC) - unused.since >= KEPT_UNUSED
         if depth is not None and not (overdue and depth.consumers == 0):
@@ -296,7 +338,3 @@ def _hint(name: str) -> str:
     return (
         f"it has other arguments than the settings say; to change that: rabbitmqctl delete_queue {name} once it is read"
     )
-
-
-def _order(binding: Binding) -> tuple[str, str]:
-    return binding.queue, binding.routing_key

@@ -11,7 +11,7 @@ import pika
 import pytest
 
 from common import settings, topology
-from common.channels import Request, resolve
+from common.channels import Request, of_topic, resolve
 from common.lifecycle import Crew
 from common.settings import Environment, Retention
 from ingestor.delivery.depths import Traffic
@@ -23,6 +23,7 @@ from tests.waiting import eventually
 RETENTION = Retention(hours=24, messages=100_000)
 TRADES = resolve(Request("trades", "BTCUSDT"))
 ORDERS = resolve(Request("order"))
+BALANCES = topology.BALANCE_QUEUE
 
 
 def plan(*wanted: tuple[Any, str], retention: Retention = RETENTION) -> Plan:
@@ -59,6 +60,13 @@ def made(broker: Broker) -> dict[str, dict[str, Any]]:
     return {queue["name"]: queue for queue in broker.manage("GET", f"queues/{vhost}")}
 
 
+def bound(broker: Broker) -> set[tuple[str, str]]:
+    """Queue and routing key of each binding that brings events to a service."""
+    vhost = broker.vhost.replace("/", "%2F")
+    found = broker.manage("GET", f"exchanges/{vhost}/{topology.EVENTS}/bindings/source")
+    return {(each["destination"], each["routing_key"]) for each in found if each["destination"] != BALANCES}
+
+
 def test_a_service_has_its_own_queue_with_the_documented_arguments(broker: Broker):
     with running(broker) as queues:
         assert queues.make(plan((TRADES, "model"), (ORDERS, "model")), within_s=10)
@@ -93,6 +101,25 @@ def test_only_what_a_service_asked_for_reaches_it(broker: Broker, channel: Any):
         channel.basic_publish(topology.EVENTS, TRADES.routing_key, b"event")
         channel.basic_publish(topology.EVENTS, other.routing_key, b"event")
         eventually(lambda: [depth(channel, name) for name in names] == [2, 3, 6], 5, "the one that left gets no more")
+
+
+def test_many_bindings_are_made_and_removed_together(broker: Broker):
+    many = plan(*((of_topic("linear", f"publicTrade.S{number}USDT"), f"s{number % 3}") for number in range(600)))
+    few = plan(*((of_topic("linear", f"publicTrade.S{number}USDT"), f"s{number % 3}") for number in range(3)))
+    with running(broker) as queues:
+        assert queues.make(many, within_s=20)
+        assert bound(broker) == {(each.queue, each.routing_key) for each in many.bindings}
+        assert queues.make(replace(few, unbound=many.bindings - few.bindings), within_s=20)
+        assert bound(broker) == {(each.queue, each.routing_key) for each in few.bindings}
+
+
+def test_a_message_is_wanted_where_a_queue_of_a_service_is_bound_to_its_key(broker: Broker):
+    with running(broker) as queues:
+        assert queues.make(plan((TRADES, "model")), within_s=10)
+        assert queues.wants(TRADES.routing_key)
+        assert not queues.wants("trades.linear.ETHUSDT")
+        assert queues.make(Plan(), within_s=10)
+        assert not queues.wants(TRADES.routing_key)
 
 
 def test_unbinding_what_never_was_is_no_error(broker: Broker):
