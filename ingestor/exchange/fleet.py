@@ -48,9 +48,10 @@ class Berth:
             return False
         return self.characters + _weight(topic) <= MOST_TOPIC_CHARACTERS
 
-    def keep(self, wanted: dict[str, Channel]) -> None:
-        self.channels = {topic: wanted[topic] for topic in self.channels if topic in wanted}
-        self.characters = sum(map(_weight, self.channels))
+    def drop(self, topics: Iterable[str]) -> None:
+        for topic in topics:
+            del self.channels[topic]
+            self.characters -= _weight(topic)
 
     def add(self, channel: Channel) -> None:
         self.channels[channel.topic] = channel
@@ -144,24 +145,30 @@ class Fleet:
             return [berth.stream for berth in self._berths.get(endpoint, [])]
 
     def _share_out(self, endpoint: str, wanted: dict[str, Channel]) -> None:
+        """Only the streams whose topics change hear of it."""
         berths = self._berths.setdefault(endpoint, [])
-        for berth in berths:
-            berth.keep(wanted)
-        placed = {topic for berth in berths for topic in berth.channels}
-        for topic, channel in wanted.items():
-            if topic not in placed:
-                self._with_room(endpoint, topic).add(channel)
-        for berth in berths:
-            berth.stream.want(list(berth.channels.values()))
+        new, changed = dict(wanted), set[int]()
+        for number, berth in enumerate(berths):
+            if gone := berth.channels.keys() - wanted.keys():
+                berth.drop(gone)
+                changed.add(number)
+            for topic in berth.channels:
+                del new[topic]
+        for channel in new.values():
+            number = self._with_room(endpoint, channel.topic)
+            berths[number].add(channel)
+            changed.add(number)
+        for number in changed:
+            berths[number].stream.want(list(berths[number].channels.values()))
 
-    def _with_room(self, endpoint: str, topic: str) -> Berth:
+    def _with_room(self, endpoint: str, topic: str) -> int:
         berths = self._berths[endpoint]
-        for berth in berths:
+        for number, berth in enumerate(berths):
             if berth.has_room_for(topic):
-                return berth
+                return number
         stream = self._open_stream(endpoint, len(berths))
         berths.append(Berth(stream, self._start(stream)))
-        return berths[-1]
+        return len(berths) - 1
 
 
 def _overflowed(topics: list[str], since: float, session: Session, _now: float) -> Sequence[Action]:

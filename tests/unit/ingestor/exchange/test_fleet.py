@@ -111,3 +111,21 @@ def test_each_environment_has_its_hosts(environment: str, endpoint: str, url: st
 def test_a_regional_host_is_a_setting():
     bybit = Bybit("mainnet", None, "wss://stream.bybit.eu", "https://api.bybit.eu")
     assert url_of(bybit, "private") == "wss://stream.bybit.eu/v5/private"
+
+
+def test_a_socket_hears_of_changes_of_its_own_topics_only(fleet: Fleet, sockets: Sockets):
+    fleet.want(channels("linear", "tickers.BTCUSDT") + channels("spot", "tickers.BTCUSDT"))
+    linear, spot = sorted(sockets, key=lambda each: each.endpoint)
+    linear.topics = spot.topics = ["as before"]
+    fleet.want(channels("linear", "tickers.BTCUSDT", "tickers.ETHUSDT") + channels("spot", "tickers.BTCUSDT"))
+    assert (linear.topics, spot.topics) == (["tickers.BTCUSDT", "tickers.ETHUSDT"], ["as before"])
+    fleet.want(channels("linear", "tickers.BTCUSDT", "tickers.ETHUSDT"))
+    assert spot.topics == []
+
+
+def test_the_room_of_topics_that_left_is_free_again(fleet: Fleet, sockets: Sockets):
+    topics = [f"tickers.SYMBOL{number:05}USDT" for number in range(700)]
+    for _ in range(3):
+        fleet.want(channels("linear", *topics))
+        fleet.want([])
+    assert len(sockets) == 1
