@@ -157,12 +157,20 @@ def _endpoint(endpoint: str, rows: list[Row[Any]], needed_since: datetime | None
     if not mine:
         return Component(DOWN, needed_since, "there is no socket")
     broken = next((row for row in mine if row.state != "live" or row.age_s >= FRESH_S), None)
+    if broken is not None and _is_joining(broken) and any(row.state == "live" for row in mine):
+        return _endpoint(endpoint, [row for row in mine if row is not broken], needed_since)
     if broken is None:
         return Component(UP, max(row.since for row in mine))
     if broken.age_s >= FRESH_S:
         return Component(DOWN, broken.updated_at, f"last heard of {broken.age_s:.0f} s ago")
     why = f" ({broken.last_error})" if broken.last_error else ""
     return Component(DOWN, broken.since, f"{broken.state}, attempt {broken.attempts}{why}")
+
+
+def _is_joining(row: Row[Any]) -> bool:
+    """A further socket, for topics that the others have no room for, connects for the first time."""
+    since_s = row.age_s + (row.updated_at - row.since).total_seconds()
+    return row.state in ("idle", "connecting") and row.attempts == 0 and since_s < CONNECTED_WITHIN_S
 
 
 def _earliest(parts: Iterable[Component]) -> datetime | None:

@@ -125,3 +125,20 @@ def test_the_brokers_own_words_are_told():
 def test_the_newest_sign_of_life_of_the_exchange_is_told():
     assert health.last_heartbeat_at(evidence()) == rows.ago(4)
     assert health.last_heartbeat_at(evidence(sockets=[])) is None
+
+
+def joining(since_s: float, attempts: int = 0) -> Any:
+    socket = rows.socket(state="connecting")
+    socket.since, socket.attempts = rows.ago(since_s), attempts
+    return socket
+
+
+def test_a_further_socket_has_a_moment_to_connect():
+    assert health.sockets(evidence(sockets=[rows.socket(), joining(since_s=4)])).state == health.UP
+
+
+@pytest.mark.parametrize(
+    "late", [[rows.socket(), joining(since_s=6)], [rows.socket(), joining(since_s=4, attempts=1)], [joining(since_s=4)]]
+)
+def test_one_that_takes_long_or_failed_or_is_the_only_one_is_down(late: list[Any]):
+    assert health.sockets(evidence(sockets=late)).state == health.DOWN
