@@ -6,9 +6,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import orjson
 import structlog
 from pydantic import TypeAdapter
 
@@ -97,13 +98,13 @@ class Alive:
     def write(self) -> None:
         """As things are now, on disk when this returns."""
         with self._lock:
-            self._replace(json.dumps(asdict(self._stamp())))
+            self._replace(orjson.dumps(self._stamp()))
 
-    def _replace(self, text: str) -> None:
+    def _replace(self, written: bytes) -> None:
         beside = self._path.with_suffix(".new")
         try:
-            with beside.open("w") as file:
-                file.write(text)
+            with beside.open("wb") as file:
+                file.write(written)
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(self._path)

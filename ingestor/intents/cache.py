@@ -1,10 +1,10 @@
 """The last known wishes on disk, for a start without Postgres."""
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import orjson
 import structlog
 from pydantic import TypeAdapter
 
@@ -29,8 +29,8 @@ class Cache:
             return
         beside = self._path.with_suffix(".new")
         try:
-            with beside.open("w") as file:
-                json.dump([[w.service, w.endpoint, w.topic, w.generation, w.trace_id] for w in wishes], file)
+            with beside.open("wb") as file:
+                file.write(orjson.dumps([[w.service, w.endpoint, w.topic, w.generation, w.trace_id] for w in wishes]))
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(self._path)
