@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,8 +24,9 @@ from ingestor.delivery.progress import Progress
 from ingestor.delivery.publisher import Link
 from ingestor.delivery.watch import Level
 from ingestor.exchange.gaps import Gap
-from ingestor.exchange.stream import SocketSeen
+from ingestor.exchange.stream import SocketSeen, TopicSeen
 from ingestor.metrics import BROKER_CONNECTED, LANE, RECONCILED, TOPICS
+from ingestor.reporting import CHANGES_AT_ONCE, TopicReports
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +67,10 @@ class Status:
         self._changed = changed
         self._generation = 0
         self._progress = Progress()
-        self._counted: dict[tuple[str, str], int] = {}
+        self._topics = TopicReports()
+        self._queues_written: tuple[object, ...] = ()
+        self._fresh = True  # nothing of this life is in the tables, as far as we know
+        self._counted: dict[tuple[str, int], int] = {}
         self._summary_at = time.monotonic() + SUMMARY_EVERY_S
 
     def carried_out(self, generation: int) -> None:
@@ -80,18 +85,33 @@ class Status:
         self._leave()
 
     def _write_until(self, stop: threading.Event, backoff: Backoff) -> None:
+        self._fresh = True  # Postgres was away: another server may answer now
+        self._topics.doubt()
         while not stop.is_set():
             self._changed.clear()
             sockets = self._sights.sockets()
             self._measure(sockets)
             self._summarise(sockets)
-            with database.retriable(), self._engine.begin() as connection:
-                self._write(connection, sockets)
+            with database.retriable():
+                self._write(sockets)
             backoff.reset()
             if self._changed.wait(WRITTEN_EVERY_S):
                 stop.wait(_TOGETHER_S)
 
-    def _write(self, connection: Connection, sockets: list[SocketSeen]) -> None:
+    def _write(self, sockets: list[SocketSeen]) -> None:
+        """In several transactions: the heartbeat does not wait for the rest. Of the rest, what changed."""
+        with self._engine.begin() as connection:
+            self._beat(connection)
+            offset = self._sights.clock_offset_ms()
+            connections.record(connection, self._epoch, [_row(self._epoch, seen, offset) for seen in sockets])
+            if self._fresh:
+                topics.forget_earlier(connection, self._epoch)
+        self._write_topics(sockets)
+        self._write_queues()
+        self._write_gaps()
+        self._fresh = False
+
+    def _beat(self, connection: Connection) -> None:
         ingestors.beat(
             connection,
             epoch=self._epoch,
@@ -100,15 +120,35 @@ class Status:
             generation=self._generation,
             delivery=self._delivery(),
         )
-        offset = self._sights.clock_offset_ms()
-        connections.record(connection, self._epoch, [_row(self._epoch, seen, offset) for seen in sockets])
-        rows = [row for seen in sockets for row in _topic_rows(self._epoch, seen)]
-        topics.record(connection, rows)
-        topics.forget_others(connection, [(row.endpoint, row.topic) for row in rows])
-        queues.record(connection, self._queues())
+
+    def _write_topics(self, sockets: list[SocketSeen]) -> None:
+        now = time.monotonic()
+        held = {(seen.endpoint, topic.channel.topic): topic for seen in sockets for topic in seen.topics}
+        changes = self._topics.changes(held, now)
+        if changes.gone or changes.written:
+            with self._engine.begin() as connection:
+                topics.forget(connection, changes.gone)
+                topics.record(connection, [_topic_row(self._epoch, key[0], t) for key, t in changes.written.items()])
+        self._topics.written(changes, now)
+        if changes.more:
+            self._changed.set()
+
+    def _write_queues(self) -> None:
+        """They are looked at every few seconds only."""
+        looks = (self._sights.depths(), self._sights.consumptions(), self._sights.mismatched())
+        if not self._fresh and looks == self._queues_written:
+            return
+        with self._engine.begin() as connection:
+            queues.record(connection, _queue_rows(*looks))
+        self._queues_written = looks
+
+    def _write_gaps(self) -> None:
         unwritten = self._gaps.unwritten()
-        gaps.record(connection, [_gap_row(gap) for gap in unwritten])
-        self._gaps.written(unwritten)
+        for start in range(0, len(unwritten), CHANGES_AT_ONCE):
+            some = unwritten[start : start + CHANGES_AT_ONCE]
+            with self._engine.begin() as connection:
+                gaps.record(connection, [_gap_row(gap) for gap in some])
+            self._gaps.written(some)
 
     def _delivery(self) -> ingestors.Delivery:
         link, trouble = self._sights.link(), self._sights.disk()
@@ -120,13 +160,6 @@ class Status:
             disk_trouble=trouble.reason if trouble else None,
             disk_since=trouble.since if trouble else None,
         )
-
-    def _queues(self) -> list[queues.Queue]:
-        consumptions, mismatched = self._sights.consumptions(), self._sights.mismatched()
-        return [
-            _queue_row(depth, consumptions.get(name, UNKNOWN), name in mismatched)
-            for name, depth in self._sights.depths().items()
-        ]
 
     def _leave(self) -> None:
         """So that nobody waits for our heartbeat to grow old."""
@@ -141,20 +174,28 @@ class Status:
         for lane, counts in self._sights.lanes().items():
             for what in Counts.__slots__:
                 LANE.labels(lane, what).set(getattr(counts, what))
-        for seen in sockets:
-            for state in ("live", "pending", "rejected"):
-                TOPICS.labels(seen.endpoint, state).set(sum(topic.state == state for topic in seen.topics))
+        for (endpoint, state), number in _by_state(sockets).items():
+            TOPICS.labels(endpoint, state).set(number)
 
     def _summarise(self, sockets: Iterable[SocketSeen]) -> None:
         if time.monotonic() < self._summary_at:
             return
         self._summary_at = time.monotonic() + SUMMARY_EVERY_S
         for seen in sockets:
-            for topic in seen.topics:
-                key = (seen.endpoint, topic.channel.topic)
-                came = max(0, topic.events - self._counted.get(key, 0))
-                self._counted[key] = topic.events
-                log.info("topic summary", endpoint=key[0], topic=key[1], state=topic.state, events=came)
+            key, counted = (seen.endpoint, seen.number), sum(topic.events for topic in seen.topics)
+            came = max(0, counted - self._counted.get(key, 0))  # fewer when a topic has left
+            self._counted[key] = counted
+            states = {state: number for (_, state), number in _by_state([seen]).items()}
+            log.info("connection summary", endpoint=seen.endpoint, socket_no=seen.number, events=came, **states)
+
+
+def _by_state(sockets: Iterable[SocketSeen]) -> Counter[tuple[str, str]]:
+    """How many topics of each endpoint are in each state, none included."""
+    found = Counter[tuple[str, str]]()
+    for seen in sockets:
+        found.update({(seen.endpoint, state): 0 for state in ("live", "pending", "rejected")})
+        found.update((seen.endpoint, topic.state) for topic in seen.topics)
+    return found
 
 
 def _row(epoch: str, seen: SocketSeen, offset_ms: float | None) -> connections.Socket:
@@ -172,21 +213,24 @@ def _row(epoch: str, seen: SocketSeen, offset_ms: float | None) -> connections.S
     )
 
 
-def _topic_rows(epoch: str, seen: SocketSeen) -> list[topics.Topic]:
-    return [
-        topics.Topic(
-            endpoint=seen.endpoint,
-            topic=topic.channel.topic,
-            channel_type=topic.channel.channel_type,
-            state=topic.state,
-            reason=topic.reason,
-            epoch=epoch,
-            acked_at=topic.acked_at,
-            last_event_at=topic.last_event_at,
-            events=topic.events,
-        )
-        for topic in seen.topics
-    ]
+def _topic_row(epoch: str, endpoint: str, topic: TopicSeen) -> topics.Topic:
+    return topics.Topic(
+        endpoint=endpoint,
+        topic=topic.channel.topic,
+        channel_type=topic.channel.channel_type,
+        state=topic.state,
+        reason=topic.reason,
+        epoch=epoch,
+        acked_at=topic.acked_at,
+        last_event_at=topic.last_event_at,
+        events=topic.events,
+    )
+
+
+def _queue_rows(
+    depths: Mapping[str, Depth], consumptions: Mapping[str, Consumption], mismatched: Collection[str]
+) -> list[queues.Queue]:
+    return [_queue_row(depth, consumptions.get(name, UNKNOWN), name in mismatched) for name, depth in depths.items()]
 
 
 def _queue_row(depth: Depth, consumption: Consumption, other_arguments: bool) -> queues.Queue:

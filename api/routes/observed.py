@@ -71,7 +71,7 @@ def _topic(row: Row[Any]) -> dict[str, Any]:
         "last_event_age_s": _rounded(row.last_event_age_s),
         "events": row.events,
         "events_per_s": _rounded(row.rate),
-        "observed_at": row.updated_at,
+        "observed_at": row.observed_at,
         "stale": row.age_s >= FRESH_S,
     }
 

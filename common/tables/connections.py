@@ -1,12 +1,12 @@
 """What the ingestor sees of each socket."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Column, Connection, Double, Integer, Table, Text, delete, func, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Column, Connection, Double, Integer, Table, Text, func, text
 
+from common.tables.adding import rows_of, upserting
 from common.tables.schema import Moment, metadata
 
 connections = Table(
@@ -42,19 +42,20 @@ class Socket:
     last_heartbeat_at: datetime | None
 
 
+_STORE = upserting(connections, key=("epoch", "endpoint", "socket_no"), leaving_out=("updated_at",))
+_FORGET_OTHERS = text(
+    """
+    DELETE FROM connections WHERE NOT EXISTS (
+        SELECT FROM unnest(CAST(:endpoints AS text[]), CAST(:numbers AS integer[])) AS seen (endpoint, socket_no)
+        WHERE connections.epoch = :epoch AND connections.endpoint = seen.endpoint
+            AND connections.socket_no = seen.socket_no)
+    """
+)
+
+
 def record(connection: Connection, epoch: str, seen: Sequence[Socket]) -> None:
     """Store these as all the sockets there are; what an older epoch left is removed."""
-    key = tuple_(connections.c.epoch, connections.c.endpoint, connections.c.socket_no)
-    gone = delete(connections)
+    endpoints, numbers = [socket.endpoint for socket in seen], [socket.socket_no for socket in seen]
+    connection.execute(_FORGET_OTHERS, {"epoch": epoch, "endpoints": endpoints, "numbers": numbers})
     if seen:
-        gone = gone.where(key.not_in([(epoch, socket.endpoint, socket.socket_no) for socket in seen]))
-    connection.execute(gone)
-    if not seen:
-        return
-    statement = insert(connections)
-    names = [name for name in Socket.__slots__ if name not in ("epoch", "endpoint", "socket_no")]
-    changed = {name: statement.excluded[name] for name in names} | {"updated_at": func.now()}
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["epoch", "endpoint", "socket_no"], set_=changed),
-        [asdict(socket) for socket in seen],
-    )
+        connection.execute(_STORE, rows_of(connections, seen))

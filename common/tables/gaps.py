@@ -1,12 +1,13 @@
 """When a subscribed topic may have missed something."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Column, Connection, Identity, Index, Table, Text, text
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import JSONB
 
+from common.tables.adding import rows_of, upserting
 from common.tables.schema import Moment, metadata
 
 gaps = Table(
@@ -38,13 +39,10 @@ class Window:
     healed: str | None
 
 
+_STORE = upserting(gaps, key=("endpoint", "topic", "opened"), leaving_out=("id",))
+
+
 def record(connection: Connection, windows: Sequence[Window]) -> None:
     """Store them, or what has become of them since."""
-    if not windows:
-        return
-    statement = insert(gaps)
-    changed = {name: statement.excluded[name] for name in ("closed", "ids", "healed")}
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["endpoint", "topic", "opened"], set_=changed),
-        [asdict(window) for window in windows],
-    )
+    if windows:
+        connection.execute(_STORE, rows_of(gaps, windows))

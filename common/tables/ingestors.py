@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Table, Text, delete, func, text, update
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Table, Text, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from common.tables.schema import Moment, metadata
@@ -46,13 +46,19 @@ class Delivery:
 
 
 def beat(connection: Connection, *, epoch: str, host: str, role: str, generation: int, delivery: Delivery) -> None:
-    """Say that this life goes on; lives not heard of for a day are forgotten."""
+    """Say that this life goes on; lives not heard of for a day are forgotten, once this one has done as much."""
     seen = asdict(delivery) | {"role": role, "generation": generation, "heartbeat_at": func.now()}
     row = insert(ingestors).values(epoch=epoch, host=host, **seen)
     connection.execute(row.on_conflict_do_update(index_elements=["epoch"], set_=seen))
-    connection.execute(delete(ingestors).where(ingestors.c.heartbeat_at < func.now() - text("interval '1 day'")))
+    old = ingestors.c.heartbeat_at < func.now() - text("interval '1 day'")
+    connection.execute(delete(ingestors).where(old, ingestors.c.generation <= generation))
 
 
 def leave(connection: Connection, epoch: str) -> None:
     """This life ended in order; that and when is kept."""
     connection.execute(update(ingestors).where(ingestors.c.epoch == epoch).values(role="left", heartbeat_at=func.now()))
+
+
+def carried_out(connection: Connection) -> int:
+    """The newest change of subscriptions that any life has carried out."""
+    return int(connection.execute(select(func.coalesce(func.max(ingestors.c.generation), 0))).scalar_one())

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, Integer, Table, Text, delete, func
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Double, Integer, Table, Text, func, text
 
+from common.tables.adding import rows_of, upserting
 from common.tables.schema import Moment, metadata
 
 queues = Table(
@@ -53,16 +53,20 @@ class Queue:
     observed_at: datetime
 
 
+_STORE = upserting(queues, key=("name",))
+_FORGET_OTHERS = text(
+    """
+    DELETE FROM queues WHERE NOT EXISTS (
+        SELECT FROM unnest(CAST(:names AS text[])) AS seen (name) WHERE queues.name = seen.name)
+    """
+)
+
+
 def record(connection: Connection, seen: Sequence[Queue]) -> None:
     """Store these as all the queues there are; nothing seen changes nothing."""
-    if not seen:
-        return
-    connection.execute(delete(queues).where(queues.c.name.not_in([queue.name for queue in seen])))
-    statement = insert(queues)
-    changed = {column.name: statement.excluded[column.name] for column in queues.c if column.name != "name"}
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["name"], set_=changed), [_columns(queue) for queue in seen]
-    )
+    if seen:
+        connection.execute(_FORGET_OTHERS, {"names": [queue.name for queue in seen]})
+        connection.execute(_STORE, rows_of(queues, [_columns(queue) for queue in seen]))
 
 
 def _columns(queue: Queue) -> dict[str, object]:

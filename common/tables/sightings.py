@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Double, Row, Select, and_, cast, exists, extract, func, select, text
 
+from common.channels import PATHS
 from common.tables.connections import connections
 from common.tables.gaps import gaps
 from common.tables.ingestors import ingestors
@@ -13,6 +14,15 @@ from common.tables.subscriptions import subscriptions
 from common.tables.topics import topics
 
 Rows = list[Row[Any]]
+_NEEDED = text(
+    """
+    SELECT endpoint, since FROM unnest(CAST(:endpoints AS text[])) AS each (endpoint) CROSS JOIN LATERAL (
+        SELECT min(created_at) AS since FROM subscriptions WHERE is_active AND subscriptions.endpoint = each.endpoint
+    ) AS first
+    WHERE since < now() - make_interval(secs => :longer_than_s)
+    """
+)
+"""One look in the index for each endpoint."""
 
 
 def leader(connection: Connection) -> Row[Any] | None:
@@ -51,10 +61,8 @@ def sockets(connection: Connection, epoch: str | None = None, service: str | Non
 
 def endpoints_needed(connection: Connection, longer_than_s: float) -> dict[str, datetime]:
     """The endpoints that somebody has wanted for some time, and since when."""
-    since = func.min(subscriptions.c.created_at)
-    found = select(subscriptions.c.endpoint, since).where(subscriptions.c.is_active).group_by(subscriptions.c.endpoint)
-    found = found.having(since < func.now() - text(f"interval '{longer_than_s:g} seconds'"))
-    return dict(connection.execute(found).all())
+    asked = {"endpoints": list(PATHS), "longer_than_s": longer_than_s}
+    return dict(connection.execute(_NEEDED, asked).all())
 
 
 def active_subscriptions(connection: Connection) -> int:
@@ -93,10 +101,13 @@ def page_of_topics(connection: Connection, service: str | None, limit: int, offs
         )
         .scalar_subquery()
     )
+    heartbeat_at = select(ingestors.c.heartbeat_at).where(ingestors.c.epoch == topics.c.epoch).scalar_subquery()
+    heard_at = func.coalesce(heartbeat_at, topics.c.updated_at)  # an unchanged row is as true as its writer is fresh
     found = select(
         topics,
         services.label("services"),
-        _age(topics.c.updated_at),
+        heard_at.label("observed_at"),
+        _age(heard_at),
         _age(topics.c.last_event_at, "last_event_age_s"),
         (topics.c.events / func.nullif(extract("epoch", topics.c.updated_at - topics.c.acked_at), 0)).label("rate"),
     ).order_by(topics.c.endpoint, topics.c.topic)

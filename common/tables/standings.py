@@ -47,6 +47,7 @@ _leader = (
     .limit(literal_column("1"))
     .subquery("leader")
 )
+_ENDS = ("cancelled", "expired")
 _seen_by_leader = topics.c.epoch == _leader.c.epoch
 _status: ColumnElement[str] = case(
     (~subscriptions.c.is_active, subscriptions.c.ended),
@@ -163,6 +164,8 @@ def page(
     connection: Connection, filters: Mapping[str, Any], status: str | None, limit: int, offset: int
 ) -> tuple[list[Row[Any]], int]:
     """One page of those that match, eldest first, and how many match in all."""
+    if status is not None:  # says so itself, but only this finds an index
+        filters = {"is_active": status not in _ENDS} | dict(filters)
     found, counted = statements(tuple(sorted(filters)), status is not None)
     given = dict(filters) | ({"status": status} if status is not None else {})
     rows = list(connection.execute(found, given | {"most": limit, "passed": offset}))

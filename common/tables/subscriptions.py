@@ -19,12 +19,12 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    case,
     cast,
     extract,
     func,
     select,
     text,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -61,8 +61,15 @@ subscriptions = Table(
     ),
     Index("ix_subscriptions_active_topic", "endpoint", "topic", postgresql_where=text("is_active")),  # who holds it
     Index("ix_subscriptions_listed", "created_at", "id"),  # GET /subscriptions, page by page
+    Index("ix_subscriptions_active_listed", "created_at", "id", postgresql_where=text("is_active")),  # without the rest
     Index("ix_subscriptions_expires", "expires_at", postgresql_where=text("is_active AND expires_at IS NOT NULL")),
-    Index("ix_subscriptions_ended", "requesting_service", "channel_type", "updated_at"),  # which queues are unused
+    Index("ix_subscriptions_needed", "endpoint", "created_at", postgresql_where=text("is_active")),  # connections
+    Index("ix_subscriptions_generation", "generation"),  # what changed since
+    Index(  # which queues are unused
+        "ix_subscriptions_ended", "requesting_service", "channel_type", "updated_at",
+        postgresql_where=text("NOT is_active"),
+    ),
+    Index("ix_subscriptions_pruned", "updated_at", postgresql_where=text("NOT is_active")),
 )  # fmt: skip
 
 _WRITERS = 0x77736777  # advisory lock: generations commit in the order in which they were drawn
@@ -95,7 +102,17 @@ ADD = """
     RETURNING id, generation
 """
 """Several statements in one string: each takes its snapshot when its turn has come, and all are one transaction."""
+KEPT_ENDED = "30 days"
+_EXPIRED_AT_ONCE = 1_000
+_PRUNED_AT_ONCE = 1_000
 _ADD = text(ADD).columns(id=Uuid, generation=BigInteger)
+_WISH = (
+    subscriptions.c.requesting_service,
+    subscriptions.c.endpoint,
+    subscriptions.c.topic,
+    subscriptions.c.generation,
+    subscriptions.c.trace_id,
+)
 _LAST_DRAWN = text("SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM subscription_generation")
 _CANCEL = text(
     """
@@ -109,6 +126,42 @@ _CANCEL = text(
 ).columns(id=Uuid, generation=BigInteger)
 
 
+_UNUSED = text(
+    """
+    WITH RECURSIVE pair AS (
+        (SELECT requesting_service AS service, channel_type FROM subscriptions WHERE NOT is_active
+            ORDER BY requesting_service, channel_type LIMIT 1)
+        UNION ALL
+        SELECT later.service, later.channel_type FROM pair CROSS JOIN LATERAL (
+            SELECT requesting_service AS service, channel_type FROM subscriptions
+            WHERE NOT is_active AND (requesting_service, channel_type) > (pair.service, pair.channel_type)
+            ORDER BY requesting_service, channel_type LIMIT 1
+        ) AS later
+    )
+    SELECT pair.service, pair.channel_type, last.updated_at
+    FROM pair CROSS JOIN LATERAL (
+        SELECT max(updated_at) AS updated_at FROM subscriptions
+        WHERE NOT is_active AND requesting_service = pair.service AND channel_type = pair.channel_type
+    ) AS last
+    WHERE last.updated_at > now() - CAST(:kept AS interval)
+    """
+)
+"""Walks from pair to pair in the index: its cost grows with the services, not with their ended subscriptions."""
+_HELD = text(
+    """
+    SELECT id FROM unnest(CAST(:endpoints AS text[]), CAST(:topics AS text[])) AS asked (endpoint, topic)
+    JOIN subscriptions USING (endpoint, topic) WHERE is_active AND requesting_service = :service
+    """
+).columns(id=Uuid)
+_PRUNE = text(
+    """
+    DELETE FROM subscriptions WHERE id IN (
+        SELECT id FROM subscriptions WHERE NOT is_active AND updated_at < now() - CAST(:kept AS interval)
+        ORDER BY updated_at LIMIT :most FOR UPDATE SKIP LOCKED)
+    """
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """An active subscription as the ingestor reads it."""
@@ -118,6 +171,14 @@ class Wish:
     topic: str
     generation: int
     trace_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A row as its last change left it; `ended_at` is None while it is active."""
+
+    wish: Wish
+    ended_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,15 +287,11 @@ def renew(connection: Connection, ids: Sequence[uuid.UUID], lease_s: int | None,
     return connection.execute(changed).rowcount
 
 
-def held(connection: Connection, channels: Sequence[Channel], service: str) -> list[Row[Any]]:
-    """The service's active rows among these."""
-    pairs = [(channel.endpoint, channel.topic) for channel in channels]
-    found = select(subscriptions).where(
-        subscriptions.c.is_active,
-        subscriptions.c.requesting_service == service,
-        tuple_(subscriptions.c.endpoint, subscriptions.c.topic).in_(pairs),
-    )
-    return list(connection.execute(found))
+def held(connection: Connection, channels: Sequence[Channel], service: str) -> list[uuid.UUID]:
+    """The service's active subscriptions among these."""
+    endpoints, topics = [channel.endpoint for channel in channels], [channel.topic for channel in channels]
+    found = connection.execute(_HELD, {"endpoints": endpoints, "topics": topics, "service": service})
+    return list(found.scalars())
 
 
 def held_by(connection: Connection, service: str) -> list[Row[Any]]:
@@ -253,12 +310,18 @@ def cancel(connection: Connection, ids: Sequence[uuid.UUID], trace_id: str | Non
 
 
 def expire(connection: Connection) -> list[Row[Any]]:
-    """End the leases that nobody renewed in time."""
-    due = subscriptions.c.expires_at <= func.now()
-    if connection.execute(select(subscriptions.c.id).where(subscriptions.c.is_active, due).limit(1)).first() is None:
+    """End leases that nobody renewed in time, the earliest first; `next_lease_ends_in_s` says whether more are due."""
+    due = select(subscriptions.c.id).where(subscriptions.c.is_active, subscriptions.c.expires_at <= func.now())
+    if connection.execute(due.limit(1)).first() is None:
         return []
     writing(connection)
-    return _end(connection, due, "expired", None)
+    batch = due.order_by(subscriptions.c.expires_at).limit(_EXPIRED_AT_ONCE)
+    return _end(connection, subscriptions.c.id.in_(batch), "expired", None)
+
+
+def prune(connection: Connection) -> bool:
+    """Delete some of those that ended long ago; whether there may be more."""
+    return connection.execute(_PRUNE, {"kept": KEPT_ENDED, "most": _PRUNED_AT_ONCE}).rowcount >= _PRUNED_AT_ONCE
 
 
 def next_lease_ends_in_s(connection: Connection) -> float | None:
@@ -270,46 +333,34 @@ def next_lease_ends_in_s(connection: Connection) -> float | None:
 
 def wishes(connection: Connection) -> list[Wish]:
     """Every active subscription, in one snapshot."""
-    columns = (
-        subscriptions.c.requesting_service,
-        subscriptions.c.endpoint,
-        subscriptions.c.topic,
-        subscriptions.c.generation,
-        subscriptions.c.trace_id,
-    )
-    rows = connection.execute(select(*columns).where(subscriptions.c.is_active).order_by(subscriptions.c.generation))
-    return [Wish(*row) for row in rows]
+    found = select(*_WISH).where(subscriptions.c.is_active).order_by(subscriptions.c.generation)
+    return [Wish(*row) for row in connection.execute(found)]
 
 
-def ended(connection: Connection, after_generation: int) -> list[Wish]:
-    """Subscriptions that ended since this generation, the last month's at most; some may be wanted again since."""
-    recent = func.now() - text("interval '30 days'")
-    columns = (
-        subscriptions.c.requesting_service,
-        subscriptions.c.endpoint,
-        subscriptions.c.topic,
-        func.max(subscriptions.c.generation),
-        func.max(subscriptions.c.trace_id),
-    )
-    rows = connection.execute(
-        select(*columns)
-        .where(~subscriptions.c.is_active, subscriptions.c.generation > after_generation)
-        .where(subscriptions.c.updated_at > recent)
-        .group_by(*columns[:3])
-    )
-    return [Wish(*row) for row in rows]
+def changed(connection: Connection, after_generation: int, at_most: int) -> list[Changed]:
+    """The first rows that were added or ended after this generation, in the order of their last change."""
+    ended_at = case((subscriptions.c.is_active, None), else_=subscriptions.c.updated_at)
+    found = select(*_WISH, ended_at).where(subscriptions.c.generation > after_generation)
+    rows = connection.execute(found.order_by(subscriptions.c.generation).limit(at_most))
+    return [Changed(Wish(*wish), moment) for *wish, moment in rows]
+
+
+def ended(connection: Connection, after_generation: int) -> list[tuple[str, str, str]]:
+    """Service, endpoint and topic of what ended after this generation; some may be wanted again since."""
+    columns = (subscriptions.c.requesting_service, subscriptions.c.endpoint, subscriptions.c.topic)
+    which = (~subscriptions.c.is_active, subscriptions.c.generation > after_generation)
+    return [
+        (service, endpoint, topic)
+        for service, endpoint, topic in connection.execute(select(*columns).where(*which).distinct())
+    ]
 
 
 def unused(connection: Connection) -> list[tuple[str, str, datetime]]:
-    """(service, channel type, since when) of what a service had and has no subscription of any more."""
-    mine = (subscriptions.c.requesting_service, subscriptions.c.channel_type)
-    rows = connection.execute(
-        select(*mine, func.max(subscriptions.c.updated_at))
-        .group_by(*mine)
-        .having(~func.bool_or(subscriptions.c.is_active))
-        .having(func.max(subscriptions.c.updated_at) > func.now() - text("interval '30 days'"))
-    )
-    return [(service, channel_type, since) for service, channel_type, since in rows]
+    """(service, channel type, when the last one ended) of all that ended; some may have active ones still."""
+    return [
+        (service, channel_type, since)
+        for service, channel_type, since in connection.execute(_UNUSED, {"kept": KEPT_ENDED})
+    ]
 
 
 def last_generation(connection: Connection) -> int:

@@ -1,12 +1,12 @@
 """What the ingestor sees of each topic."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Column, Connection, Table, Text, delete, func, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import BigInteger, Column, Connection, Table, Text, delete, func, text
 
+from common.tables.adding import rows_of, upserting
 from common.tables.schema import Moment, metadata
 
 topics = Table(
@@ -41,22 +41,26 @@ class Topic:
     events: int
 
 
+_STORE = upserting(topics, key=("endpoint", "topic"), leaving_out=("updated_at",))
+_FORGET = text(
+    """
+    DELETE FROM topics USING unnest(CAST(:endpoints AS text[]), CAST(:topics AS text[])) AS gone (endpoint, topic)
+    WHERE topics.endpoint = gone.endpoint AND topics.topic = gone.topic
+    """
+)
+
+
 def record(connection: Connection, seen: Sequence[Topic]) -> None:
-    if not seen:
-        return
-    statement = insert(topics)
-    changed = {name: statement.excluded[name] for name in Topic.__slots__ if name not in ("endpoint", "topic")}
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["endpoint", "topic"], set_=changed | {"updated_at": func.now()}
-        ),
-        [asdict(topic) for topic in seen],
-    )
+    if seen:
+        connection.execute(_STORE, rows_of(topics, seen))
 
 
-def forget_others(connection: Connection, held: Sequence[tuple[str, str]]) -> None:
-    """Remove the topics that nobody holds any more."""
-    statement = delete(topics)
-    if held:
-        statement = statement.where(tuple_(topics.c.endpoint, topics.c.topic).not_in(held))
-    connection.execute(statement)
+def forget(connection: Connection, gone: Sequence[tuple[str, str]]) -> None:
+    """Remove these topics, which nobody holds any more."""
+    if gone:
+        connection.execute(_FORGET, {"endpoints": [pair[0] for pair in gone], "topics": [pair[1] for pair in gone]})
+
+
+def forget_earlier(connection: Connection, epoch: str) -> None:
+    """Remove what other lives of the ingestor left."""
+    connection.execute(delete(topics).where(topics.c.epoch != epoch))

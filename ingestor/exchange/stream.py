@@ -33,6 +33,7 @@ from ingestor.bybit.actions import (
 )
 from ingestor.bybit.session import Session
 from ingestor.bybit.state import State, TopicState
+from ingestor.bybit.topics import Topic
 from ingestor.delivery.line import Line
 from ingestor.exchange.budget import Budget
 from ingestor.exchange.clock import ExchangeClock
@@ -49,6 +50,7 @@ log = structlog.get_logger(__name__)
 _SAMPLE = 200
 _LONGEST_WAIT_S = 1.0
 _OFFER_AGAIN_S = 0.05
+_LOOKS_APART_S = 0.1  # a look takes 1 ms for a thousand topics, and each answer of the exchange is a reason
 _READS_APART_S = 0.2e-6  # per frame and second: 0.6 ms at 3,000/s. A wake-up costs as much as several frames
 _MOST_APART_S = 0.004
 OLDEST_S = 12 * 3600.0  # Bybit itself ends a connection after some hours
@@ -148,6 +150,7 @@ class Stream:
         self._burst: list[Event] = []
         self._counts: dict[str, Count] = {}
         self._asking: set[str] = set()  # topics whose past is being asked for
+        self._topics_seen: dict[str, tuple[object, TopicSeen]] = {}  # with what each was made of
         self._seen_at = 0.0
         self._news = False  # `seen` is not true any more
         self._stopping = False
@@ -215,7 +218,8 @@ class Stream:
         self._flush(stop)
         self._look(now)
         asking = (self._counts[topic].due_at for topic in self._asking)
-        self._due_at = min([now + _LONGEST_WAIT_S, self._session.due_at(), *asking])
+        look_at = self._seen_at + _LOOKS_APART_S if self._news else now + _LONGEST_WAIT_S
+        self._due_at = min([look_at, now + _LONGEST_WAIT_S, self._session.due_at(), *asking])
 
     def _obey(self, stop: threading.Event) -> None:
         os.eventfd_read(self._waker)
@@ -287,7 +291,7 @@ class Stream:
 
     def _connect(self, stop: threading.Event) -> None:
         self._flush(stop)  # what is known to be missed is told before we are busy
-        self._look(time.monotonic())
+        self._look_now(time.monotonic())
         if not self._allowed(stop):
             return
         CONNECTS.labels(self.endpoint).inc()
@@ -569,27 +573,40 @@ class Stream:
             self._around.clock.told(clock.exchange_ms, clock.rtt_s)
 
     def _look(self, now: float) -> None:
-        """Once a second, and after changes, however many: write down how things are, for other threads to read."""
-        if not self._news and now - self._seen_at < 1.0:
-            return
+        """Once a second, and soon after changes, however many."""
+        if now - self._seen_at >= (_LOOKS_APART_S if self._news else _LONGEST_WAIT_S):
+            self._look_now(now)
+
+    def _look_now(self, now: float) -> None:
+        """Write down how things are, for other threads to read; what is as before is the same object."""
         self._seen_at, news, self._news = now, self._news, False
-        topics = tuple(self._topic_seen(name) for name, topic in self._session.topics.by_name.items() if topic.wanted)
-        kept = self._session.topics.by_name.keys() | self._asking
+        by_name = self._session.topics.by_name
+        live = self._session.state is State.LIVE
+        pending = self._why_pending()
+        self._topics_seen = {
+            n: self._topic_seen(n, topic, live, pending) for n, topic in by_name.items() if topic.wanted
+        }
+        topics = tuple(seen for _, seen in self._topics_seen.values())
+        kept = by_name.keys() | self._asking
         self._counts = {name: count for name, count in self._counts.items() if name in kept}
         heard_at = self.seen.last_heartbeat_at
-        if self._session.state is State.LIVE:
+        if live:
             heard_at = datetime.fromtimestamp(time.time() - (time.monotonic() - self._session.heard_at), UTC)
         self.seen = replace(self.seen, attempts=self._session.failures, topics=topics, last_heartbeat_at=heard_at)
         if news:
             self._around.changed()
 
-    def _topic_seen(self, name: str) -> TopicSeen:
-        topic, count = self._session.topics.by_name[name], self._count(name)
-        live = topic.live and self._session.state is State.LIVE
+    def _topic_seen(self, name: str, topic: Topic, live: bool, pending: str) -> tuple[object, TopicSeen]:
+        count = self._count(name)
+        live = live and topic.live
+        made_of = (topic.state, live, topic.reason, count.events, count.acked_at, live or pending)
+        before = self._topics_seen.get(name)
+        if before is not None and before[0] == made_of:
+            return before
         state = "rejected" if topic.state is TopicState.REJECTED else "live" if live else "pending"
         last_at = datetime.fromtimestamp(count.last_ns / 1e9, UTC) if count.last_ns else None
-        reason = topic.reason or (None if live else self._why_pending())
-        return TopicSeen(topic.channel, state, reason, count.acked_at, last_at, count.events)
+        reason = topic.reason or (None if live else pending)
+        return made_of, TopicSeen(topic.channel, state, reason, count.acked_at, last_at, count.events)
 
     def _why_pending(self) -> str:
         if self._session.state is State.LIVE:

@@ -4,28 +4,31 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from typing import Protocol
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from common import database, logs, settings, topology
-from common.channels import BadChannel, Channel, of_topic
+from common import database, logs, settings
+from common.channels import Channel
 from common.control import Poke
 from common.errors import Unavailable
 from common.retrying import Backoff, keep_trying
-from common.tables import subscriptions
+from common.tables import ingestors, subscriptions
 from common.tables.subscriptions import Wish
-from ingestor.delivery.plan import Plan, Unused
+from ingestor.delivery.plan import Plan
 from ingestor.intents.cache import Cache
+from ingestor.intents.desired import DesiredState
 
 log = structlog.get_logger(__name__)
 
 LOOKED_AT_EVERY_S = 5.0
+CHANGED_AT_ONCE = 5_000  # rows that are read, and carried out, before the next ones
 _MADE_WITHIN_S = 3.0
 _MOST_POKES = 1000  # several are one reason to look; anybody on the broker may send them
+_AGAIN_AFTER_S = 0.25  # when the queues could not be made in time
+_LONGEST_REST_S = 0.3  # after work that took as long: many subscriptions at once leave the other threads their share
 
 
 class Queues(Protocol):
@@ -36,19 +39,11 @@ class Fleet(Protocol):
     def want(self, channels: Iterable[Channel]) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Desired:
-    """The wishes of all services at one moment. `generation` is the newest change among them, ends included."""
-
-    generation: int
-    wishes: tuple[Wish, ...]
-    ended: tuple[Wish, ...]
-    unused: tuple[Unused, ...] = ()
-    lease_ends_in_s: float | None = None  # the next one to end
-
-
 class Reconciler:
-    """Reads all wishes on a poke, and every five seconds; a poke that is lost, doubled or forged changes nothing."""
+    """Reads what changed on a poke, and every five seconds; a poke that is lost, doubled or forged changes nothing.
+
+    All active subscriptions are read at the start, and whenever Postgres was away or knows less than we do.
+    """
 
     name = "reconciler"
 
@@ -72,12 +67,12 @@ class Reconciler:
         self._tell_held = held
         self._tell_carried_out = carried_out
         self._cache = cache
-        self._retention = retention
-        self._market_queue_type = market_queue_type
         self._own = own
         self._pokes: Queue[Poke] = Queue(_MOST_POKES)
+        self._desired = DesiredState(retention, market_queue_type)
+        self._generation = 0  # the newest change that was read, ends included
         self._carried_out = 0
-        self._known: dict[tuple[str, str, str], Wish] | None = None
+        self._complete = False  # what was read holds all that Postgres has
         self._began = False
 
     def poke(self, poke: Poke) -> None:
@@ -92,15 +87,21 @@ class Reconciler:
 
     def _reconcile_until(self, stop: threading.Event, backoff: Backoff) -> None:
         while not stop.is_set():
-            with database.retriable():
-                desired = self._read()
+            began_at = time.monotonic()
+            try:
+                with database.retriable():
+                    lease_ends_in_s = self._read()
+            except Unavailable:
+                self._complete = False  # another server may answer next time
+                raise
             backoff.reset()
-            self._carry_out(desired)
-            self._wait(stop, desired.lease_ends_in_s)
+            carried_out = self._carry_out()
+            stop.wait(min(_LONGEST_REST_S, time.monotonic() - began_at))
+            self._wait(stop, lease_ends_in_s if carried_out else _AGAIN_AFTER_S)
 
-    def _wait(self, stop: threading.Event, lease_ends_in_s: float | None) -> None:
+    def _wait(self, stop: threading.Event, at_most_s: float | None) -> None:
         """Until somebody pokes or a lease ends; several pokes are one reason to look."""
-        within_s = LOOKED_AT_EVERY_S if lease_ends_in_s is None else min(LOOKED_AT_EVERY_S, lease_ends_in_s)
+        within_s = LOOKED_AT_EVERY_S if at_most_s is None else min(LOOKED_AT_EVERY_S, at_most_s)
         until = time.monotonic() + within_s
         while not stop.is_set() and (left_s := until - time.monotonic()) > 0:
             try:
@@ -113,88 +114,85 @@ class Reconciler:
                 self._pokes.get_nowait()
             return
 
-    def _read(self) -> Desired:
+    def _read(self) -> float | None:
+        """Brings the desired state up to date; when the next lease ends."""
         with self._engine.begin() as connection:
             for row in subscriptions.expire(connection):
                 log.info("subscription expired", service=row.requesting_service, topic=row.topic)
         with self._engine.connect() as connection:
             connection = connection.execution_options(isolation_level="REPEATABLE READ")
-            return Desired(
-                subscriptions.last_generation(connection),
-                tuple(subscriptions.wishes(connection)),
-                tuple(subscriptions.ended(connection, self._carried_out)),
-                tuple(
-                    Unused(topology.service_queue(channel_type, service), since)
-                    for service, channel_type, since in subscriptions.unused(connection)
-                ),
-                subscriptions.next_lease_ends_in_s(connection),
-            )
+            newest = subscriptions.last_generation(connection)
+            if self._complete and newest >= self._generation:
+                take_up = self._read_changes(connection, newest)
+            else:
+                take_up = self._read_all(connection, newest)
+            lease_ends_in_s = subscriptions.next_lease_ends_in_s(connection)
+        take_up()  # outside of the transaction, which may not idle for long
+        return lease_ends_in_s if self._generation == newest else 0.0
 
-    def _carry_out(self, desired: Desired) -> None:
-        self._tell_changes(desired.wishes)
-        self._cache.keep(desired.wishes)
-        made = self._queues.make(self._plan(desired), _MADE_WITHIN_S)
+    def _read_changes(self, connection: Connection, newest: int) -> Callable[[], None]:
+        changed = subscriptions.changed(connection, self._generation, CHANGED_AT_ONCE)
+
+        def take_up() -> None:
+            self._desired.change(changed)
+            for each in changed:
+                _log_change("subscription ended" if each.ended_at else "subscription taken up", each.wish)
+            more = len(changed) == CHANGED_AT_ONCE
+            self._generation = changed[-1].wish.generation if more else newest
+
+        return take_up
+
+    def _read_all(self, connection: Connection, newest: int) -> Callable[[], None]:
+        """What ended before the last life of the ingestor stopped, that one has unbound."""
+        wishes, unused = subscriptions.wishes(connection), subscriptions.unused(connection)
+        carried_out = self._carried_out or ingestors.carried_out(connection)
+        ended = subscriptions.ended(connection, carried_out) if carried_out else []  # 0: nobody ever bound anything
+
+        def take_up() -> None:
+            self._desired.ended(ended)
+            self._desired.last_ends(unused)
+            self._desired.replace(wishes)
+            self._generation, self._complete = newest, True
+            log.info("wishes read", subscriptions=len(wishes))
+
+        return take_up
+
+    def _carry_out(self) -> bool:
+        """False when it has to be tried again soon."""
+        self._cache.keep(self._desired.wishes())
+        made = self._queues.make(self._desired.plan(), _MADE_WITHIN_S)
         if not made and self._broker_connected():
             log.warning("queues could not be made in time; nothing new is subscribed before they are")
-            return
-        self._fleet.want(self._channels(desired.wishes))
-        if desired.generation:  # 0 is of the cached wishes
+            return False
+        self._fleet.want(self._channels())
+        if self._complete:  # and not what the cache remembers
             self._tell_held()
         if made:  # while the broker is away topics are held and spooled, but their queues are not there yet
-            self._carried_out = desired.generation
-            self._tell_carried_out(desired.generation)
+            self._desired.unbound()
+            self._carried_out = self._generation
+            self._tell_carried_out(self._generation)
+        return True
 
-    def _plan(self, desired: Desired) -> Plan:
-        """Each service's queues and bindings; what ended is unbound unless it is wanted again."""
-        pairs = [(channel, wish.service) for wish in desired.wishes if (channel := _channel(wish))]
-        queues = {
-            queue.name: queue
-            for channel, service in pairs
-            for queue in [topology.queue_of(channel, service, self._retention, self._market_queue_type)]
-        }
-        bindings = frozenset(b for channel, service in pairs for b in topology.bindings_of(channel, service))
-        ended = [(channel, wish.service) for wish in desired.ended if (channel := _channel(wish))]
-        unbound = frozenset(b for channel, service in ended for b in topology.bindings_of(channel, service))
-        return Plan(tuple(queues.values()), bindings, unbound - bindings, frozenset(desired.unused))
-
-    def _channels(self, wishes: Iterable[Wish]) -> list[Channel]:
+    def _channels(self) -> list[Channel]:
         """Each topic once, however many services want it, and our own."""
-        wanted = {(channel.endpoint, channel.topic): channel for channel in self._own()}
-        for wish in wishes:
-            channel = _channel(wish)
-            if channel is not None:
-                wanted[channel.endpoint, channel.topic] = channel
-        return list(wanted.values())
+        own = {(channel.endpoint, channel.topic): channel for channel in self._own()}
+        return list((own | self._desired.channels()).values())
 
     def _start_from_cache(self) -> None:
         """Until Postgres answers, the last known wishes are the best guess there is."""
         self._fleet.want(self._own())
         try:
             with database.retriable():
-                self._carry_out(self._read())
+                self._read()
+            self._carry_out()
         except Unavailable as error:
             wishes = self._cache.last()
             log.warning("postgres is away; starting from the last known wishes", wishes=len(wishes), error=str(error))
             if wishes:
-                self._carry_out(Desired(0, wishes, ()))
-
-    def _tell_changes(self, wishes: Iterable[Wish]) -> None:
-        now = {(wish.service, wish.endpoint, wish.topic): wish for wish in wishes}
-        before, self._known = self._known, now
-        if before is None:
-            log.info("wishes read", subscriptions=len(now))
-            return
-        for key in now.keys() - before.keys():
-            with logs.traced(now[key].trace_id):
-                log.info("subscription taken up", service=key[0], endpoint=key[1], topic=key[2])
-        for key in before.keys() - now.keys():
-            log.info("subscription ended", service=key[0], endpoint=key[1], topic=key[2])
+                self._desired.replace(wishes)
+                self._carry_out()
 
 
-def _channel(wish: Wish) -> Channel | None:
-    """None for a row that no release of ours would have written."""
-    try:
-        return of_topic(wish.endpoint, wish.topic)
-    except BadChannel as error:
-        log.error("subscription makes no sense and is passed over", topic=wish.topic, error=str(error))
-        return None
+def _log_change(what: str, wish: Wish) -> None:
+    with logs.traced(wish.trace_id):
+        log.info(what, service=wish.service, endpoint=wish.endpoint, topic=wish.topic)

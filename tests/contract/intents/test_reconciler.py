@@ -1,11 +1,13 @@
 """Carrying out what is written in a real Postgres, with a broker and an exchange that only listen."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from common import database as databases
 from common import settings
@@ -13,11 +15,12 @@ from common.channels import Channel, of_topic
 from common.control import Poke
 from common.lifecycle import Crew
 from common.settings import Environment
-from common.tables import subscriptions
+from common.tables import ingestors, subscriptions
+from common.tables.ingestors import Delivery
 from common.tables.subscriptions import Caps, Counted
 from ingestor.delivery.plan import Plan
 from ingestor.intents.cache import Cache
-from ingestor.intents.reconciler import Reconciler
+from ingestor.intents.reconciler import CHANGED_AT_ONCE, Reconciler
 from tests.servers import Database
 from tests.waiting import eventually
 
@@ -62,6 +65,12 @@ def around() -> Surroundings:
 
 @pytest.fixture
 def running(engine: Engine, around: Surroundings, tmp_path: Path) -> Iterator[Reconciler]:
+    with started(engine, around, tmp_path) as found:
+        yield found
+
+
+@contextmanager
+def started(engine: Engine, around: Surroundings, tmp_path: Path) -> Iterator[Reconciler]:
     found = Reconciler(
         engine=engine,
         queues=around,
@@ -75,9 +84,11 @@ def running(engine: Engine, around: Surroundings, tmp_path: Path) -> Iterator[Re
         own=lambda: (),
     )
     at_work = Crew().start(found)
-    yield found
-    at_work.stop()
-    assert at_work.ended(within_s=10)
+    try:
+        yield found
+    finally:
+        at_work.stop()
+        assert at_work.ended(within_s=10)
 
 
 def wish(engine: Engine, channels: Sequence[Channel], lease_s: int | None = None) -> int:
@@ -132,3 +143,91 @@ def test_a_lease_ends_when_it_is_over_and_not_at_the_next_look(
     assert left_s is not None
     assert eventually(lambda: active(engine) == [], left_s + 1, "it ended within a second")
     assert eventually(lambda: around.wanted == [], 1, "the topic is given up")
+
+
+def end(engine: Engine, topic: str) -> int:
+    """The generation that its end got."""
+    with engine.begin() as connection:
+        [row] = subscriptions.held(connection, [of_topic("linear", topic)], "model")
+        [change] = subscriptions.cancel(connection, [row], None)
+    return change.generation
+
+
+def carried_out_before(engine: Engine, generation: int) -> None:
+    """By an earlier life of the ingestor."""
+    delivery = Delivery(True, datetime.now(UTC), "", {}, None, None)
+    with engine.begin() as connection:
+        ingestors.beat(connection, epoch="01H", host="h", role="left", generation=generation, delivery=delivery)
+
+
+def unbound(around: Surroundings) -> set[str]:
+    return {binding.routing_key for plan in around.plans for binding in plan.unbound}
+
+
+def test_changes_are_carried_out_one_after_the_other(engine: Engine, around: Surroundings, running: Reconciler):
+    eth = of_topic("linear", "publicTrade.ETHUSDT")
+    first = wish(engine, [TRADES])
+    assert eventually(lambda: first in around.carried_out, 10, "the first is carried out")
+    second = wish(engine, [eth])
+    running.poke(Poke(second, None))
+    assert eventually(lambda: around.wanted == [TRADES.topic, eth.topic], 10, "both are held")
+    ended = end(engine, TRADES.topic)
+    running.poke(Poke(ended, None))
+    assert eventually(lambda: ended in around.carried_out, 10, "the end is carried out")
+    assert around.wanted == [eth.topic]
+    assert TRADES.routing_key in unbound(around)
+    assert [each.name for each in around.plans[-1].queues] == ["ws-gateway.trades.model"]
+
+
+def test_a_topic_is_not_given_up_because_its_row_is_missing(engine: Engine, around: Surroundings, running: Reconciler):
+    first = wish(engine, [TRADES])
+    eventually(lambda: first in around.carried_out, 10, "it is carried out")
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM subscriptions"))
+    other = wish(engine, [of_topic("linear", "publicTrade.ETHUSDT")])
+    running.poke(Poke(other, None))
+    assert eventually(lambda: other in around.carried_out, 10, "what came later is carried out")
+    assert TRADES.topic in around.wanted
+
+
+def test_what_an_earlier_life_unbound_is_not_unbound_again(engine: Engine, around: Surroundings, tmp_path: Path):
+    wish(engine, [TRADES])
+    carried_out_before(engine, end(engine, TRADES.topic))
+    other = of_topic("linear", "publicTrade.ETHUSDT")
+    wish(engine, [other])
+    ended = end(engine, other.topic)
+    with started(engine, around, tmp_path):
+        assert eventually(lambda: ended in around.carried_out, 10, "what ended since is carried out")
+    assert unbound(around) == {other.routing_key, other.gap_key}
+
+
+def test_queues_that_became_unused_in_an_earlier_life_are_known(engine: Engine, around: Surroundings, tmp_path: Path):
+    wish(engine, [TRADES])
+    carried_out_before(engine, end(engine, TRADES.topic))
+    with started(engine, around, tmp_path):
+        assert eventually(lambda: around.plans, 10, "there is a plan")
+    assert [each.name for each in around.plans[-1].unused] == ["ws-gateway.trades.model"]
+
+
+def test_many_leases_that_end_together_are_ended_at_once(engine: Engine, around: Surroundings, running: Reconciler):
+    many = [of_topic("linear", f"publicTrade.S{number}USDT") for number in range(2_500)]
+    with engine.begin() as connection:
+        caps, unknown = Caps(10_000, 10_000), Counted(10_000, 0)
+        subscriptions.add(connection, many, "model", 5, "trace", caps, unknown)
+    running.poke(Poke(0, None))
+    assert eventually(lambda: len(around.wanted) == len(many), 10, "all are held")
+    assert eventually(lambda: around.wanted == [], 10, "all are given up")
+    assert active(engine) == []
+
+
+def test_more_changes_than_are_read_at_once_are_all_carried_out(
+    engine: Engine, around: Surroundings, running: Reconciler
+):
+    assert eventually(lambda: around.plans, 10, "it has begun")
+    many = [of_topic("linear", f"publicTrade.S{number}USDT") for number in range(2 * CHANGED_AT_ONCE + 1)]
+    with engine.begin() as connection:
+        caps, unknown = Caps(20_000, 20_000), Counted(20_000, 0)
+        last = subscriptions.add(connection, many, "model", None, "trace", caps, unknown)[-1].generation
+    running.poke(Poke(last, None))
+    assert eventually(lambda: last in around.carried_out, 20, "the last is carried out")
+    assert len(around.wanted) == len(many)

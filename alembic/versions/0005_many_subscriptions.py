@@ -1,0 +1,30 @@
+"""Indexes that find what changed, so that no statement reads all that ever was."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+_ENDED_BY = ["requesting_service", "channel_type", "updated_at"]
+_ACTIVE, _ENDED = sa.text("is_active"), sa.text("NOT is_active")
+
+
+def upgrade() -> None:
+    op.create_index("ix_subscriptions_generation", "subscriptions", ["generation"])
+    op.create_index("ix_subscriptions_needed", "subscriptions", ["endpoint", "created_at"], postgresql_where=_ACTIVE)
+    op.create_index("ix_subscriptions_active_listed", "subscriptions", ["created_at", "id"], postgresql_where=_ACTIVE)
+    op.drop_index("ix_subscriptions_ended", table_name="subscriptions")
+    op.create_index("ix_subscriptions_ended", "subscriptions", _ENDED_BY, postgresql_where=_ENDED)
+    op.create_index("ix_subscriptions_pruned", "subscriptions", ["updated_at"], postgresql_where=_ENDED)
+
+
+def downgrade() -> None:
+    op.drop_index("ix_subscriptions_pruned", table_name="subscriptions")
+    op.drop_index("ix_subscriptions_ended", table_name="subscriptions")
+    op.create_index("ix_subscriptions_ended", "subscriptions", _ENDED_BY)
+    op.drop_index("ix_subscriptions_active_listed", table_name="subscriptions")
+    op.drop_index("ix_subscriptions_needed", table_name="subscriptions")
+    op.drop_index("ix_subscriptions_generation", table_name="subscriptions")

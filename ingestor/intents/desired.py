@@ -1,0 +1,166 @@
+"""The desired state: all active subscriptions with their channels, queues and bindings, kept change by change."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import structlog
+
+from common import settings, topology
+from common.channels import BadChannel, Channel, of_topic
+from common.tables.subscriptions import Changed, Wish
+from common.topology import Binding, Queue
+from ingestor.delivery.plan import Plan, Unused
+
+log = structlog.get_logger(__name__)
+
+_UNUSED_KNOWN_FOR = timedelta(days=30)  # by then its queue is long deleted
+Key = tuple[str, str, str]
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True)
+class _Active:
+    """A subscription; `channel` is None for a row that no release of ours would have written."""
+
+    wish: Wish
+    channel: Channel | None
+    queue: str
+    bindings: tuple[Binding, ...]
+
+
+class DesiredState:
+    """Costs as much as what changes; `plan` and `channels` copy what is there.
+
+    `unused` queues are those whose service ended its last subscription of that class.
+    """
+
+    def __init__(self, retention: settings.Retention, market_queue_type: str) -> None:
+        self._retention = retention
+        self._market_queue_type = market_queue_type
+        self._active: dict[Key, _Active] = {}
+        self._channels: dict[tuple[str, str], Channel] = {}
+        self._users: Counter[tuple[str, str]] = Counter()  # subscriptions of each channel
+        self._queues: dict[str, Queue] = {}
+        self._bound: Counter[str] = Counter()  # subscriptions of each queue
+        self._bindings: set[Binding] = set()
+        self._unbound: set[Binding] = set()
+        self._last_end: dict[str, datetime] = {}  # of each queue's subscriptions
+
+    # -- changes --------------------------------------------------------------------------------------------
+
+    def replace(self, wishes: Iterable[Wish]) -> None:
+        """Exactly these are active from now on."""
+        now = {_key(wish): wish for wish in wishes}
+        for key in [key for key in self._active if key not in now]:
+            self._remove(key)
+        for wish in now.values():
+            self._add(wish)
+
+    def change(self, changed: Sequence[Changed]) -> None:
+        """In the order in which they changed."""
+        for each in changed:
+            if each.ended_at is None:
+                self._add(each.wish)
+            else:
+                self._end(each.wish, each.ended_at)
+
+    def ended(self, found: Iterable[tuple[str, str, str]]) -> None:
+        """Service, endpoint and topic of what ended before, and may still be bound."""
+        for service, endpoint, topic in found:
+            if (channel := _channel(endpoint, topic)) is not None:
+                self._unbound.update(topology.bindings_of(channel, service))
+
+    def last_ends(self, found: Iterable[tuple[str, str, datetime]]) -> None:
+        """Service, channel type, and when its last subscription that ended did so."""
+        for service, channel_type, moment in found:
+            self._last_end[topology.service_queue(channel_type, service)] = moment
+
+    def unbound(self) -> None:
+        """The plan is made: what ended before it is gone from the broker."""
+        self._unbound.clear()
+
+    # -- questions ------------------------------------------------------------------------------------------
+
+    def wishes(self) -> tuple[Wish, ...]:
+        return tuple(each.wish for each in self._active.values())
+
+    def plan(self) -> Plan:
+        return Plan(
+            tuple(self._queues.values()),
+            frozenset(self._bindings),
+            frozenset(self._unbound - self._bindings),
+            frozenset(Unused(name, since) for name, since in self._unused()),
+        )
+
+    def channels(self) -> dict[tuple[str, str], Channel]:
+        """Each topic once, however many services want it."""
+        return dict(self._channels)
+
+    # -- helpers --------------------------------------------------------------------------------------------
+
+    def _unused(self) -> list[tuple[str, datetime]]:
+        known_from = datetime.now(UTC) - _UNUSED_KNOWN_FOR
+        return [(n, end) for n, end in self._last_end.items() if n not in self._queues and end > known_from]
+
+    def _add(self, wish: Wish) -> None:
+        key = _key(wish)
+        if key in self._active:
+            self._active[key] = replace(self._active[key], wish=wish)
+            return
+        pair = (wish.endpoint, wish.topic)
+        channel = self._channels.get(pair) or _channel(wish.endpoint, wish.topic)
+        if channel is None:
+            self._active[key] = _Active(wish, None, "", ())
+            return
+        queue = topology.queue_of(channel, wish.service, self._retention, self._market_queue_type)
+        bindings = tuple(topology.bindings_of(channel, wish.service))
+        self._active[key] = _Active(wish, channel, queue.name, bindings)
+        self._channels[pair] = channel
+        self._users[pair] += 1
+        self._queues.setdefault(queue.name, queue)
+        self._bound[queue.name] += 1
+        self._bindings.update(bindings)
+
+    def _end(self, wish: Wish, moment: datetime) -> None:
+        """Its bindings may be on the broker although it was never active here."""
+        channel = _channel(wish.endpoint, wish.topic)
+        if channel is not None:
+            self._last_end[topology.service_queue(channel.channel_type, wish.service)] = moment
+            self._unbound.update(topology.bindings_of(channel, wish.service))
+        if _key(wish) in self._active:
+            self._remove(_key(wish))
+
+    def _remove(self, key: Key) -> None:
+        active = self._active.pop(key)
+        if active.channel is None:
+            return
+        self._bindings.difference_update(active.bindings)
+        self._unbound.update(active.bindings)
+        if _without_one(self._users, key[1:]):
+            del self._channels[key[1:]]
+        if _without_one(self._bound, active.queue):
+            del self._queues[active.queue]
+
+
+def _without_one(counted: Counter[K], key: K) -> bool:
+    """Whether that was the last one."""
+    counted[key] -= 1
+    if counted[key]:
+        return False
+    del counted[key]
+    return True
+
+
+def _key(wish: Wish) -> Key:
+    return wish.service, wish.endpoint, wish.topic
+
+
+def _channel(endpoint: str, topic: str) -> Channel | None:
+    try:
+        return of_topic(endpoint, topic)
+    except BadChannel as error:
+        log.error("subscription makes no sense and is passed over", topic=topic, error=str(error))
+        return None
