@@ -53,6 +53,7 @@ from ingestor.exchange.stream import Stream, Surroundings
 from ingestor.exchange.syncs import Syncs
 from ingestor.intents.cache import Cache
 from ingestor.intents.pokes import Pokes
+from ingestor.intents.pruning import Pruning
 from ingestor.intents.reconciler import Reconciler
 from ingestor.settings import Settings
 from ingestor.status import Sights, Status
@@ -165,7 +166,7 @@ def main(env: Mapping[str, str]) -> int:
     log.info("starting", epoch=epoch, environment=settings.bybit.environment)
     workers: list[Worker] = [metrics, status, queues, private, market, fleet]
     askers = Askers([snapshots, *histories.workers, syncs, key_check, listing], crew.start)
-    workers += [askers, overflow, alive, management, reconciler, watch, pokes]
+    workers += [askers, overflow, alive, management, Pruning(engine), reconciler, watch, pokes]
     try:
         return crew.run_until_stopped(workers, GRACE_S)
     finally:
