@@ -52,8 +52,6 @@ class TopicReports:
 
     def _is_news(self, key: Key, seen: TopicSeen) -> bool:
         before = self._written.get(key)
-        if before is seen:
-            return False
         return before is None or (before.state, before.reason, before.acked_at) != (
             seen.state,
             seen.reason,

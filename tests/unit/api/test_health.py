@@ -28,6 +28,12 @@ def evidence(**changed: Any) -> Evidence:
     return Evidence(**found | changed)
 
 
+def joining(since_s: float, attempts: int = 0) -> Any:
+    socket = rows.socket(state="connecting")
+    socket.since, socket.attempts = rows.ago(since_s), attempts
+    return socket
+
+
 SITUATIONS: dict[str, Evidence | None] = {
     "everything runs": evidence(),
     "nobody wants anything and there are no credentials": evidence(sockets=[], needed={}),
@@ -37,6 +43,9 @@ SITUATIONS: dict[str, Evidence | None] = {
     "a needed socket is in backoff": evidence(sockets=[rows.socket(state="backoff", error="refused")]),
     "a needed socket was never opened": evidence(sockets=[]),
     "one of two sockets of an endpoint is lost": evidence(sockets=[rows.socket(), rows.socket(state="connecting")]),
+    "a further socket of an endpoint has connected for less than 5 s": evidence(
+        sockets=[rows.socket(), joining(since_s=4)]
+    ),
     "a socket that nobody needs is closed": evidence(sockets=[rows.socket(), rows.socket("spot", "idle")]),
     "the private socket is parked because the key is bad": evidence(
         sockets=[rows.socket(), rows.socket("private", "parked")]
@@ -127,18 +136,10 @@ def test_the_newest_sign_of_life_of_the_exchange_is_told():
     assert health.last_heartbeat_at(evidence(sockets=[])) is None
 
 
-def joining(since_s: float, attempts: int = 0) -> Any:
-    socket = rows.socket(state="connecting")
-    socket.since, socket.attempts = rows.ago(since_s), attempts
-    return socket
-
-
-def test_a_further_socket_has_a_moment_to_connect():
-    assert health.sockets(evidence(sockets=[rows.socket(), joining(since_s=4)])).state == health.UP
-
-
 @pytest.mark.parametrize(
     "late", [[rows.socket(), joining(since_s=6)], [rows.socket(), joining(since_s=4, attempts=1)], [joining(since_s=4)]]
 )
 def test_one_that_takes_long_or_failed_or_is_the_only_one_is_down(late: list[Any]):
-    assert health.sockets(evidence(sockets=late)).state == health.DOWN
+    found = health.sockets(evidence(sockets=late))
+    assert found.state == health.DOWN
+    assert "connecting" in str(found.reason)

@@ -113,3 +113,9 @@ def test_the_queues_of_a_key_are_known(state: DesiredState):
     plan = state.plan()
     assert plan.queues_of("trades.linear.BTCUSDT") == {"ws-gateway.trades.one", "ws-gateway.trades.two"}
     assert plan.queues_of("trades.linear.XRPUSDT") == frozenset()
+
+
+def test_what_came_and_went_between_two_looks_is_unbound_and_its_queue_unused(state: DesiredState):
+    state.change([ended()])
+    assert "trades.linear.BTCUSDT" in {binding.routing_key for binding in state.plan().unbound}
+    assert state.plan().unused == {Unused(QUEUE, NOW)}
