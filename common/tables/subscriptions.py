@@ -70,6 +70,8 @@ subscriptions = Table(
         postgresql_where=text("NOT is_active"),
     ),
     Index("ix_subscriptions_pruned", "updated_at", postgresql_where=text("NOT is_active")),
+    # beside a million that ended, thousands that became active would be no reason to count anew, and plans would be bad
+    postgresql_with={"autovacuum_analyze_scale_factor": 0, "autovacuum_analyze_threshold": 1_000},
 )  # fmt: skip
 
 _WRITERS = 0x77736777  # advisory lock: generations commit in the order in which they were drawn
