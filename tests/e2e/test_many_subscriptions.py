@@ -64,7 +64,7 @@ def test_all_are_answered_for_and_one_more_is_live_at_once(stack: Stack):
 
     assert stack.processes["ingestor"].stop() == 0
     stack.start("ingestor")
-    stack.healthy()
+    stack.healthy(SETTLED_WITHIN_S)
     eventually(watch.settled, SETTLED_WITHIN_S, "a new ingestor has taken all of them up")
     assert_a_late_one_is_live(stack, "5")
     assert watch.unhealthy == []
