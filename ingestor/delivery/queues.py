@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -41,6 +41,7 @@ class Order:
     done: Callable[[], None]
     plan: Plan | None = None
     made: threading.Event = field(default_factory=threading.Event)
+    put_at: float = field(default_factory=time.monotonic)
 
 
 class Queues:
@@ -57,7 +58,7 @@ class Queues:
         self._channel: Any = None
         self._more_channels: list[Any] = []  # for many bindings at once
         self._declared: set[str] = set()
-        self._bound: set[Binding] = set()
+        self._bound: dict[Binding, float] = {}  # and when the broker was asked for it
         self._bound_to: dict[str, set[Binding]] = {}  # the same, of each queue
         self._unbound: set[Binding] = set()
         self._retired: set[str] = set()  # unused ones that are gone
@@ -129,8 +130,8 @@ class Queues:
         for order in orders:
             if order.plan is not None:
                 self._adopt(order.plan)
-        if any(order.plan is None for order in orders):
-            self._forget_all()
+        if remakes := [order.put_at for order in orders if order.plan is None]:
+            self._forget_all(before=max(remakes))
         self._make_all(connection)
         self._unmet = []
         for order in orders:
@@ -159,35 +160,36 @@ class Queues:
             if queue.name not in self._declared and self._declare(connection, queue):
                 self._declared.add(queue.name)
                 self._retired.discard(queue.name)
-        self._bind(connection, [each for each in self._wanted() - self._bound if each.queue in self._declared])
+        self._bind(connection, [each for each in self._wanted() - self._bound.keys() if each.queue in self._declared])
         self._unbind(connection, list(self._plan.unbound - self._unbound))
         self._unbound &= self._plan.unbound
 
     def _bind(self, connection: Any, bindings: list[Binding]) -> None:
-        self._spread(connection, bindings, lambda channel: channel.queue_bind)
-        for binding in bindings:
-            self._bound.add(binding)
-            self._bound_to.setdefault(binding.queue, set()).add(binding)
-            self._unbound.discard(binding)
+        for batch in _batches(bindings):
+            asked_at = time.monotonic()
+            self._spread(connection, batch, lambda channel: channel.queue_bind)
+            for binding in batch:
+                self._bound[binding] = asked_at
+                self._bound_to.setdefault(binding.queue, set()).add(binding)
+                self._unbound.discard(binding)
 
     def _unbind(self, connection: Any, bindings: list[Binding]) -> None:
         """A binding that is not there is no error."""
-        self._spread(connection, bindings, lambda channel: channel.queue_unbind)
-        for binding in bindings:
-            self._bound.discard(binding)
-            self._bound_to.get(binding.queue, set()).discard(binding)
-            self._unbound.add(binding)
+        for batch in _batches(bindings):
+            self._spread(connection, batch, lambda channel: channel.queue_unbind)
+            for binding in batch:
+                self._bound.pop(binding, None)
+                self._bound_to.get(binding.queue, set()).discard(binding)
+                self._unbound.add(binding)
 
-    def _spread(self, connection: Any, bindings: list[Binding], method_of: Callable[[Any], Callable[..., Any]]) -> None:
+    def _spread(self, connection: Any, batch: list[Binding], method_of: Callable[[Any], Callable[..., Any]]) -> None:
         """Each channel does one after the other; when it answers what it was asked last, all is done."""
-        for start in range(0, len(bindings), _BOUND_AT_ONCE):
-            batch = bindings[start : start + _BOUND_AT_ONCE]
-            channels = self._channels(connection, len(batch))
-            for number, binding in enumerate(batch):
-                below = channels[number % len(channels)]._impl  # pika's blocking channel would wait for each answer
-                method_of(below)(binding.queue, binding.exchange, binding.routing_key)
-            for channel in channels:
-                channel.exchange_declare(topology.EVENTS, "topic", durable=True)
+        channels = self._channels(connection, len(batch))
+        for number, binding in enumerate(batch):
+            below = channels[number % len(channels)]._impl  # pika's blocking channel would wait for each answer
+            method_of(below)(binding.queue, binding.exchange, binding.routing_key)
+        for channel in channels:
+            channel.exchange_declare(topology.EVENTS, "topic", durable=True)
 
     def _channels(self, connection: Any, wanted: int) -> list[Any]:
         self._more_channels = [channel for channel in self._more_channels if channel.is_open]
@@ -277,12 +279,16 @@ class Queues:
     def _forget(self, queue: str) -> None:
         """It has to be made again, and a new queue is bound to nothing."""
         self._declared.discard(queue)
-        self._bound -= self._bound_to.pop(queue, set())
+        for binding in self._bound_to.pop(queue, set()):
+            self._bound.pop(binding, None)
 
-    def _forget_all(self) -> None:
+    def _forget_all(self, before: float = float("inf")) -> None:
+        """What the broker was asked for later than that is there, and need not be asked for again."""
         self._declared.clear()
-        self._bound.clear()
+        self._bound = {binding: at for binding, at in self._bound.items() if at > before}
         self._bound_to.clear()
+        for binding in self._bound:
+            self._bound_to.setdefault(binding.queue, set()).add(binding)
         self._unbound.clear()
 
     def _look_at(self, connection: Any, name: str) -> Depth | None:
@@ -338,3 +344,8 @@ def _hint(name: str) -> str:
     return (
         f"it has other arguments than the settings say; to change that: rabbitmqctl delete_queue {name} once it is read"
     )
+
+
+def _batches(bindings: list[Binding]) -> Iterator[list[Binding]]:
+    for start in range(0, len(bindings), _BOUND_AT_ONCE):
+        yield bindings[start : start + _BOUND_AT_ONCE]

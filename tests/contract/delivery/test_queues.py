@@ -161,6 +161,16 @@ def test_a_binding_removed_by_hand_comes_back(broker: Broker, channel: Any):
         eventually(delivered, 15, "it is bound again")
 
 
+def test_what_is_made_anew_is_there_when_that_is_told(broker: Broker, channel: Any):
+    wanted, done = plan((TRADES, "model")), threading.Event()
+    with running(broker) as queues:
+        assert queues.make(wanted, within_s=10)
+        channel.queue_unbind("ws-gateway.trades.model", topology.EVENTS, TRADES.routing_key)
+        queues.remake(done.set)
+        assert done.wait(10)
+        assert bound(broker) == {(each.queue, each.routing_key) for each in wanted.bindings}
+
+
 def test_an_unused_queue_goes_after_a_day_but_not_while_somebody_reads_it(broker: Broker, channel: Any):
     names = {name: f"ws-gateway.trades.{name}" for name in ("old", "read", "fresh")}
     for name in names.values():
