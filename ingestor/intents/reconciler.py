@@ -24,7 +24,9 @@ from ingestor.intents.desired import DesiredState
 log = structlog.get_logger(__name__)
 
 LOOKED_AT_EVERY_S = 5.0
-CHANGED_AT_ONCE = 5_000  # rows that are read, and carried out, before the next ones
+CHANGED_AT_ONCE = (
+    1_000  # rows whose queues are bound before the next ones are read: the first topics do not wait for all
+)
 _MADE_WITHIN_S = 3.0
 _MOST_POKES = 1000  # several are one reason to look; anybody on the broker may send them
 _AGAIN_AFTER_S = 0.25  # when the queues could not be made in time
