@@ -1,6 +1,7 @@
 """The servers and the fresh corners of them that tests ask for by name.
 
-`postgres`, `rabbitmq`  one private server each for the whole session, started when first asked for
+`postgres`, `rabbitmq`  one private server each for the whole session, started when first asked for; for RabbitMQ
+                        the one that WSGW_TEST_AMQP_URL names
 `database`              a migrated database of this test's own
 `broker`                a RabbitMQ vhost of this test's own
 `own_postgres`, `own_rabbitmq`  a server that this test may stop, pause or kill
@@ -22,7 +23,7 @@ from common import database as databases
 from deploy.run import processes
 from tests import reaper, servers
 from tests.children import MARK
-from tests.servers import Broker, Database, Postgres, RabbitMQ, Server
+from tests.servers import Broker, Database, GivenRabbitMQ, Postgres, RabbitMQ, Server
 
 S = TypeVar("S", bound=Server)
 _LEAVE_WITHIN_S = 5.0
@@ -106,7 +107,12 @@ def postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="session")
-def rabbitmq(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+def rabbitmq(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RabbitMQ | GivenRabbitMQ]:
+    if given := os.environ.get("WSGW_TEST_AMQP_URL"):
+        yield GivenRabbitMQ(given, int(os.environ.get("WSGW_TEST_MANAGEMENT_PORT", "15672")))
+        return
     need("rabbitmq")
     server = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
     server.begin()
@@ -143,7 +149,7 @@ def database(postgres: Postgres, migrated: Database) -> Iterator[Database]:
 
 
 @pytest.fixture
-def broker(rabbitmq: RabbitMQ) -> Iterator[Broker]:
+def broker(rabbitmq: RabbitMQ | GivenRabbitMQ) -> Iterator[Broker]:
     with servers.fresh_vhost(rabbitmq) as mine:
         yield mine
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import pika
 import psycopg2
@@ -288,6 +288,27 @@ class RabbitMQ(Server):
         self.on().manage("GET", "overview")
 
 
+class GivenRabbitMQ:
+    """A broker that runs already, and is not ours to stop."""
+
+    running = True
+
+    def __init__(self, url: str, management_port: int = 15672) -> None:
+        """`url` as amqp://user:password@host:port, of a user who may make vhosts through the management plugin."""
+        found = urlsplit(url)
+        self._broker = Broker(
+            host=found.hostname or "127.0.0.1",
+            port=found.port or 5672,
+            management_port=management_port,
+            user=unquote(found.username or "guest"),
+            password=unquote(found.password or "guest"),
+            vhost="/",
+        )
+
+    def on(self, vhost: str = "/") -> Broker:
+        return replace(self._broker, vhost=vhost)
+
+
 def installed(module: str) -> bool:
     return {"postgres": postgres.installed, "rabbitmq": rabbitmq.installed, "nginx": nginx.installed}[module]()
 
@@ -318,7 +339,7 @@ def fresh_database(server: Postgres, template: Database) -> Iterator[Database]:
 
 
 @contextlib.contextmanager
-def fresh_vhost(server: RabbitMQ) -> Iterator[Broker]:
+def fresh_vhost(server: RabbitMQ | GivenRabbitMQ) -> Iterator[Broker]:
     """A vhost of its own, gone afterwards with all its queues."""
     mine = server.on(f"t/{secrets.token_hex(6)}")
     mine.create()
