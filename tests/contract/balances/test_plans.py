@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine
 
 from common import database as databases
 from common import settings
@@ -16,6 +16,7 @@ from common.tables.account_balances import Place, Span
 from common.tables.months import Month
 from tests import servers
 from tests.servers import Database, Postgres
+from tests.statements import Sent, noted
 
 ROWS = 200_000
 COINS = 40
@@ -64,17 +65,10 @@ def connection(large: Engine) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def asked(connection: Connection) -> Iterator[list[tuple[str, Any]]]:
+def asked(connection: Connection) -> Iterator[Sent]:
     """The statements that were sent."""
-    statements: list[tuple[str, Any]] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
-        if not statement.startswith("EXPLAIN"):
-            statements.append((statement, parameters))
-
-    event.listen(connection, "before_cursor_execute", note)
-    yield statements
-    event.remove(connection, "before_cursor_execute", note)
+    with noted(connection) as statements:
+        yield statements
 
 
 def nodes(connection: Connection, asked: Sequence[tuple[str, Any]]) -> list[Node]:
@@ -114,7 +108,7 @@ SPANS = {
 
 
 @pytest.mark.parametrize("span", SPANS.values(), ids=SPANS)
-def test_a_page_of_history_reads_about_a_page(connection: Connection, asked: list[tuple[str, Any]], span: Span) -> None:
+def test_a_page_of_history_reads_about_a_page(connection: Connection, asked: Sent, span: Span) -> None:
     assert len(account_balances.history(connection, span, 20, 0)) == 20
     plan = nodes(connection, asked)
     assert_by_index(plan)
@@ -122,9 +116,7 @@ def test_a_page_of_history_reads_about_a_page(connection: Connection, asked: lis
 
 
 @pytest.mark.parametrize("coin", ["C7", None])
-def test_a_page_far_down_is_found_in_the_index(
-    connection: Connection, asked: list[tuple[str, Any]], coin: str | None
-) -> None:
+def test_a_page_far_down_is_found_in_the_index(connection: Connection, asked: Sent, coin: str | None) -> None:
     page = account_balances.history(connection, Span(coin), 20, 3_000)
     assert page == account_balances.history(connection, Span(coin), 3_020, 0)[3_000:]
     down, rows, *_ = [each for each in asked if "latest_" not in each[0]]
@@ -133,14 +125,14 @@ def test_a_page_far_down_is_found_in_the_index(
 
 
 @pytest.mark.parametrize("span", SPANS.values(), ids=SPANS)
-def test_counting_ends_at_ten_thousand(connection: Connection, asked: list[tuple[str, Any]], span: Span) -> None:
+def test_counting_ends_at_ten_thousand(connection: Connection, asked: Sent, span: Span) -> None:
     account_balances.history_count(connection, span)
     assert read(nodes(connection, asked)) <= 10_000, "those that do not count included"
 
 
 @pytest.mark.parametrize("coin", ["C7", None])
 def test_the_latest_balances_are_read_where_nothing_else_is(
-    connection: Connection, asked: list[tuple[str, Any]], coin: str | None
+    connection: Connection, asked: Sent, coin: str | None
 ) -> None:
     assert len(account_balances.latest(connection, coin, 100, 0)) == (1 if coin else COINS)
     plan = nodes(connection, asked)
@@ -149,7 +141,7 @@ def test_the_latest_balances_are_read_where_nothing_else_is(
 
 @pytest.mark.parametrize("coin", ["C7", None])
 def test_what_was_known_at_a_moment_is_one_look_for_each_coin_and_month(
-    connection: Connection, asked: list[tuple[str, Any]], coin: str | None
+    connection: Connection, asked: Sent, coin: str | None
 ) -> None:
     assert len(account_balances.known_at(connection, MIDDLE, coin)) == (1 if coin else COINS)
     plan = nodes(connection, asked)
@@ -157,7 +149,7 @@ def test_what_was_known_at_a_moment_is_one_look_for_each_coin_and_month(
     assert read(plan) <= (1 if coin else COINS) * 8
 
 
-def test_margins_are_found_the_same_way(connection: Connection, asked: list[tuple[str, Any]]) -> None:
+def test_margins_are_found_the_same_way(connection: Connection, asked: Sent) -> None:
     assert len(account_margin_balances.known_at(connection, MIDDLE)) == 1
     plan = nodes(connection, asked)
     assert_by_index(plan)

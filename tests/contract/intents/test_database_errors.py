@@ -37,6 +37,7 @@ from persister.ledger import Ledger
 from persister.upkeep import Upkeep
 from tests.servers import Database
 from tests.waiting import eventually
+from tests.workers import at_work
 
 STATES = ("08006", "22P02", "23505", "25006", "40001", "42501", "42P01", "42703", "53100", "54001", "XX001", "P0001")
 ANY_STATE = st.text("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=5, max_size=5).filter(
@@ -132,16 +133,6 @@ def status(engine: Engine, around: Surroundings, _folder: Path) -> Worker:
         clock_offset_ms=lambda: None,
     )
     return Status(engine, "01J", sights, Gaps(), threading.Event())
-
-
-@contextmanager
-def at_work(worker: Worker) -> Iterator[None]:
-    running = Crew().start(worker)
-    try:
-        yield
-    finally:
-        running.stop()
-        assert running.ended(within_s=10)
 
 
 def failures(worker: Worker) -> float:

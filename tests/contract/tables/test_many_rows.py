@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, text
 
 from common import database as databases
 from common import settings
@@ -19,6 +19,7 @@ from common.tables.subscriptions import Caps, Counted, OverCap
 from common.tables.topics import Topic
 from tests import servers
 from tests.servers import Database, Postgres
+from tests.statements import Sent, noted
 
 ACTIVE, ENDED, SERVICES = 20_000, 200_000, 20
 EPOCH = "01J"
@@ -60,20 +61,13 @@ def connection(large: Engine) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def asked(connection: Connection) -> Iterator[list[tuple[str, Any]]]:
+def asked(connection: Connection) -> Iterator[Sent]:
     """The statements that were sent."""
-    statements: list[tuple[str, Any]] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
-        if not statement.startswith("EXPLAIN"):
-            statements.append((statement, parameters))
-
-    event.listen(connection, "before_cursor_execute", note)
-    yield statements
-    event.remove(connection, "before_cursor_execute", note)
+    with noted(connection) as statements:
+        yield statements
 
 
-def touched(connection: Connection, asked: list[tuple[str, Any]]) -> int:
+def touched(connection: Connection, asked: Sent) -> int:
     """How many rows of the table of subscriptions the last statement reads, those passed over included."""
     statement, parameters = asked[-1]
     statement = statement.rsplit("pg_advisory_xact_lock", 1)[-1].partition(";")[2] or statement
@@ -102,7 +96,7 @@ def seen(number: int, events: int = 0) -> Topic:
     return Topic("linear", f"orderbook.50.S{number}", "orderbook", "live", None, EPOCH, None, None, events)
 
 
-def test_what_changed_is_read_without_the_rest(connection: Connection, asked: list[tuple[str, Any]]):
+def test_what_changed_is_read_without_the_rest(connection: Connection, asked: Sent):
     before = subscriptions.last_generation(connection)
     assert touched(connection, asked) <= 1
     added = add(connection, 2)
@@ -115,7 +109,7 @@ def test_what_changed_is_read_without_the_rest(connection: Connection, asked: li
     assert touched(connection, asked) == 2
 
 
-def test_many_changes_are_read_in_pieces(connection: Connection, asked: list[tuple[str, Any]]):
+def test_many_changes_are_read_in_pieces(connection: Connection, asked: Sent):
     first = subscriptions.changed(connection, 0, 100)
     assert len(first) == 100
     assert touched(connection, asked) == 100
@@ -123,25 +117,25 @@ def test_many_changes_are_read_in_pieces(connection: Connection, asked: list[tup
     assert following.wish.generation > first[-1].wish.generation
 
 
-def test_what_ended_lately_is_read_without_the_rest(connection: Connection, asked: list[tuple[str, Any]]):
+def test_what_ended_lately_is_read_without_the_rest(connection: Connection, asked: Sent):
     before = subscriptions.last_generation(connection)
     subscriptions.cancel(connection, add(connection, 3), None)
     assert len(subscriptions.ended(connection, before)) == 3
     assert touched(connection, asked) <= 6  # versions of rows that this transaction replaced may be met
 
 
-def test_all_active_ones_are_read_without_those_that_ended(connection: Connection, asked: list[tuple[str, Any]]):
+def test_all_active_ones_are_read_without_those_that_ended(connection: Connection, asked: Sent):
     assert len(subscriptions.wishes(connection)) == ACTIVE
     assert touched(connection, asked) == ACTIVE
 
 
-def test_unused_queues_are_found_service_by_service(connection: Connection, asked: list[tuple[str, Any]]):
+def test_unused_queues_are_found_service_by_service(connection: Connection, asked: Sent):
     found = subscriptions.unused(connection)
     assert sorted(service for service, _, _ in found) == sorted(f"service-{n}" for n in range(SERVICES))
     assert touched(connection, asked) <= 3 * SERVICES
 
 
-def test_leases_are_looked_at_without_the_rest(connection: Connection, asked: list[tuple[str, Any]]):
+def test_leases_are_looked_at_without_the_rest(connection: Connection, asked: Sent):
     [leased] = add(connection, 1)
     subscriptions.renew(connection, [leased], 60, None)
     assert subscriptions.next_lease_ends_in_s(connection) is not None
@@ -159,7 +153,7 @@ def test_many_leases_end_in_pieces(connection: Connection):
     assert max(pieces) == 1_000
 
 
-def test_what_ended_long_ago_is_pruned_in_pieces(connection: Connection, asked: list[tuple[str, Any]]):
+def test_what_ended_long_ago_is_pruned_in_pieces(connection: Connection, asked: Sent):
     old = "NOT is_active AND requesting_service = 'service-7' AND symbol LIKE 'S%7'"
     connection.execute(text(f"UPDATE subscriptions SET updated_at = now() - interval '31 days' WHERE {old}"))
     [(many,)] = connection.execute(text(f"SELECT count(*) FROM subscriptions WHERE {old}")).all()
@@ -172,7 +166,7 @@ def test_what_ended_long_ago_is_pruned_in_pieces(connection: Connection, asked: 
     assert left == ENDED + ACTIVE - many
 
 
-def test_pruning_nothing_reads_nothing(connection: Connection, asked: list[tuple[str, Any]]):
+def test_pruning_nothing_reads_nothing(connection: Connection, asked: Sent):
     assert not subscriptions.prune(connection)
     assert touched(connection, asked) == 0
 
@@ -182,19 +176,19 @@ def test_the_planner_counts_anew_after_a_thousand_changes_however_many_ended(con
     assert set(options) == {"autovacuum_analyze_scale_factor=0", "autovacuum_analyze_threshold=1000"}
 
 
-def test_health_asks_for_each_endpoint_once(connection: Connection, asked: list[tuple[str, Any]]):
+def test_health_asks_for_each_endpoint_once(connection: Connection, asked: Sent):
     assert list(sightings.endpoints_needed(connection, 5.0)) == ["linear"]
     assert touched(connection, asked) <= FEW
 
 
 @pytest.mark.parametrize("status", ["pending", "live", "rejected"])
-def test_a_page_by_status_passes_over_what_ended(connection: Connection, asked: list[tuple[str, Any]], status: str):
+def test_a_page_by_status_passes_over_what_ended(connection: Connection, asked: Sent, status: str):
     rows, total = standings.page(connection, {}, status, 50, 0)
     assert (len(rows), total) == ((50, ACTIVE) if status == "pending" else (0, 0))
     assert touched(connection, asked) <= 2 * ACTIVE + FEW
 
 
-def test_a_page_of_active_ones_reads_a_page(connection: Connection, asked: list[tuple[str, Any]]):
+def test_a_page_of_active_ones_reads_a_page(connection: Connection, asked: Sent):
     rows, total = standings.page(connection, {"is_active": True}, None, 50, 0)
     assert (len(rows), total) == (50, ACTIVE)
     assert touched(connection, asked) <= ACTIVE + FEW

@@ -1,30 +1,19 @@
 """What a thread knew is still known after it failed and was started again."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from queue import SimpleQueue
 
 from common.channels import Channel, of_topic
 from common.envelope import Event
-from common.lifecycle import Crew, Worker
 from ingestor.delivery.line import Line
 from ingestor.exchange.clock import ExchangeClock
 from ingestor.exchange.overflow import Overflow
 from ingestor.exchange.rest import Snapshot
 from ingestor.exchange.snapshots import Snapshots
 from tests.waiting import eventually
+from tests.workers import at_work
 
 WALLET = of_topic("private", "wallet")
-
-
-@contextmanager
-def at_work(worker: Worker) -> Iterator[None]:
-    running = Crew().start(worker)
-    try:
-        yield
-    finally:
-        running.stop()
-        assert running.ended(within_s=5)
 
 
 class Failing:
