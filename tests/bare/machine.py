@@ -154,7 +154,7 @@ def machine(suite: str, folder: Path) -> Iterator[Machine]:
     root = folder / suite
     with contextlib.ExitStack() as cleanup:
         lock = cleanup.enter_context(open("/run/lock/ws-gateway-bare-machine", "w"))
-        fcntl.flock(lock, fcntl.LOCK_EX)  # they share an address, and the kernel's switch for forwarding
+        fcntl.flock(lock, fcntl.LOCK_EX)  # they share an address
         _build(suite, root)
         cleanup.callback(shutil.rmtree, root)
         cleanup.enter_context(_network())
@@ -195,8 +195,6 @@ def mirror() -> str:
 def _network() -> Iterator[None]:
     """A network namespace behind a pair of interfaces, translated to this machine's own address."""
     _remove_network()  # of a run that was killed
-    forwarding = Path("/proc/sys/net/ipv4/ip_forward")
-    before = forwarding.read_text()
     try:
         _ip("netns add", _NETWORK)
         _ip("link add", _OUTSIDE, "type veth peer name inside netns", _NETWORK)
@@ -206,10 +204,9 @@ def _network() -> Iterator[None]:
             _ip("-n", _NETWORK, words)
         _ip("-n", _NETWORK, "route add default via 198.51.100.129")
         subprocess.run(["iptables", "-w", "-t", "nat", "-A", *_TRANSLATED], check=True)
-        forwarding.write_text("1")
+        Path("/proc/sys/net/ipv4/ip_forward").write_text("1")  # left on: by the end others may need it, as Docker does
         yield
     finally:
-        forwarding.write_text(before)
         _remove_network()
 
 
