@@ -219,15 +219,16 @@ def test_a_taken_port_is_named_with_its_holder_before_anything_starts(first_star
 
 @pytest.mark.parametrize("to_all", [True, False], ids=["from a terminal", "to make alone"])
 def test_an_interrupted_start_leaves_nothing(first_start: str, clone: Clone, to_all: bool) -> None:
-    clone.make("stop")
+    stopped, said = clone.make("stop")
+    assert stopped == 0, said
     with clone.begin("run") as child:
         eventually(lambda: any(map(is_postgres, clone.family())), 30, "servers are being started")
         if to_all:
             os.killpg(child.pid, signal.SIGINT)
         else:
             child.send_signal(signal.SIGINT)
-        child.communicate(timeout=30)
-    assert clone.leftovers() == []
+        output, _ = child.communicate(timeout=30)
+    assert clone.leftovers() == [], output
     assert clone.taken_ports() == []
 
 

@@ -126,7 +126,7 @@ def test_nobody_forges_an_address(
     asked, name = (front if through_nginx else api), f"{through_nginx}-{len(forged)}-{len(str(forged))}"
     headers = "".join(f"{field}: {value}\r\n" for field, value in forged.items())
     with socket.create_connection(("127.0.0.1", asked.port), 10, source_address=(caller, 0)) as line:
-        request = f"GET /health/live HTTP/1.1\r\nHost: x\r\nX-Request-ID: {name}\r\nConnection: close\r\n{headers}\r\n"
+        request = f"GET /openapi.json HTTP/1.1\r\nHost: x\r\nX-Request-ID: {name}\r\nConnection: close\r\n{headers}\r\n"
         line.sendall(request.encode())
         assert line.recv(20).startswith(b"HTTP/1.1 200")
     [told] = [each for each in api.logged() if each["trace_id"] == name]

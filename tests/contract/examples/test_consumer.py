@@ -67,7 +67,7 @@ def test_what_the_gateway_sends_twice_is_handled_once(feed: Feed, broker: Broker
 
 def test_a_hole_is_told_and_what_fills_it_is_handled(feed: Feed, broker: Broker):
     feed.publish(7, 8, 12, 10)
-    with Reading(broker.url(), patience_s=0) as reading:
+    with Reading(broker.url(), patience_s=3) as reading:  # long enough for all four to arrive
         eventually(lambda: len(reading.lost) >= 2, 20, "the loss is told")
     assert reading.numbers == [7, 8, 12, 10]
     assert [lost[2:] for lost in sorted(reading.lost)] == [(9, 9), (11, 11)]
