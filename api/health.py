@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -14,6 +14,8 @@ from common.tables.standings import FRESH_S
 QUEUES_FRESH_S = 15.0  # the ingestor looks at them every 5 s
 CONFIRMED_WITHIN_S = 2.0  # a broker that hangs says nothing, but no confirm comes any more
 CONNECTED_WITHIN_S = 5.0  # a socket that is wanted for the first time is given this long
+
+_ANOTHER_LOOK = timedelta(seconds=1)  # one alone may fall into the moment in which the persister connects
 
 UP, IDLE, DOWN, UNKNOWN = "up", "idle", "down", "unknown"
 
@@ -143,7 +145,10 @@ def persister(queue: Row[Any] | None) -> Component:
     if queue.age_s >= QUEUES_FRESH_S or queue.consumers is None:
         return Component(UNKNOWN, queue.observed_at, f"its queue was last looked at {queue.age_s:.0f} s ago")
     if queue.consumers == 0:
-        return Component(DOWN, queue.nobody_since or queue.observed_at, "nobody reads its queue")
+        since = queue.nobody_since or queue.observed_at
+        if queue.observed_at - since < _ANOTHER_LOOK:
+            return Component(UNKNOWN, since, "nobody read its queue when it was last looked at")
+        return Component(DOWN, since, "nobody reads its queue")
     return Component(UP, queue.read_since or queue.observed_at)
 
 

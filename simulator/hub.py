@@ -13,6 +13,7 @@ from simulator.faults import Faults, Frame, Where
 from simulator.market import Market
 
 PRIVATE = "private"
+RESTS_TIMES = 3  # from the beginning of one advance to the next, in times of what it took
 
 
 @dataclass(slots=True)
@@ -37,6 +38,7 @@ class Hub:
         self.stirred = asyncio.Event()
         self.guests: dict[str, Guest] = {}
         self._holders: dict[tuple[str, str], dict[str, Guest]] = {}
+        self._rests_until_s = 0.0
 
     def welcome(self, guest: Guest) -> None:
         self.guests[guest.connection.id] = guest
@@ -57,8 +59,17 @@ class Hub:
             self._perform(guest, act)
 
     def advance(self) -> None:
-        """Let the market and the account come to this moment, and tell their holders."""
-        now_ms = self._clock.market_ms()
+        """Let the market and the account come to this moment, and tell their holders.
+
+        What takes long rests for longer, so that a market of very many topics leaves time for pings and requests.
+        """
+        began_s = self._clock.seconds()
+        if began_s < self._rests_until_s:
+            return
+        self._advance(self._clock.market_ms())
+        self._rests_until_s = began_s + RESTS_TIMES * (self._clock.seconds() - began_s)
+
+    def _advance(self, now_ms: int) -> None:
         for category, market in self._markets.items():
             for topic, text in market.advance(now_ms):
                 self.announce(category, topic, text)

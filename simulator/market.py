@@ -1,5 +1,6 @@
 """The market of one endpoint: everybody who holds a topic sees the same."""
 
+from collections import Counter
 from collections.abc import Iterator
 from random import Random
 
@@ -13,6 +14,7 @@ from simulator.views import Kline, Levels, Liquidations, Pool, PriceLimit, Silen
 from simulator.walk import COUNT_FROM_MS, Walk
 
 OPTIONS_TRADED_PER_BASE = 4
+STEPS_AT_ONCE = 1_000  # of all symbols together: with very many of them each moves in longer strides
 IDLE_WALKS = 50
 
 Frame = tuple[str, str]
@@ -30,7 +32,7 @@ class Market:
         self._walks: dict[str, Walk] = {}
         self._views: dict[str, tuple[View, frozenset[str]]] = {}
         self._held: set[str] = set()
-        self._needed: frozenset[str] = frozenset()
+        self._needed = Counter[str]()  # how many views show each symbol
 
     def knows(self, topic: str) -> bool:
         """Whether a subscription is taken, if only to be followed by silence."""
@@ -48,14 +50,14 @@ class Market:
             return self._played[topic].opening()
         if topic not in self._views:
             self._views[topic] = self._view(topic, now_ms)
-            self._needed = self._symbols_shown()
+            self._needed.update(self._views[topic][1])
         return self._views[topic][0].opening(now_ms)
 
     def close(self, topic: str) -> None:
         """Nobody holds the topic any more."""
         self._held.discard(topic)
-        self._views.pop(topic, None)
-        self._needed = self._symbols_shown()
+        _, symbols = self._views.pop(topic, (None, frozenset()))
+        self._needed -= Counter(symbols)  # without those that reach zero
         self._forget_idle_walks()
 
     def advance(self, now_ms: int) -> list[Frame]:
@@ -66,9 +68,10 @@ class Market:
             if topic in self._held:
                 frames.append((topic, text))
             traded.setdefault(symbol_of(topic), []).extend(trades)
+        most = max(1, STEPS_AT_ONCE // max(1, len(self._needed)))
         for symbol in self._needed:
             if symbol in self._walks:
-                traded[symbol] = self._walks[symbol].passed(now_ms)
+                traded[symbol] = self._walks[symbol].passed(now_ms, most)
         for topic, (view, symbols) in self._views.items():
             seen = [trade for symbol in symbols for trade in traded.get(symbol, ())]
             frames.extend((topic, text) for text in view.passed(now_ms, seen))
@@ -109,9 +112,6 @@ class Market:
             played = self._played[cue.topic]
             traded = played.follow(cue)
             yield cue.topic, played.told(cue), traded
-
-    def _symbols_shown(self) -> frozenset[str]:
-        return frozenset().union(*(symbols for _, symbols in self._views.values()))
 
     def _walk(self, symbol: str, now_ms: int) -> Walk:
         if symbol not in self._walks:

@@ -19,7 +19,7 @@ STEP_MS = 200
 TRADE_CHANCE = 0.2
 LEVELS = {"option": 12, "spread": 12}
 USUAL_LEVELS = 60
-LONGEST_GAP_MS = 10_000
+MOST_STEPS = 50
 TRIMMED = ("spot", "option", "spread")
 WANDERS_PERMILLE = 10
 FUNDING_MS = 8 * 3_600_000
@@ -44,10 +44,10 @@ class Walk:
             self._levels = depth + 20
             self._fill_up()
 
-    def passed(self, now_ms: int) -> list[Trade]:
+    def passed(self, now_ms: int, most_steps: int = MOST_STEPS) -> list[Trade]:
         """Catch up; after a long time without a look the market has simply moved on."""
         traded: list[Trade] = []
-        self._next_ms = max(self._next_ms, now_ms - LONGEST_GAP_MS)
+        self._next_ms = max(self._next_ms, now_ms - (most_steps - 1) * STEP_MS)
         while self._next_ms <= now_ms:
             traded += self._step(self._next_ms)
             self._next_ms += STEP_MS

@@ -35,7 +35,13 @@ def total(stack: Stack, **filters: object) -> int:
 
 def settled(stack: Stack) -> bool:
     """Whether nothing is pending, and all is well."""
-    return total(stack, status="pending") == 0 and stack.call("GET", "/health")[0] == 200
+    return total(stack, status="pending") == 0 and not down(stack)
+
+
+def down(stack: Stack) -> dict[str, Any]:
+    """The components that are, and why."""
+    _, health = stack.call("GET", "/health")
+    return {name: part for name, part in health["components"].items() if part["state"] == "down"}
 
 
 def test_all_are_answered_for_and_one_more_is_live_at_once(stack: Stack):
@@ -45,6 +51,7 @@ def test_all_are_answered_for_and_one_more_is_live_at_once(stack: Stack):
         body = {"subscriptions": wanted_by(service)}
         status, answer = stack.call("PUT", f"/api/v1/services/service-{service}/subscriptions", body)
         assert (status, len(answer["added"])) == (200, EACH), answer
+        assert down(stack) == {}
     eventually(lambda: settled(stack), SETTLED_WITHIN_S, "nothing is pending")
     assert (total(stack, status="live"), total(stack, status="rejected")) == (SERVICES * len(KNOWN), UNKNOWN)
     assert_a_late_one_is_live(stack, "1")

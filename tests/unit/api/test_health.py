@@ -60,6 +60,9 @@ SITUATIONS: dict[str, Evidence | None] = {
     "a queue exists with other arguments": evidence(strange_queues=[rows.queue(reason=HINT)]),
     "nobody reads the balance queue": evidence(balance_queue=rows.queue(BALANCE_QUEUE, consumers=0)),
     "the balance queue has not been looked at": evidence(balance_queue=None),
+    "nobody read the balance queue, at one look": evidence(
+        balance_queue=rows.queue(BALANCE_QUEUE, consumers=0, nobody_since=rows.ago(1.9), observed_at=rows.ago(1))
+    ),
     "the look at the balance queue is stale": evidence(balance_queue=rows.queue(BALANCE_QUEUE, age_s=15)),
     "the database takes no writes": evidence(writable=False),
     "the database does not answer": None,

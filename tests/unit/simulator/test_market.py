@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from simulator.instruments import Catalogue
-from simulator.market import Market
+from simulator.market import STEPS_AT_ONCE, Market
 from simulator.recordings import Recorded, Recording
 from simulator.tape import Tape, loop_of
 from simulator.views import Levels
@@ -235,3 +235,28 @@ def test_a_symbol_picked_up_again_after_an_hour_costs_no_hour_of_steps(market: C
     again = spot.quote("ETHUSDT", NOW_MS + 3_600_000)
     assert again is not None
     assert before < again.seq < before + 51 * 51
+
+
+def test_a_symbol_moves_in_longer_strides_when_only_few_steps_are_allowed(listed: Catalogue):
+    walk = Walk(listed.of("linear")[0], 1, NOW_MS)
+    before = walk.quote.seq
+    walk.passed(NOW_MS + 10_000, most_steps=1)
+    assert walk.quote.at_ms == NOW_MS + 10_000
+    assert 1 <= walk.quote.seq - before <= 50, "one step raises it by at most 50"
+
+
+def test_very_many_symbols_share_the_steps_of_one_look(listed: Catalogue, plain: Market):
+    symbols = [instrument.symbol for instrument in listed.of("linear")][:200]
+    for symbol in symbols:
+        plain.open(f"tickers.{symbol}", NOW_MS)
+    before = {symbol: plain.quote(symbol, NOW_MS).seq for symbol in symbols}  # type: ignore[union-attr]
+    plain.advance(NOW_MS + 10_000)
+    steps_of_5 = STEPS_AT_ONCE // len(symbols) * 50
+    assert all(plain.quote(s, NOW_MS).seq - before[s] <= steps_of_5 for s in symbols)  # type: ignore[union-attr]
+
+
+def test_a_symbol_moves_while_one_of_its_topics_is_held(plain: Market):
+    for topic in ("tickers.BTCUSDT", "publicTrade.BTCUSDT"):
+        plain.open(topic, NOW_MS)
+    plain.close("tickers.BTCUSDT")
+    assert len(watch(plain, "publicTrade.BTCUSDT", 60)) > 1
