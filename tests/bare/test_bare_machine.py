@@ -8,7 +8,7 @@ from tests.bare.machine import CLONE, LIVE_EVENT, SUITES, Machine, enabled, left
 
 pytestmark = [pytest.mark.bare, pytest.mark.timeout(2400)]
 
-TESTS = "tests/unit tests/contract/api tests/e2e/test_main_job.py"
+TESTS = "tests/unit tests/contract/api tests/contract/delivery tests/contract/tables tests/e2e/test_main_job.py"
 HEALTH = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:4400/health').status)"
 
 
