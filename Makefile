@@ -25,7 +25,7 @@ PART = @began=$$(date +%s); $(2); status=$$?; echo "verify: $(1) took $$(($$(dat
 .NOTPARALLEL:
 
 help:  ## show this list
-	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z.-]+):[^#]*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z.-]+):[^#]*## /\1\t/' | expand -t 15
 
 run:  ## install what is missing, start everything, show live events
 	@$(NEW_ENOUGH)
