@@ -115,6 +115,9 @@ _WISH = (
     subscriptions.c.generation,
     subscriptions.c.trace_id,
 )
+_CONTINUE_ABOVE = text(
+    "SELECT setval('subscription_generation', greatest(last_value, :generation)) FROM subscription_generation"
+)
 _LAST_DRAWN = text("SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM subscription_generation")
 _CANCEL = text(
     """
@@ -368,6 +371,11 @@ def unused(connection: Connection) -> list[tuple[str, str, datetime]]:
 def last_generation(connection: Connection) -> int:
     """The newest change of all, ends included."""
     return int(connection.execute(select(func.coalesce(func.max(subscriptions.c.generation), 0))).scalar_one())
+
+
+def continue_above(connection: Connection, generation: int) -> None:
+    """The next change gets a number above this one."""
+    connection.execute(_CONTINUE_ABOVE, {"generation": generation})
 
 
 def _end(connection: Connection, which: Any, ended: str, trace_id: str | None) -> list[Row[Any]]:

@@ -56,7 +56,11 @@ class DesiredState:
         now = {_key(wish): wish for wish in wishes}
         for key in [key for key in self._active if key not in now]:
             self._remove(key)
-        for wish in now.values():
+        self.add(now.values())
+
+    def add(self, wishes: Iterable[Wish]) -> None:
+        """These are active too."""
+        for wish in wishes:
             self._add(wish)
 
     def change(self, changed: Sequence[Changed]) -> None:

@@ -75,6 +75,7 @@ class Reconciler:
         self._generation = 0  # the newest change that was read, ends included
         self._carried_out = 0
         self._complete = False  # what was read holds all that Postgres has
+        self._older = 0  # the newest change of a Postgres that knows less than we do, once that was read
         self._began = False
 
     def poke(self, poke: Poke) -> None:
@@ -126,11 +127,13 @@ class Reconciler:
             newest = subscriptions.last_generation(connection)
             if self._complete and newest >= self._generation:
                 take_up = self._read_changes(connection, newest)
-            else:
+            elif not self._complete or newest != self._older:
                 take_up = self._read_all(connection, newest)
+            else:
+                take_up = _nothing
             lease_ends_in_s = subscriptions.next_lease_ends_in_s(connection)
         take_up()  # outside of the transaction, which may not idle for long
-        return lease_ends_in_s if self._generation == newest else 0.0
+        return lease_ends_in_s if self._generation >= newest else 0.0
 
     def _read_changes(self, connection: Connection, newest: int) -> Callable[[], None]:
         changed = subscriptions.changed(connection, self._generation, CHANGED_AT_ONCE)
@@ -146,6 +149,8 @@ class Reconciler:
 
     def _read_all(self, connection: Connection, newest: int) -> Callable[[], None]:
         """What ended before the last life of the ingestor stopped, that one has unbound."""
+        if newest < self._generation:
+            return self._read_older(connection, newest)
         wishes, unused = subscriptions.wishes(connection), subscriptions.unused(connection)
         carried_out = self._carried_out or ingestors.carried_out(connection)
         ended = subscriptions.ended(connection, carried_out) if carried_out else []  # 0: nobody ever bound anything
@@ -156,6 +161,20 @@ class Reconciler:
             self._desired.replace(wishes)
             self._generation, self._complete = newest, True
             log.info("wishes read", subscriptions=len(wishes))
+
+        return take_up
+
+    def _read_older(self, connection: Connection, newest: int) -> Callable[[], None]:
+        """A restored backup, or a standby that had lagged: that a row is missing does not say that it ended."""
+        wishes = subscriptions.wishes(connection)
+        subscriptions.continue_above(connection, self._generation)  # or later changes would look like known ones
+
+        def take_up() -> None:
+            self._desired.add(wishes)
+            self._older, self._complete = newest, True
+            log.warning(
+                "postgres knows less than before; what is subscribed stays", newest=newest, known=self._generation
+            )
 
         return take_up
 
@@ -193,6 +212,10 @@ class Reconciler:
             if wishes:
                 self._desired.replace(wishes)
                 self._carry_out()
+
+
+def _nothing() -> None:
+    """There is nothing new."""
 
 
 def _log_change(what: str, wish: Wish) -> None:

@@ -179,15 +179,22 @@ def test_changes_are_carried_out_one_after_the_other(engine: Engine, around: Sur
     assert [each.name for each in around.plans[-1].queues] == ["ws-gateway.trades.model"]
 
 
-def test_a_topic_is_not_given_up_because_its_row_is_missing(engine: Engine, around: Surroundings, running: Reconciler):
-    first = wish(engine, [TRADES])
-    eventually(lambda: first in around.carried_out, 10, "it is carried out")
-    with engine.begin() as connection:
+def test_an_older_answer_gives_up_nothing_and_later_changes_count(
+    engine: Engine, around: Surroundings, running: Reconciler
+):
+    first = [wish(engine, [TRADES]), end(engine, TRADES.topic), wish(engine, [TRADES])]
+    eventually(lambda: first[-1] in around.carried_out, 10, "it is carried out")
+    with engine.begin() as connection:  # as a backup from before the first of them
         connection.execute(text("DELETE FROM subscriptions"))
-    other = wish(engine, [of_topic("linear", "publicTrade.ETHUSDT")])
-    running.poke(Poke(other, None))
-    assert eventually(lambda: other in around.carried_out, 10, "what came later is carried out")
+        connection.execute(text("ALTER SEQUENCE subscription_generation RESTART"))
+    wish(engine, [BOOK])
+    running.poke(Poke(0, None))
+    eventually(lambda: BOOK.topic in around.wanted, 10, "what the older one has is taken up")
     assert TRADES.topic in around.wanted
+    last = end(engine, BOOK.topic)
+    running.poke(Poke(last, None))
+    assert last > first[-1]
+    eventually(lambda: around.wanted == [TRADES.topic], 10, "a row that says so ends a subscription")
 
 
 def test_what_an_earlier_life_unbound_is_not_unbound_again(engine: Engine, around: Surroundings, tmp_path: Path):
