@@ -96,6 +96,8 @@ COMMANDS: dict[str, Callable[[Screen], int]] = {
 
 def main(name: str) -> int:
     os.chdir(ROOT)
+    if os.geteuid() == 0:  # `su` leaves root with an ordinary user's path, and then dpkg refuses to work
+        os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     for number in _INTERRUPTS:
         signal.signal(number, _interrupt)
     screen = Screen()

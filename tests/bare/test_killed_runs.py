@@ -39,6 +39,7 @@ def test_a_run_killed_at_any_moment_is_finished_by_the_next(suite: str, tmp_path
 
 
 def kill_a_run(debian: Machine, appears: str) -> None:
-    with debian.begin("make run", CLONE) as child:
+    """It runs with the path that `su` leaves to root."""
+    with debian.begin("PATH=/usr/bin:/bin make run", CLONE) as child:
         eventually(lambda: debian.find(appears) or child.poll() is not None, 300, f"{appears} is there")
         debian.kill_all()
