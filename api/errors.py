@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 MIME_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
 _CODES = {404: "no_such_path", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
+_TITLES = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+"""RFC 9110's names, where those of Python depend on its version."""
 
 
 class Refusal(Exception):
@@ -59,11 +61,15 @@ def register(app: Flask) -> None:
     app.register_error_handler(Exception, _our_mistake)
 
 
+def title_of(status: int) -> str:
+    return _TITLES.get(status) or HTTPStatus(status).phrase
+
+
 def shape(status: int, code: str, detail: str) -> dict[str, Any]:
     """RFC 9457."""
     return {
         "type": f"urn:ws-gateway:problem:{code}",
-        "title": HTTPStatus(status).phrase,
+        "title": title_of(status),
         "status": status,
         "code": code,
         "detail": detail,
@@ -92,9 +98,9 @@ def _unavailable(error: Unavailable) -> Response:
 
 def _from_framework(error: HTTPException) -> Response:
     status = error.code or 500
-    code = _CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
+    code = _CODES.get(status) or title_of(status).lower().replace(" ", "_")
     kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "Location")}
-    return problem(Refusal(status, code, error.description or HTTPStatus(status).phrase, headers=kept))
+    return problem(Refusal(status, code, error.description or title_of(status), headers=kept))
 
 
 def _our_mistake(_error: Exception) -> Response:

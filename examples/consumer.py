@@ -14,11 +14,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from socket import gaierror
 from typing import Any
 
 import pika
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 log = logging.getLogger(__name__)
 Event = dict[str, Any]
@@ -54,6 +55,10 @@ def consume(
                     connection.process_data_events(1.0)
                     for lost in check.overdue():
                         on_loss(*lost)
+                # pika cancels before it closes, and RabbitMQ 4 then serves the next reader before what has no ack is back
+                # in its place. At an error the broker closes, and returns that first.
+                with suppress(ChannelClosedByBroker):
+                    channel.queue_declare("ws-gateway.none", passive=True)
         except (AMQPError, gaierror) as error:
             log.warning("cannot read %s, trying again: %r", queue, error)
         failures += 1

@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pika
 import pytest
+from pika.exceptions import ChannelClosedByBroker
 
 from common import settings, topology
 from common.channels import Request, of_topic, resolve
@@ -223,9 +224,9 @@ class Instance:
         self._acks = acks
         self._connection = broker.connect()
         self._stop = threading.Event()
-        channel = self._connection.channel()
-        channel.basic_qos(prefetch_count=5)
-        channel.basic_consume("ws-gateway.trades.model", self._take)
+        self._channel = self._connection.channel()
+        self._channel.basic_qos(prefetch_count=5)
+        self._channel.basic_consume("ws-gateway.trades.model", self._take)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -241,6 +242,8 @@ class Instance:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._connection.process_data_events(0.05)
+        with suppress(ChannelClosedByBroker):  # pika would cancel first, see examples/consumer.py
+            self._channel.queue_declare("ws-gateway.none", passive=True)
         self._connection.close()
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from api import bodies
+from api.errors import title_of
 from api.settings import Rates, Settings
 
 ROOT = Path(__file__).parents[3]
@@ -49,6 +50,13 @@ def test_nginx_draws_the_lines_that_the_api_draws():
     rates: Rates = Settings.from_env(NEEDED).rates
     assert _said("client_max_body_size (.*)k;") == str(bodies.MOST_BYTES // 1024)
     assert _said(r"rate=(\d+)r/s") == str(rates.of_an_address)
+
+
+def test_nginx_calls_a_refusal_as_the_api_does():
+    titles = re.findall(r'"title":"([^"]+)","status":(\d+)', NGINX)
+    assert len(titles) == 9
+    assert [(title, status) for title, status in titles if title != title_of(int(status))] == []
+    assert title_of(422) == "Unprocessable Content"
 
 
 def _said(pattern: str) -> str:
