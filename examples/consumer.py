@@ -55,8 +55,8 @@ def consume(
                     connection.process_data_events(1.0)
                     for lost in check.overdue():
                         on_loss(*lost)
-                # pika cancels before it closes, and RabbitMQ 4 then serves the next reader before what has no ack is back
-                # in its place. At an error the broker closes, and returns that first.
+                # pika cancels before it closes, and RabbitMQ 4 then serves the next reader before what has no ack is
+                # back in its place. At an error the broker closes, and returns that first.
                 with suppress(ChannelClosedByBroker):
                     channel.queue_declare("ws-gateway.none", passive=True)
         except (AMQPError, gaierror) as error:
