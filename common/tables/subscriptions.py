@@ -162,6 +162,7 @@ _PRUNE = text(
     """
     DELETE FROM subscriptions WHERE id IN (
         SELECT id FROM subscriptions WHERE NOT is_active AND updated_at < now() - CAST(:kept AS interval)
+            AND generation < (SELECT max(generation) FROM subscriptions)  -- which says how much Postgres knows
         ORDER BY updated_at LIMIT :most FOR UPDATE SKIP LOCKED)
     """
 )

@@ -41,5 +41,5 @@ class Pruning:
         return self._every_s
 
     def _prune_some(self) -> bool:
-        with database.available(), self._engine.begin() as connection:
+        with database.retriable(), self._engine.begin() as connection:
             return subscriptions.prune(connection)

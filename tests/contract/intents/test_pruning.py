@@ -38,15 +38,16 @@ def left(database: Database) -> set[str]:
 
 
 def test_what_ended_more_than_thirty_days_ago_is_deleted_and_nothing_else(database: Database, engine: Engine):
-    fill(database, KEPT[0], active=False, days=29, count=10)
-    fill(database, KEPT[1], active=True, days=31, count=10)
     fill(database, PRUNED, active=False, days=31, count=2_500)
+    fill(database, KEPT[1], active=True, days=31, count=10)
+    fill(database, KEPT[0], active=False, days=29, count=9)
     stop = threading.Event()
     thread = threading.Thread(target=Pruning(engine, every_s=0.2).run, args=(stop,))
     thread.start()
     try:
         assert eventually(lambda: left(database) == set(KEPT), 20, "the old ones are gone")
         fill(database, PRUNED, active=False, days=31, count=1)
+        fill(database, KEPT[0], active=False, days=31, count=1)  # the newest change of all says how much there was
         assert eventually(lambda: left(database) == set(KEPT), 20, "it looks again")
     finally:
         stop.set()

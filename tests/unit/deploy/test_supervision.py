@@ -1,6 +1,7 @@
 """The configuration of supervisord."""
 
 import configparser
+import os
 import sys
 from pathlib import Path
 
@@ -83,3 +84,12 @@ def test_stop_waits_for_what_outlives_supervisord_by_a_moment(tmp_path: Path) ->
     finally:
         stand_in.kill()
         stand_in.wait(10)
+
+
+def test_unprivileged_users_pass_through_the_folder_of_root_and_read_none_of_it(tmp_path: Path):
+    (tmp_path / "deploy/supervisor").mkdir(parents=True)
+    (tmp_path / "deploy/supervisor/run.conf").write_text(RUN)
+    supervision.Supervisor(tmp_path).prepare_folder()
+    expected = 0o711 if os.geteuid() == 0 else 0o700
+    assert (tmp_path / ".run").stat().st_mode & 0o777 == expected
+    assert (tmp_path / ".run/log").stat().st_mode & 0o777 == 0o700

@@ -260,3 +260,16 @@ def test_a_symbol_moves_while_one_of_its_topics_is_held(plain: Market):
         plain.open(topic, NOW_MS)
     plain.close("tickers.BTCUSDT")
     assert len(watch(plain, "publicTrade.BTCUSDT", 60)) > 1
+
+
+def test_a_symbol_of_which_nothing_is_held_moves_only_when_it_is_looked_at(plain: Market):
+    plain.open("tickers.BTCUSDT", NOW_MS)
+    plain.close("tickers.BTCUSDT")
+    before = plain.quote("BTCUSDT", NOW_MS)
+    assert before is not None
+    number = before.seq
+    plain.advance(NOW_MS + 5_000)
+    assert before.seq == number
+    after = plain.quote("BTCUSDT", NOW_MS + 10_000)
+    assert after is not None
+    assert after.seq > number
