@@ -6,16 +6,17 @@ from typing import Any
 from apiflask import APIFlask
 from sqlalchemy import Engine
 
-from api import errors, metrics, openapi, tracing
-from api.diagnosis import Watch
-from api.intents import Intents
-from api.keys import Counter, Doorkeeper
-from api.limits import Counts
-from api.poking import Poker
+from api import metrics
+from api.http import errors, openapi, tracing
+from api.http.auth import Counter, Doorkeeper
+from api.http.rate_limit import Counts
 from api.routes import balances, docs, health, keys, observed, page, services, subscriptions
+from api.services.diagnosis import Watch
+from api.services.long_poll import WaitingRoom
+from api.services.notifier import Poker
+from api.services.store import Store
+from api.services.subscriptions import Intents
 from api.settings import Settings
-from api.store import Store
-from api.waiting import WaitingRoom
 
 _BARE: dict[str, Any] = {"docs_path": None, "static_folder": None}  # no routes but ours
 

@@ -8,7 +8,7 @@ import orjson
 from api.app import create
 from api.settings import Settings
 from common import database
-from common.control import Poke
+from common.notifications import Poke
 
 _NOBODY = {"POSTGRES_PASSWORD": "-", "RABBITMQ_PASSWORD": "-", "WS_GATEWAY_API_KEY": "-"}
 

@@ -20,7 +20,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from api.validation import faults_of
+from api.http.validation import faults_of
 from common import topology
 from common.channels import CHANNEL_TYPES, INTERVALS, RAW_CATEGORIES, BadChannel, Channel, Fault, Request, resolve
 

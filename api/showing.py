@@ -8,11 +8,11 @@ from flask import Response
 from pydantic import BaseModel
 from sqlalchemy import Connection, Row
 
-from api import diagnosis
-from api.diagnosis import FarEnd, Hop, Seen, Watch
-from api.errors import MIME_TYPE
+from api.http.errors import MIME_TYPE
+from api.http.validation import REFS
 from api.schemas import Page
-from api.validation import REFS
+from api.services import diagnosis
+from api.services.diagnosis import FarEnd, Hop, Seen, Watch
 from common import topology
 
 _OPTIONS = orjson.OPT_UTC_Z

@@ -8,8 +8,8 @@ from functools import partial
 import structlog
 
 from api.app import create
-from api.limits import COUNTS
-from api.poking import BrokerPoker
+from api.http.rate_limit import COUNTS
+from api.services.notifier import BrokerPoker
 from api.settings import of_process
 from common import amqp, database, entrypoint, logs
 

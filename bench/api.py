@@ -21,11 +21,11 @@ from bench.frames import topics
 from bench.measuring import WARM_S, Figures, measured
 from bench.meters import Meter
 from bench.world import world
-from common.tables import standings
+from common.views import subscription_status
 from deploy.run.processes import family_of
-from tests import servers
-from tests.servers import ROOT, Database, Postgres, free_port
-from tests.waiting import eventually
+from tests.kit import servers
+from tests.kit.servers import ROOT, Database, Postgres, free_port
+from tests.kit.waiting import eventually
 
 KEY = "bench"
 PATH = "/api/v1/subscriptions"
@@ -194,7 +194,7 @@ def asynchronous() -> Iterator[Contender]:
 
 def _statements() -> dict[str, str]:
     """The list's, as asyncpg wants them."""
-    page, _ = standings.statements(())
+    page, _ = subscription_status.statements(())
     return {"page": str(page).replace(":most", "$1").replace(":passed", "$2")}
 
 

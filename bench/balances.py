@@ -26,10 +26,10 @@ from bench.children import Child
 from bench.measuring import flow
 from bench.world import Corner, World, free_port, world
 from common import topology
-from common.tables.months import Month
-from tests import wallets
-from tests.servers import ROOT, Database
-from tests.waiting import eventually
+from common.tables.partitions import Month
+from tests.kit import wallets
+from tests.kit.servers import ROOT, Database
+from tests.kit.waiting import eventually
 
 LEDGERS = {"account_balances": 1, "account_margin_balances": 10}  # and of how many coins each row tells
 COINS = 50

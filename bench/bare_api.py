@@ -7,8 +7,8 @@ from flask import Flask, Response, jsonify, request
 from common import database, settings
 from common.channels import Request, resolve
 from common.settings import Environment, process_environment
-from common.tables import standings
 from common.tables.subscriptions import Caps, Counted
+from common.views import subscription_status
 
 CAPS = Caps(1_000_000, 1_000_000)
 
@@ -27,7 +27,7 @@ def made() -> Flask:
     def listed() -> Response:
         limit = int(request.args.get("limit", "100"))
         with engine.connect() as connection:
-            rows, total = standings.page(connection, {}, None, limit, 0)
+            rows, total = subscription_status.page(connection, {}, None, limit, 0)
         return jsonify(items=[dict(row._mapping) for row in rows], total=total)
 
     @app.post("/api/v1/subscriptions")
@@ -35,7 +35,9 @@ def made() -> Flask:
         given: dict[str, Any] = request.get_json()
         channel = resolve(Request(given["channel_type"], given["symbol"]))
         with engine.connect() as connection:
-            row = standings.ask(connection, channel, given["requesting_service"], None, None, CAPS, Counted(0, 0))
+            row = subscription_status.ask(
+                connection, channel, given["requesting_service"], None, None, CAPS, Counted(0, 0)
+            )
         return jsonify(dict(row._mapping) if row else {}), 201
 
     return app

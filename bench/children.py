@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.meters import Meter
 from bench.orders import Message
-from tests.servers import ROOT
+from tests.kit.servers import ROOT
 
 _STOPPED_WITHIN_S = 25.0
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from bench.deliveries import ACKED_EVERY_S, Deliveries
 from bench.orders import Message, Orders, answer
 from bench.tally import Tally
-from tests.servers import Broker
+from tests.kit.servers import Broker
 
 _PREFETCH = 1000
 _SILENT_S = 8.0  # nothing came for so long: nothing will

@@ -11,7 +11,7 @@ from typing import Any
 
 from pika import credentials, frame, spec
 
-from tests.servers import Broker
+from tests.kit.servers import Broker
 
 _HEAD = struct.Struct(">BHI")
 _TAG = struct.Struct(">Q")

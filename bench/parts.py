@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from bench.orders import Message
-from tests.servers import ROOT
+from tests.kit.servers import ROOT
 
 _WITHIN_S = 1800.0
 

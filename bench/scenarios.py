@@ -9,7 +9,7 @@ from bench.frames import now_us
 from bench.measuring import Figures, figures, flow, measured, report
 from bench.meters import Stopwatch
 from bench.world import Corner, World
-from tests.waiting import eventually
+from tests.kit.waiting import eventually
 
 _BACK_WITHIN_S = 60.0
 _SERVICE_RATE = 1_500  # with ten services: the goal

@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from bench.frames import Mix, now_us
 from bench.orders import Message, Orders, answer
-from tests import wallets
+from tests.kit import wallets
 
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _LOOK_EVERY_S = 0.02  # at requests, while frames are written

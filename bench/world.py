@@ -20,9 +20,9 @@ from common.settings import Environment
 from common.tables import subscriptions
 from common.tables.subscriptions import Caps
 from common.topology import service_queue
-from tests import servers
-from tests.servers import Broker, Database, Postgres, RabbitMQ
-from tests.waiting import eventually
+from tests.kit import servers
+from tests.kit.servers import Broker, Database, Postgres, RabbitMQ
+from tests.kit.waiting import eventually
 
 _PORTS = range(19000, 20000)  # below 32768: above, a retrying client can connect to itself
 _held: list[socket.socket] = []

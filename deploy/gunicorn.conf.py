@@ -8,14 +8,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import api.limits  # noqa: F401  # its memory is to be there before the workers are forked, so that they share it
+import api.http.rate_limit  # noqa: F401  # its memory is to be there before the workers are forked, so that they share it
 from api.settings import of_process
 from common import entrypoint
 
 _settings = entrypoint.run("api", of_process)  # a wrong value ends us here, before there are workers
 
 bind = f"{_settings.bind}:{_settings.port}"
-worker_class = "api.worker.Worker"  # gthread, with deadlines
+worker_class = "api.http.gunicorn_worker.Worker"  # gthread, with deadlines
 workers = 2
 threads = 8
 timeout = 30

@@ -25,38 +25,38 @@ from common.metrics import MetricsServer
 from common.settings import Credentials, process_environment
 from common.tables.subscriptions import Wish
 from ingestor.bybit.session import Session, Timing
-from ingestor.delivery.depths import Traffic
-from ingestor.delivery.disk import Disk
-from ingestor.delivery.figures import QueueFigures
-from ingestor.delivery.line import Lines, Origin
+from ingestor.control.cache import Cache
+from ingestor.control.checkpoint import Alive, Safe, Stamp, last_stamp, stamp
+from ingestor.control.credentials import Account, CredentialsWatch
+from ingestor.control.notifications import Pokes
+from ingestor.control.pruning import Pruning
+from ingestor.control.reconciler import Reconciler
+from ingestor.control.reporter import Sights, Status
+from ingestor.delivery.disk_probe import Disk
 from ingestor.delivery.management import Management
 from ingestor.delivery.outbox import Lane, Outbox
+from ingestor.delivery.overflow import Overflow
 from ingestor.delivery.plan import common_plan
 from ingestor.delivery.publisher import Link, Publisher, worst
-from ingestor.delivery.queues import Queues
+from ingestor.delivery.queue_metrics import QueueFigures
+from ingestor.delivery.queue_monitor import Traffic
 from ingestor.delivery.spool import Spool
+from ingestor.delivery.topology import Queues
 from ingestor.epoch import new_epoch
-from ingestor.exchange.alive import Alive, Safe, Stamp, last_stamp, stamp
-from ingestor.exchange.askers import Askers
-from ingestor.exchange.budget import Budget
-from ingestor.exchange.clock import ExchangeClock
-from ingestor.exchange.credentials import Account, CredentialsWatch
-from ingestor.exchange.fleet import Fleet, url_of
-from ingestor.exchange.gaps import Gaps
-from ingestor.exchange.history import Histories
-from ingestor.exchange.keycheck import KeyCheck
-from ingestor.exchange.listing import Listing
-from ingestor.exchange.overflow import Overflow
-from ingestor.exchange.rest import Rest
-from ingestor.exchange.snapshots import Snapshots
-from ingestor.exchange.stream import Stream, Surroundings
-from ingestor.exchange.syncs import Syncs
-from ingestor.intents.cache import Cache
-from ingestor.intents.pokes import Pokes
-from ingestor.intents.pruning import Pruning
-from ingestor.intents.reconciler import Reconciler
+from ingestor.feed.event_stream import Lines, Origin
+from ingestor.feed.gaps import Gaps
+from ingestor.rest.client import Rest
+from ingestor.rest.clock import ExchangeClock
+from ingestor.rest.jobs.backfill import Histories
+from ingestor.rest.jobs.group import Askers
+from ingestor.rest.jobs.instruments import Listing
+from ingestor.rest.jobs.key_check import KeyCheck
+from ingestor.rest.jobs.snapshots import Snapshots
+from ingestor.rest.jobs.wallet_sync import Syncs
 from ingestor.settings import Settings
-from ingestor.status import Sights, Status
+from ingestor.sockets.connect_budget import Budget
+from ingestor.sockets.pool import Fleet, url_of
+from ingestor.sockets.worker import Stream, Surroundings
 
 log = structlog.get_logger(__name__)
 

@@ -12,8 +12,8 @@ from common.metrics import MetricsServer
 from common.settings import process_environment
 from persister.consumer import Consumer
 from persister.ledger import Ledger
+from persister.maintenance import Upkeep
 from persister.settings import Settings
-from persister.upkeep import Upkeep
 
 _GRACE_S = 4.0  # a write under way ends well within it
 _HEARTBEAT_S = 2  # RabbitMQ gives a frozen persister up after two to three of these, and the next one takes over

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from persister.wallet import EXACTLY, Account, Amounts, Balances, Coin
+from persister.message import EXACTLY, Account, Amounts, Balances, Coin
 
 _NEVER_NEGATIVE = (
     "locked",

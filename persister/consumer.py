@@ -19,9 +19,9 @@ from common.errors import BadMessage, Unavailable, reported_as
 from common.foreign import plain
 from common.retrying import Backoff, keep_trying
 from common.topology import BALANCE_QUEUE, DEAD, PERSISTER
-from persister import figures, wallet
+from persister import message, metrics
 from persister.batch import Batch, Pace
-from persister.wallet import Balances
+from persister.message import Balances
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +86,7 @@ class Consumer:
             conversation.begin()
             self._tell()
             try:
-                with figures.consuming.track_inprogress():
+                with metrics.consuming.track_inprogress():
                     while not stop.is_set():
                         conversation.go_on(backoff)
             finally:
@@ -161,7 +161,7 @@ class Conversation:
 
     def _settle(self, deliveries: Sequence[Delivery]) -> None:
         """Write, then ack: whatever happens in between, nothing is lost, and the ledger takes nothing twice."""
-        figures.batch.observe(len(deliveries))
+        metrics.batch.observe(len(deliveries))
         began = time.monotonic()
         try:
             self._store(list(self._understood(deliveries)))
@@ -174,12 +174,12 @@ class Conversation:
     def _understood(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, Balances]]:
         for delivery in deliveries:
             try:
-                event = wallet.read(delivery.body)
+                event = message.read(delivery.body)
             except Exception as error:
                 self._refuse(delivery, error)
                 continue
             if event is None:
-                figures.messages.labels("ignored").inc()
+                metrics.messages.labels("ignored").inc()
                 continue
             yield delivery, event
 
@@ -224,7 +224,7 @@ class Conversation:
             headers={**(delivery.properties.headers or {}), **told},
         )
         self._graveyard.basic_publish(DEAD, delivery.routing_key, delivery.body, properties, mandatory=True)
-        figures.messages.labels("dead").inc()
+        metrics.messages.labels("dead").inc()
         log.error("balance event refused", reason=reason, trace_id=delivery.properties.message_id)
 
 

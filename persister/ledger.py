@@ -10,11 +10,11 @@ from sqlalchemy import Connection, Engine, Row
 
 from common import database
 from common.tables import account_balances, balance_audits, balance_syncs, balances
-from persister import figures, rows
-from persister.audit import Audit, Comparison, Difference, Held, Key
+from persister import metrics, rows
 from persister.checks import Standing
+from persister.message import SNAPSHOT, Balances
+from persister.reconcile import Audit, Comparison, Difference, Held, Key
 from persister.report import Report
-from persister.wallet import SNAPSHOT, Balances
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ class Ledger:
             for snapshot, comparison in written.comparisons:
                 _record(connection, snapshot, comparison)
         self._knowledge = knowledge
-        figures.write.observe(time.perf_counter() - began)
+        metrics.write.observe(time.perf_counter() - began)
         self._report.written(events, written.comparisons, added)
 
     @contextmanager

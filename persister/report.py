@@ -10,9 +10,9 @@ import structlog
 from sqlalchemy import Row
 
 from common import logs
-from persister import figures
-from persister.audit import Comparison
-from persister.wallet import SNAPSHOT, Balances
+from persister import metrics
+from persister.message import SNAPSHOT, Balances
+from persister.reconcile import Comparison
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ class Report:
         """`added` are the rows that are new."""
         _events(events, {row.event_id for row in added})
         for ledger, count in Counter(row.ledger for row in added).items():
-            figures.rows.labels(ledger).inc(count)
+            metrics.rows.labels(ledger).inc(count)
         for row in added:
             if row.anomalies or self._flagged:
                 self._anomalies(row)
@@ -45,12 +45,12 @@ class Report:
             for name in sorted(event.unknown - self._unknown) if len(self._unknown) < _MOST_FIELDS_NAMED else ():
                 log.warning("a field that no column exists for", field=name, trace_id=event.id)
                 self._unknown.add(name)
-        figures.unknown_fields.set(len(self._unknown))
+        metrics.unknown_fields.set(len(self._unknown))
 
     def _anomalies(self, row: Row[Any]) -> None:
         """Each is counted; a line is written when what is wrong with a coin changes."""
         for check in row.anomalies:
-            figures.anomalies.labels(check).inc()
+            metrics.anomalies.labels(check).inc()
         about, found = (row.account_type, row.coin), tuple(row.anomalies)
         if found == self._flagged.get(about, ()):
             return
@@ -64,12 +64,12 @@ class Report:
 
 def _events(events: Sequence[Balances], new: Set[str]) -> None:
     now = datetime.now(UTC)
-    figures.committed_at.set(now.timestamp())
+    metrics.committed_at.set(now.timestamp())
     each_is_told = logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
     for outcome, count in Counter(_became(event, new) for event in events).items():
-        figures.messages.labels(outcome).inc(count)
+        metrics.messages.labels(outcome).inc(count)
     for event in events:
-        figures.lag.observe(max(0.0, (now - event.received_at).total_seconds()))
+        metrics.lag.observe(max(0.0, (now - event.received_at).total_seconds()))
         if each_is_told:
             log.debug("balances written", trace_id=event.id, origin=event.origin, coins=event.coins)
 
@@ -83,11 +83,11 @@ def _became(event: Balances, new: Set[str]) -> str:
 
 
 def _comparison(snapshot: Balances, comparison: Comparison) -> None:
-    figures.comparisons.labels(comparison.outcome).inc()
+    metrics.comparisons.labels(comparison.outcome).inc()
     with logs.traced(snapshot.id):
         log.debug("ledger compared", outcome=comparison.outcome, coins=comparison.coins)
         for drift in comparison.drifts:
-            figures.drifts.labels(drift.kind).inc()
+            metrics.drifts.labels(drift.kind).inc()
             if drift.kind == "new":
                 log.info("balance added from two snapshots", coin=drift.coin)  # how a fresh ledger begins
             else:

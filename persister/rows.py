@@ -3,10 +3,10 @@
 from typing import Any, TypeAlias
 
 from persister import checks
-from persister.audit import Difference, Key, standing_of
 from persister.checks import ZERO, Standing
-from persister.wallet import COIN_AMOUNTS, COIN_FLAGS, COIN_TEXTS, Account, Balances, Coin
-from persister.wallet import available_and_frozen as _available_and_frozen
+from persister.message import COIN_AMOUNTS, COIN_FLAGS, COIN_TEXTS, Account, Balances, Coin
+from persister.message import available_and_frozen as _available_and_frozen
+from persister.reconcile import Difference, Key, standing_of
 
 Row: TypeAlias = dict[str, Any]
 

@@ -21,9 +21,9 @@ from hypothesis import settings as hypothesis
 
 from common import database as databases
 from deploy.run import processes
-from tests import reaper, servers
-from tests.children import MARK
-from tests.servers import Broker, Database, GivenRabbitMQ, Postgres, RabbitMQ, Server
+from tests.kit import reaper, servers
+from tests.kit.children import MARK
+from tests.kit.servers import Broker, Database, GivenRabbitMQ, Postgres, RabbitMQ, Server
 
 S = TypeVar("S", bound=Server)
 _LEAVE_WITHIN_S = 5.0
@@ -54,7 +54,7 @@ class Run:
             self.folder
         )  # for our workers and all that follows
         self._reaper = subprocess.Popen(
-            [sys.executable, "-m", "tests.reaper", str(self.folder)],
+            [sys.executable, "-m", "tests.kit.reaper", str(self.folder)],
             cwd=servers.ROOT,
             env=environment,
             stdin=subprocess.PIPE,

@@ -15,13 +15,13 @@ from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema, model_va
 from sqlalchemy import Connection, Row
 
 from api import showing
-from api.errors import Refusal, no_such
-from api.poking import Poker
+from api.http.errors import Refusal, no_such
 from api.schemas import Page
+from api.services.long_poll import WaitingRoom
+from api.services.notifier import Poker
+from api.services.store import Store
 from api.showing import answer
-from api.store import Store
-from api.waiting import WaitingRoom
-from common.control import Poke
+from common.notifications import Poke
 from common.tables import account_balances, account_margin_balances, balance_syncs
 from common.tables.account_balances import Place, Span
 

@@ -5,7 +5,7 @@ from importlib.resources import files
 from apiflask import APIBlueprint
 from flask import Response, send_from_directory
 
-from api.keys import open_without_a_key
+from api.http.auth import open_without_a_key
 
 _SWAGGER_UI = str(files("flask_swagger_ui") / "dist")
 _PAGE = """<!doctype html>

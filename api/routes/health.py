@@ -6,12 +6,13 @@ from typing import Any
 from apiflask import APIBlueprint
 from flask import Response
 
-from api import health, metrics, readiness, showing
-from api.health import Component, Evidence
-from api.keys import open_without_a_key
+from api import metrics, showing
+from api.http.auth import open_without_a_key
 from api.schemas import Health, Live, Ready, ReadyQuery
+from api.services import health, readiness
+from api.services.health import Component, Evidence
+from api.services.store import Store
 from api.showing import answer
-from api.store import Store
 from common.errors import Unavailable
 
 

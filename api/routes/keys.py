@@ -9,11 +9,11 @@ from flask import Response
 from sqlalchemy import Row
 
 from api import showing
-from api.errors import Refusal, no_such, unprocessable
-from api.keys import administrator_only, digest
+from api.http.auth import administrator_only, digest
+from api.http.errors import Refusal, no_such, unprocessable
 from api.schemas import KeyFilters, MadeKey, NewKey, ServiceKey, ServiceKeys, service_faults
+from api.services.store import Store
 from api.showing import answer
-from api.store import Store
 from common.channels import Fault
 from common.tables import api_keys
 

@@ -6,13 +6,13 @@ from apiflask import APIBlueprint
 from flask import Response
 from sqlalchemy import Row
 
-from api.health import QUEUES_FRESH_S
-from api.keys import caller
+from api.http.auth import caller
 from api.schemas import GapFilters, Page, SeenGaps, SeenQueues, SeenSockets, SeenTopics
+from api.services.health import QUEUES_FRESH_S
+from api.services.store import Store
 from api.showing import answer, page
-from api.store import Store
-from common.tables import sightings
-from common.tables.standings import FRESH_S
+from common.views import observations
+from common.views.subscription_status import FRESH_S
 
 
 def routes(store: Store) -> APIBlueprint:
@@ -24,7 +24,7 @@ def routes(store: Store) -> APIBlueprint:
     def topics(query_data: Page) -> Response:
         """The topics that the gateway holds; a service sees those it asked for."""
         with store.reading() as connection:
-            rows, total = sightings.page_of_topics(connection, caller().service, query_data.limit, query_data.offset)
+            rows, total = observations.page_of_topics(connection, caller().service, query_data.limit, query_data.offset)
         return answer(page([_topic(row) for row in rows], total, query_data))
 
     @blueprint.get("/connections")
@@ -32,7 +32,7 @@ def routes(store: Store) -> APIBlueprint:
     def connections() -> Response:
         """The sockets to the exchange; a service sees those that carry something of its own."""
         with store.reading() as connection:
-            rows = sightings.sockets(connection, service=caller().service)
+            rows = observations.sockets(connection, service=caller().service)
         return answer({"items": [_socket(row) for row in rows], "total": len(rows)})
 
     @blueprint.get("/queues")
@@ -41,7 +41,7 @@ def routes(store: Store) -> APIBlueprint:
     def queues(query_data: Page) -> Response:
         """The queues and how full they are; a service sees its own."""
         with store.reading() as connection:
-            rows, total = sightings.page_of_queues(connection, caller().service, query_data.limit, query_data.offset)
+            rows, total = observations.page_of_queues(connection, caller().service, query_data.limit, query_data.offset)
         return answer(page([_queue(row) for row in rows], total, query_data))
 
     @blueprint.get("/gaps")
@@ -50,7 +50,7 @@ def routes(store: Store) -> APIBlueprint:
     def gaps(query_data: GapFilters) -> Response:
         """The windows in which something may have been missed, newest first; a service sees those of its topics."""
         with store.reading() as connection:
-            rows, total = sightings.page_of_gaps(
+            rows, total = observations.page_of_gaps(
                 connection, caller().service, query_data.open, query_data.limit, query_data.offset
             )
         return answer(page([_gap(row) for row in rows], total, query_data))

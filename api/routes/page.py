@@ -5,7 +5,7 @@ from pathlib import Path
 from apiflask import APIBlueprint
 from flask import Response, send_from_directory
 
-from api.keys import open_without_a_key
+from api.http.auth import open_without_a_key
 
 _FILES = Path(__file__).parent.parent / "page"
 _OURS_ALONE = {

@@ -3,9 +3,9 @@
 from apiflask import APIBlueprint
 from flask import Response, g
 
-from api.errors import unprocessable
-from api.intents import Intents
+from api.http.errors import unprocessable
 from api.schemas import AskedList, AskList, Replaced, service_faults
+from api.services.subscriptions import Intents
 from api.showing import answer
 
 

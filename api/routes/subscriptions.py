@@ -7,11 +7,9 @@ from typing import Any
 from apiflask import APIBlueprint
 from flask import Response, g
 
-from api import diagnosis, showing, waiting
-from api.diagnosis import Watch
-from api.errors import unprocessable
-from api.intents import Intents, owned_one
-from api.keys import acting_for, caller
+from api import showing
+from api.http.auth import acting_for, caller
+from api.http.errors import unprocessable
 from api.schemas import (
     Ask,
     Asked,
@@ -23,11 +21,14 @@ from api.schemas import (
     Subscriptions,
     service_faults,
 )
+from api.services import diagnosis, long_poll
+from api.services.diagnosis import Watch
+from api.services.long_poll import WaitingRoom
+from api.services.store import Store
+from api.services.subscriptions import Intents, owned_one
 from api.showing import answer
-from api.store import Store
-from api.waiting import WaitingRoom
 from common.errors import Unavailable
-from common.tables import standings
+from common.views import subscription_status
 
 _LINKED = {
     "one": "get_subscriptions_one",
@@ -52,7 +53,7 @@ def routes(store: Store, intents: Intents, watch: Watch, room: WaitingRoom) -> A
         """Ask for a topic; the same again answers with the same subscription."""
         shown, is_new = intents.ask(json_data, g.trace_id)
         headers = {"Location": f"/api/v1/subscriptions/{shown['id']}"}
-        within_s = waiting.preferred_s(headers_data.prefer)
+        within_s = long_poll.preferred_s(headers_data.prefer)
         with suppress(Unavailable):  # the wish is stored: that is answered whatever happens while waiting
             if within_s and (settled := room.wait(lambda: intents.one(shown["id"]), _is_settled, within_s)):
                 shown = settled
@@ -66,7 +67,9 @@ def routes(store: Store, intents: Intents, watch: Watch, room: WaitingRoom) -> A
         """The subscriptions, oldest first."""
         wanted = _filters(query_data)
         with store.reading() as connection:
-            rows, total = standings.page(connection, wanted, query_data.status, query_data.limit, query_data.offset)
+            rows, total = subscription_status.page(
+                connection, wanted, query_data.status, query_data.limit, query_data.offset
+            )
             items = showing.subscriptions(connection, rows, watch)
         return answer(showing.page(items, total, query_data))
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, literal, select, union_all
 
 from common.tables.account_balances import account_balances
 from common.tables.account_margin_balances import account_margin_balances
-from common.tables.adding import adding, rows_of
+from common.tables.bulk_insert import adding, rows_of
 
 _FILLED_IN = ["id", "recorded_at"]
 _c, _a = account_balances.c, account_margin_balances.c

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Column, Connection, Double, Integer, Table, Text, func, text
 
-from common.tables.adding import rows_of, upserting
+from common.tables.bulk_insert import rows_of, upserting
 from common.tables.schema import Moment, metadata
 
 connections = Table(

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Column, Connection, Identity, Index, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from common.tables.adding import rows_of, upserting
+from common.tables.bulk_insert import rows_of, upserting
 from common.tables.schema import Moment, metadata
 
 gaps = Table(

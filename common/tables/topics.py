@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import BigInteger, Column, Connection, Table, Text, delete, func, text
 
-from common.tables.adding import rows_of, upserting
+from common.tables.bulk_insert import rows_of, upserting
 from common.tables.schema import Moment, metadata
 
 topics = Table(

@@ -13,7 +13,7 @@ from common.settings import Environment, process_environment
 from deploy.run.ports import Port
 
 _HERE = ("127.0.0.1", "localhost")
-_SOURCES = ("common", "ingestor", "persister", "api", "simulator", "alembic", "deploy")
+_SOURCES = ("cli", "common", "ingestor", "persister", "api", "simulator", "alembic", "deploy")
 REAL = ("mainnet", "testnet", "demo")
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ingestor.bybit.state import State, TopicState
+from ingestor.bybit.states import State, TopicState
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import orjson
 
 from common.errors import BadMessage
 from common.foreign import plain
-from ingestor.bybit.natural import LATEST_MS
+from ingestor.bybit.identity import LATEST_MS
 
 _BATCH = re.compile(r"follows:\s*\[(?P<held>[^\]]*)\].*\[(?P<failed>[^\]]*)\]", re.DOTALL)
 _NAMED = re.compile(r"topic:\s*(?P<after>[^\s,\]]+)|:\s*\[(?P<inside>[^\]]+)\]")

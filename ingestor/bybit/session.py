@@ -21,8 +21,8 @@ from common.settings import Credentials
 from ingestor.bybit import auth, messages
 from ingestor.bybit.actions import Action, Clock, ClockDoubted, Close, Connect, Deliver, Entered, Send, SetAside
 from ingestor.bybit.messages import Data, Pong, Reply
-from ingestor.bybit.state import TRANSITIONS, Happening, State
-from ingestor.bybit.topics import Deaf, Topics
+from ingestor.bybit.states import TRANSITIONS, Happening, State
+from ingestor.bybit.subscriptions import Deaf, Topics
 
 NEVER = float("inf")
 

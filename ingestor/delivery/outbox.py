@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from common.envelope import Event
+from common.events import Event
 from ingestor.delivery.spool import Spool, SpoolFailure, Stored
 
 log = structlog.get_logger(__name__)

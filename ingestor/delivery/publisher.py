@@ -16,11 +16,11 @@ from common import amqp, settings
 from common.errors import Unavailable
 from common.foreign import plain
 from common.retrying import Backoff
-from ingestor.delivery.depths import Traffic
-from ingestor.delivery.joined import JoinedConnection
-from ingestor.delivery.ledger import Ledger
+from ingestor.delivery.amqp_connection import JoinedConnection
+from ingestor.delivery.amqp_frames import Confirm, Wire
 from ingestor.delivery.outbox import Entry, Lane
-from ingestor.delivery.wire import Confirm, Wire
+from ingestor.delivery.queue_monitor import Traffic
+from ingestor.delivery.unconfirmed import Ledger
 from ingestor.metrics import PUBLISHER
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from common.envelope import Event
+from common.events import Event
 
 log = structlog.get_logger(__name__)
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.run import processes
-from tests.servers import ROOT
-from tests.waiting import eventually
+from tests.kit.servers import ROOT
+from tests.kit.waiting import eventually
 
 CLONE = "/root/ws-gateway"
 LIVE_EVENT = re.compile(r"^  \d\d:\d\d:\d\d\.\d{3}  bybit\.trades +publicTrade\.BTCUSDT", re.MULTILINE)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.bare.machine import CLONE, LIVE_EVENT, SUITES, Machine, enabled, left_by_the_installation, machine
-from tests.waiting import eventually
+from tests.kit.waiting import eventually
 
 pytestmark = [pytest.mark.bare, pytest.mark.timeout(2400)]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.stack import Stack, at_work
-from tests.servers import Broker, Database, Postgres, RabbitMQ
+from tests.kit.servers import Broker, Database, Postgres, RabbitMQ
 
 
 @pytest.fixture(scope="module")

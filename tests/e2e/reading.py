@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pika
 
-from tests.servers import Broker
+from tests.kit.servers import Broker
 
 _HEAD = b'"data":'
 

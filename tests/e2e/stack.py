@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests import children, servers
-from tests.servers import ROOT, Broker, Database, Postgres, RabbitMQ, free_port
-from tests.waiting import eventually
+from tests.kit import children, servers
+from tests.kit.servers import ROOT, Broker, Database, Postgres, RabbitMQ, free_port
+from tests.kit.waiting import eventually
 
 _STOP_WITHIN_S = 25.0
 KEY = "end-to-end-key"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.reading import Reader
 from tests.e2e.stack import KEY, Stack, call, get
-from tests.waiting import eventually
+from tests.kit.waiting import eventually
 
 
 def test_a_wish_becomes_events_and_its_end_ends_them(gateway: Stack):

@@ -18,11 +18,11 @@ import pytest
 
 from deploy.run import env_file, processes
 from deploy.run.supervision import Supervisor
-from tests import children
 from tests.conftest import need
-from tests.reaper import working_folder
-from tests.servers import ROOT, claimed, free_port
-from tests.waiting import eventually
+from tests.kit import children
+from tests.kit.reaper import working_folder
+from tests.kit.servers import ROOT, claimed, free_port
+from tests.kit.waiting import eventually
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.stack import Stack
-from tests.waiting import eventually
+from tests.kit.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

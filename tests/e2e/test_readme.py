@@ -22,10 +22,10 @@ import ingestor.settings
 import persister.settings
 import simulator.settings
 from common.errors import ConfigError
-from tests import children
 from tests.e2e.stack import Stack
-from tests.servers import ROOT, Broker
-from tests.waiting import eventually
+from tests.kit import children
+from tests.kit.servers import ROOT, Broker
+from tests.kit.waiting import eventually
 
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(

@@ -11,7 +11,7 @@ from cloudevents.core.v1.event import CloudEvent
 
 from tests.e2e.reading import Read, Reader, drained
 from tests.e2e.stack import Stack
-from tests.waiting import eventually
+from tests.kit.waiting import eventually
 
 Frames = dict[str, list[bytes]]
 

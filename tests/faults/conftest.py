@@ -6,8 +6,8 @@ from contextlib import suppress
 import pytest
 
 from tests.e2e.stack import Stack, at_work, call
-from tests.servers import Database, Postgres, RabbitMQ
-from tests.waiting import eventually
+from tests.kit.servers import Database, Postgres, RabbitMQ
+from tests.kit.waiting import eventually
 
 
 class Exchange:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests import servers
 from tests.e2e.reading import Read, Reader, drained
 from tests.e2e.stack import Stack
 from tests.e2e.test_recorded_session import by_topic, recorded, subscribed
-from tests.servers import Database, Postgres, RabbitMQ
-from tests.waiting import eventually
+from tests.kit import servers
+from tests.kit.servers import Database, Postgres, RabbitMQ
+from tests.kit.waiting import eventually
 
 FRAMES = 2529
 _IN_THE_MIDDLE = 500

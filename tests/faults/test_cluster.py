@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests import servers
-from tests.cluster import Cluster
 from tests.e2e.reading import Read, Reader
 from tests.e2e.stack import Stack
-from tests.servers import Broker, Database, Postgres
-from tests.waiting import eventually
+from tests.kit import servers
+from tests.kit.cluster import Cluster
+from tests.kit.servers import Broker, Database, Postgres
+from tests.kit.waiting import eventually
 
 CLASSIC = "ws-gateway.ticker.risk"  # on the second node alone: when that is down, this queue and no other suffers
 QUEUES = ("ws-gateway.execution.risk", "ws-gateway.orderbook.risk")

@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 import pytest
 
-from tests import servers
 from tests.e2e.reading import Reader
 from tests.e2e.stack import Stack, call, working
 from tests.faults.conftest import Exchange
-from tests.proxy import Proxy
-from tests.servers import Broker, Database, Postgres, RabbitMQ
-from tests.waiting import eventually
+from tests.kit import servers
+from tests.kit.proxy import Proxy
+from tests.kit.servers import Broker, Database, Postgres, RabbitMQ
+from tests.kit.waiting import eventually
 
 TOPIC = "tickers.BTCUSDT"
 Row = dict[str, Any]

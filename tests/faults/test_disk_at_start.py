@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests import disks, servers
 from tests.e2e.stack import Stack
-from tests.servers import Database, Postgres, RabbitMQ
-from tests.waiting import eventually
+from tests.kit import disks, servers
+from tests.kit.servers import Database, Postgres, RabbitMQ
+from tests.kit.waiting import eventually
 
 _DISK_BYTES = 8 * 2**20
 _TICKER = {"channel_type": "ticker", "category": "linear", "symbol": "BTCUSDT"}

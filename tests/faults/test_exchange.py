@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.reading import Read, Reader
 from tests.e2e.stack import Stack
 from tests.faults.conftest import Exchange
-from tests.waiting import eventually
+from tests.kit.waiting import eventually
 
 BOOK = "orderbook.50.BTCUSDT"
 TICKER = "tickers.BTCUSDT"

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from common.envelope import Event
 from common.errors import ConfigError
+from common.events import Event
 from ingestor.__main__ import locked
-from ingestor.delivery.disk import Disk
+from ingestor.delivery.disk_probe import Disk
 from ingestor.delivery.outbox import Lane
 from ingestor.delivery.spool import BALLAST_BYTES, Spool
-from tests import disks
-from tests.disks import small_disk
-from tests.waiting import eventually
+from tests.kit import disks
+from tests.kit.disks import small_disk
+from tests.kit.waiting import eventually
 
 _ROOM = BALLAST_BYTES + 8 * 2**20
 _BODY = b"x" * 50_000

@@ -17,12 +17,12 @@ import psycopg2.errors
 import pytest
 
 from common import topology
-from tests import children, servers, wallets
-from tests.disks import small_disk
-from tests.proxy import Proxy
-from tests.servers import ROOT, Broker, Database, Postgres, RabbitMQ, free_port
-from tests.waiting import eventually
-from tests.wallets import T0_MS
+from tests.kit import children, servers, wallets
+from tests.kit.disks import small_disk
+from tests.kit.proxy import Proxy
+from tests.kit.servers import ROOT, Broker, Database, Postgres, RabbitMQ, free_port
+from tests.kit.waiting import eventually
+from tests.kit.wallets import T0_MS
 
 IDS = "SELECT DISTINCT event_id FROM account_balances"
 

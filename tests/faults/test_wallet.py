@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.stack import Stack
 from tests.faults.conftest import Exchange
-from tests.waiting import eventually
+from tests.kit.waiting import eventually
 
 COIN = "MNT"  # no fill of the simulator's account touches it
 

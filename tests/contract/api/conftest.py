@@ -12,8 +12,8 @@ from werkzeug.test import TestResponse
 from api.app import create
 from api.settings import Rates, Settings
 from common import database as databases
-from common.control import Poke
-from tests.servers import Database
+from common.notifications import Poke
+from tests.kit.servers import Database
 
 ADMINISTRATOR_KEY = "the-administrators-key"
 PATH = "/api/v1/subscriptions"

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests import children
-from tests.servers import Database, free_port
-from tests.waiting import eventually
+from tests.kit import children
+from tests.kit.servers import Database, free_port
+from tests.kit.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
 KEY = "the-administrators-key"

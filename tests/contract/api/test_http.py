@@ -12,8 +12,8 @@ import pytest
 
 from tests.contract.api.conftest import PATH, TRADES
 from tests.contract.api.serving import KEY, Served, served
-from tests.servers import Database, Postgres, fresh_database
-from tests.waiting import eventually
+from tests.kit.servers import Database, Postgres, fresh_database
+from tests.kit.waiting import eventually
 
 HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Type: application/json\r\n".encode()
 BODY = json.dumps(TRADES).encode()

@@ -11,13 +11,14 @@ from typing import Any
 import pika
 import pytest
 
-from common import control, topology
-from common.control import Poke
-from tests import conftest, servers
+from common import notifications, topology
+from common.notifications import Poke
+from tests import conftest
 from tests.contract.api.conftest import PATH, TRADES
 from tests.contract.api.serving import Answer, Served, served
-from tests.servers import Broker, Database, Postgres
-from tests.waiting import eventually
+from tests.kit import servers
+from tests.kit.servers import Broker, Database, Postgres
+from tests.kit.waiting import eventually
 
 ANSWERED_WITHIN_S = 5.0
 _numbers = count()
@@ -168,4 +169,4 @@ def test_the_ingestor_is_poked_at_each_change(
 
 def _next(channel: pika.adapters.blocking_connection.BlockingChannel) -> Poke | None:
     _, _, body = channel.basic_get("pokes", auto_ack=True)
-    return control.decode(body) if body else None
+    return notifications.decode(body) if body else None

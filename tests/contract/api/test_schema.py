@@ -20,7 +20,7 @@ from api.app import create
 from api.settings import Settings
 from common import database as databases
 from tests.contract.api.conftest import ADMINISTRATOR_KEY, PATH, TRADES, UNLIMITED, Ingestor, Pokes, asking
-from tests.servers import Database, Postgres, fresh_database
+from tests.kit.servers import Database, Postgres, fresh_database
 
 KEY = {"X-API-Key": ADMINISTRATOR_KEY}
 _FEW = settings(

@@ -14,7 +14,7 @@ from api.settings import Settings
 from common.tables import subscriptions
 from common.tables.subscriptions import Caps
 from tests.contract.api.conftest import ADMINISTRATOR_KEY, PATH, TRADES, Ingestor, Pokes, asking, body, code
-from tests.waiting import eventually
+from tests.kit.waiting import eventually
 
 
 def test_a_first_wish_is_stored_and_told_to_the_ingestor(client: FlaskClient, pokes: Pokes):

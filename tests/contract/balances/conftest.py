@@ -9,10 +9,10 @@ from sqlalchemy import Engine
 from api.app import create
 from api.settings import Settings
 from common import database as databases
-from common.control import Poke
+from common.notifications import Poke
 from persister.ledger import Ledger
-from tests import wallets
-from tests.servers import Database
+from tests.kit import wallets
+from tests.kit.servers import Database
 
 KEY = "the-administrators-key"
 

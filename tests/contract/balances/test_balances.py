@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests import wallets
-from tests.wallets import T0_MS
+from tests.kit import wallets
+from tests.kit.wallets import T0_MS
 
 PATH = "/api/v1/balances"
 Told = Callable[..., None]

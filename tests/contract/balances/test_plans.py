@@ -11,12 +11,12 @@ from sqlalchemy import Connection, Engine
 
 from common import database as databases
 from common import settings
-from common.tables import account_balances, account_margin_balances, months
+from common.tables import account_balances, account_margin_balances, partitions
 from common.tables.account_balances import Place, Span
-from common.tables.months import Month
-from tests import servers
-from tests.servers import Database, Postgres
-from tests.statements import Sent, noted
+from common.tables.partitions import Month
+from tests.kit import servers
+from tests.kit.servers import Database, Postgres
+from tests.kit.statements import Sent, noted
 
 ROWS = 200_000
 COINS = 40
@@ -34,7 +34,7 @@ def large(postgres: Postgres, migrated: Database) -> Iterator[Engine]:
         with engine.begin() as connection:
             for table in ("account_balances", "account_margin_balances"):
                 for number in (1, 2, 3):
-                    months.add(connection, table, Month.of(NOW).later(-number))
+                    partitions.add(connection, table, Month.of(NOW).later(-number))
         _fill(mine)
         yield engine
         engine.dispose()

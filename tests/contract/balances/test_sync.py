@@ -10,12 +10,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
-from api.waiting import MOST_WAITING
+from api.services.long_poll import MOST_WAITING
 from common.tables import balance_syncs
-from tests import wallets
 from tests.contract.balances.conftest import Pokes
-from tests.waiting import eventually
-from tests.wallets import T0_MS
+from tests.kit import wallets
+from tests.kit.waiting import eventually
+from tests.kit.wallets import T0_MS
 
 PATH = "/api/v1/balances/sync"
 Told = Callable[..., None]

@@ -10,7 +10,7 @@ import pytest
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
 from tests.contract.examples.feed import EPOCH, QUEUE, Feed, event_id
-from tests.servers import Broker
+from tests.kit.servers import Broker
 
 WITHIN_S = 20
 T = TypeVar("T")

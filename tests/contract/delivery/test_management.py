@@ -10,8 +10,8 @@ import pytest
 from common import settings
 from common.settings import Environment
 from ingestor.delivery.management import Management
-from tests.servers import Broker
-from tests.waiting import eventually
+from tests.kit.servers import Broker
+from tests.kit.waiting import eventually
 
 QUEUE = "ws-gateway.trades.model"
 

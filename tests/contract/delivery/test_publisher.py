@@ -12,16 +12,16 @@ import pytest
 from pika import SelectConnection
 
 from common import settings, topology
-from common.envelope import Event
+from common.events import Event
 from common.lifecycle import Crew
 from common.settings import Environment
-from ingestor.delivery.depths import Traffic
-from ingestor.delivery.joined import JoinedConnection
+from ingestor.delivery.amqp_connection import JoinedConnection
 from ingestor.delivery.outbox import Lane
 from ingestor.delivery.publisher import Publisher
+from ingestor.delivery.queue_monitor import Traffic
 from ingestor.delivery.spool import Spool
-from tests.servers import Broker
-from tests.waiting import eventually
+from tests.kit.servers import Broker
+from tests.kit.waiting import eventually
 
 KEY = "trades.linear.BTCUSDT"
 QUEUE = "own"

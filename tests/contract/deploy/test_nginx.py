@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from deploy.servers import nginx
-from tests import children
 from tests.conftest import need
 from tests.contract.api.conftest import PATH, TRADES
 from tests.contract.api.serving import ROOT, Served, served
 from tests.contract.api.test_http import BODY, HEAD, answered, chunked
-from tests.servers import Database, Postgres, free_port, fresh_database
-from tests.waiting import eventually
+from tests.kit import children
+from tests.kit.servers import Database, Postgres, free_port, fresh_database
+from tests.kit.waiting import eventually
 
 HOST, CLOSE = b"Host: x\r\n", b"Connection: close\r\n"
 

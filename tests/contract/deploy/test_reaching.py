@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import ROOT
+from tests.kit.servers import ROOT
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives up rights")
 

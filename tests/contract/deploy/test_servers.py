@@ -11,9 +11,9 @@ import psycopg2
 import pytest
 
 from tests.conftest import need
-from tests.proxy import Proxy
-from tests.servers import Broker, Postgres, RabbitMQ, Server
-from tests.waiting import eventually
+from tests.kit.proxy import Proxy
+from tests.kit.servers import Broker, Postgres, RabbitMQ, Server
+from tests.kit.waiting import eventually
 
 
 def refused(port: int) -> bool:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from deploy.run.supervision import Program, Supervisor
-from tests.servers import ROOT
-from tests.waiting import eventually
+from tests.kit.servers import ROOT
+from tests.kit.waiting import eventually
 
 CONFIGURATIONS = ["run.conf", "container.conf"]
 

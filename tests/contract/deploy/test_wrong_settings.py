@@ -12,8 +12,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.servers import ROOT, free_port
-from tests.waiting import eventually
+from tests.kit.servers import ROOT, free_port
+from tests.kit.waiting import eventually
 
 GIVEN = {
     "POSTGRES_PASSWORD": "x",
@@ -28,7 +28,7 @@ COMMANDS = {
     "persister": ("-m", "persister"),
     "api": GUNICORN,
     "wsgi": ("-c", "import api.wsgi"),
-    "ws-gateway": ("-m", "common.commands", "dead", "list"),
+    "ws-gateway": ("-m", "cli", "dead", "list"),
     "alembic": ("-m", "alembic", "-c", str(ROOT / "alembic.ini"), "upgrade", "head"),
     "program": ("-m", "deploy.run.program", "ingestor"),
 }

@@ -6,11 +6,11 @@ from typing import Any
 
 import pika
 
-from common import envelope, topology
+from common import events, topology
 from common.channels import Request, resolve
 from common.settings import Retention
 from examples.consumer import Check, Event, Topic, consume
-from tests.servers import Broker
+from tests.kit.servers import Broker
 
 CHANNEL = resolve(Request("trades", "BTCUSDT"))
 TOPIC: Topic = ("/bybit/simulator/linear", "publicTrade.BTCUSDT")
@@ -107,12 +107,12 @@ def event(number: int, epoch: str = EPOCH) -> Event:
 
 
 def event_id(epoch: str, number: int) -> str:
-    return envelope.digest(epoch.encode(), str(number).encode())
+    return events.digest(epoch.encode(), str(number).encode())
 
 
 def body(number: int, epoch: str, kind: str) -> bytes:
     origin = "live" if kind == "bybit.trades" else "gateway"
-    form = envelope.Form(source=TOPIC[0], type=kind, subject=TOPIC[1], epoch=epoch, origin=origin)
+    form = events.Form(source=TOPIC[0], type=kind, subject=TOPIC[1], epoch=epoch, origin=origin)
     moment_ms = 1_700_000_000_000 + number
     data = b'{"topic": "publicTrade.BTCUSDT", "data": []}'
     return form.render(event_id(epoch, number), moment_ms, 1_700_000_000_000_000_000 + number, number, data)

@@ -5,9 +5,9 @@ import threading
 import pytest
 
 from tests.contract.examples.feed import EPOCH, TOPIC, Feed, Reading
-from tests.proxy import Proxy
-from tests.servers import Broker, RabbitMQ
-from tests.waiting import eventually
+from tests.kit.proxy import Proxy
+from tests.kit.servers import Broker, RabbitMQ
+from tests.kit.waiting import eventually
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from common import amqp, settings, topology
 from common import database as databases
 from persister.consumer import Consumer
 from persister.ledger import Ledger
-from tests.servers import Broker, Database
-from tests.waiting import eventually
+from tests.kit.servers import Broker, Database
+from tests.kit.waiting import eventually
 
 
 @dataclass

@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 from common import topology
 from common.errors import Unavailable
 from persister.ledger import Ledger
-from persister.wallet import Balances
-from tests import wallets
+from persister.message import Balances
 from tests.contract.persister.conftest import Queue, consuming, rows
-from tests.servers import Broker, Database
-from tests.waiting import eventually
+from tests.kit import wallets
+from tests.kit.servers import Broker, Database
+from tests.kit.waiting import eventually
 
 COINS = "SELECT coin, wallet_balance::text, origin FROM account_balances ORDER BY id"
 

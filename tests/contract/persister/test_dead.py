@@ -10,12 +10,12 @@ from pathlib import Path
 import pika
 import pytest
 
+from cli.__main__ import main
 from common import topology
-from common.commands.__main__ import main
-from tests import wallets
 from tests.contract.persister.conftest import Queue, rows
-from tests.servers import Broker, Database
-from tests.waiting import eventually
+from tests.kit import wallets
+from tests.kit.servers import Broker, Database
+from tests.kit.waiting import eventually
 
 GOOD = wallets.live(wallets.frame(wallets.account(wallets.coin("BTC"))))
 Run = Callable[..., tuple[int, str, str]]

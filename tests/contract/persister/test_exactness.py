@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from persister.ledger import Ledger
-from persister.wallet import ACCOUNT_AMOUNTS, COIN_AMOUNTS, COIN_FLAGS
-from tests import wallets
-from tests.servers import Database
-from tests.wallets import T0_MS, understood
+from persister.message import ACCOUNT_AMOUNTS, COIN_AMOUNTS, COIN_FLAGS
+from tests.kit import wallets
+from tests.kit.servers import Database
+from tests.kit.wallets import T0_MS, understood
 
 
 class Number(str):

@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 
 from common.errors import BadMessage
 from persister.ledger import Ledger
-from tests import wallets
-from tests.servers import Database
-from tests.wallets import T0_MS, understood
+from tests.kit import wallets
+from tests.kit.servers import Database
+from tests.kit.wallets import T0_MS, understood
 
 Told = Callable[..., None]
 

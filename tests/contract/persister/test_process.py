@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tests import children, wallets
 from tests.contract.persister.conftest import Queue, rows
-from tests.servers import ROOT, Broker, Database, free_port
-from tests.waiting import eventually
+from tests.kit import children, wallets
+from tests.kit.servers import ROOT, Broker, Database, free_port
+from tests.kit.waiting import eventually
 
 Process = subprocess.Popen[str]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from deploy.run import processes
-from tests import children, reaper
-from tests.children import MARK
-from tests.servers import ROOT
-from tests.waiting import eventually
+from tests.kit import children, reaper
+from tests.kit.children import MARK
+from tests.kit.servers import ROOT
+from tests.kit.waiting import eventually
 
 _ENDS_WITHIN_S = 60.0
 _STARTS = "import os, signal\nfrom tests import children\n\ndef test_it(tmp_path):\n"

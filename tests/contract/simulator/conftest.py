@@ -21,8 +21,8 @@ import pytest
 import requests
 import websocket
 
-from tests import children
-from tests.servers import free_port
+from tests.kit import children
+from tests.kit.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 WITHIN_S = 10.0

@@ -4,7 +4,7 @@ from psycopg2.extensions import get_wait_callback
 
 from common import database as databases
 from common import settings
-from tests.servers import Database
+from tests.kit.servers import Database
 
 
 def test_a_connection_asks_kerberos_for_nothing(database: Database):

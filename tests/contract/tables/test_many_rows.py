@@ -12,14 +12,15 @@ from sqlalchemy import Connection, Engine, text
 from common import database as databases
 from common import settings
 from common.channels import Channel, of_topic
-from common.tables import ingestors, queues, sightings, standings, subscriptions, topics
+from common.tables import ingestors, queues, subscriptions, topics
 from common.tables.ingestors import Delivery
 from common.tables.queues import Queue
 from common.tables.subscriptions import Caps, Counted, OverCap
 from common.tables.topics import Topic
-from tests import servers
-from tests.servers import Database, Postgres
-from tests.statements import Sent, noted
+from common.views import observations, subscription_status
+from tests.kit import servers
+from tests.kit.servers import Database, Postgres
+from tests.kit.statements import Sent, noted
 
 ACTIVE, ENDED, SERVICES = 20_000, 200_000, 20
 EPOCH = "01J"
@@ -178,19 +179,19 @@ def test_the_planner_counts_anew_after_a_thousand_changes_however_many_ended(con
 
 
 def test_health_asks_for_each_endpoint_once(connection: Connection, asked: Sent):
-    assert list(sightings.endpoints_needed(connection, 5.0)) == ["linear"]
+    assert list(observations.endpoints_needed(connection, 5.0)) == ["linear"]
     assert touched(connection, asked) <= FEW
 
 
 @pytest.mark.parametrize("status", ["pending", "live", "rejected"])
 def test_a_page_by_status_passes_over_what_ended(connection: Connection, asked: Sent, status: str):
-    rows, total = standings.page(connection, {}, status, 50, 0)
+    rows, total = subscription_status.page(connection, {}, status, 50, 0)
     assert (len(rows), total) == ((50, ACTIVE) if status == "pending" else (0, 0))
     assert touched(connection, asked) <= 2 * ACTIVE + FEW
 
 
 def test_a_page_of_active_ones_reads_a_page(connection: Connection, asked: Sent):
-    rows, total = standings.page(connection, {"is_active": True}, None, 50, 0)
+    rows, total = subscription_status.page(connection, {"is_active": True}, None, 50, 0)
     assert (len(rows), total) == (50, ACTIVE)
     assert touched(connection, asked) <= ACTIVE + FEW
 
@@ -205,17 +206,17 @@ def test_a_list_of_two_thousand_that_is_held_already_adds_nothing(connection: Co
 def test_the_status_of_all_topics_is_written_and_read(connection: Connection):
     topics.record(connection, [seen(number) for number in range(ACTIVE)])
     topics.record(connection, [seen(number, events=7) for number in range(ACTIVE)])
-    rows, total = sightings.page_of_topics(connection, None, 50, 0)
+    rows, total = observations.page_of_topics(connection, None, 50, 0)
     assert (total, {row.events for row in rows}) == (ACTIVE, {7})
 
 
 def test_topics_that_left_are_removed_however_many(connection: Connection):
     topics.record(connection, [seen(number) for number in range(ACTIVE)])
     topics.forget(connection, [("linear", seen(number).topic) for number in range(1, ACTIVE)])
-    [only] = sightings.page_of_topics(connection, None, 50, 0)[0]
+    [only] = observations.page_of_topics(connection, None, 50, 0)[0]
     assert only.topic == seen(0).topic
     topics.forget_earlier(connection, "01K")
-    assert sightings.page_of_topics(connection, None, 50, 0) == ([], 0)
+    assert observations.page_of_topics(connection, None, 50, 0) == ([], 0)
 
 
 def test_queues_are_replaced_as_a_whole_however_many(connection: Connection):
@@ -229,9 +230,9 @@ def test_queues_are_replaced_as_a_whole_however_many(connection: Connection):
 
     queues.record(connection, looked_at(0))
     queues.record(connection, looked_at(5_000))
-    rows, total = sightings.page_of_queues(connection, "s14999", 50, 0)
+    rows, total = observations.page_of_queues(connection, "s14999", 50, 0)
     assert (total, rows[0].ready) == (1, 14_999)
-    assert sightings.page_of_queues(connection, None, 50, 0)[1] == 10_000
+    assert observations.page_of_queues(connection, None, 50, 0)[1] == 10_000
 
 
 def test_an_old_life_is_remembered_until_a_newer_one_has_done_as_much(connection: Connection):

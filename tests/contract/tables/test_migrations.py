@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from common.tables.months import Month
-from tests import children
-from tests.servers import ROOT, Database, Postgres
+from common.tables.partitions import Month
+from tests.kit import children
+from tests.kit.servers import ROOT, Database, Postgres
 
 TABLES = {
     "subscriptions",

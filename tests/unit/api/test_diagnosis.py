@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from api import diagnosis
-from api.diagnosis import BROKEN, FarEnd, Hop, Seen
+from api.services import diagnosis
+from api.services.diagnosis import BROKEN, FarEnd, Hop, Seen
 from tests.unit.api import rows
 
 HOPS = ["intent", "reconciled", "socket", "ack", "last_frame", "last_publish", "binding", "queue", "consumer"]

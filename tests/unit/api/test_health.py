@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from api import health
-from api.health import Evidence
+from api.services import health
+from api.services.health import Evidence
 from common.topology import BALANCE_QUEUE
 from tests.unit.api import rows
 

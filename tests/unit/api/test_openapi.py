@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from api import describe
-from api.errors import MIME_TYPE
+from api.http.errors import MIME_TYPE
 
 COMMITTED = Path(__file__).parents[3] / "docs" / "openapi.json"
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from werkzeug.datastructures import Headers
 
-from api.tracing import trace_id
+from api.http.tracing import trace_id
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

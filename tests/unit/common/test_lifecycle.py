@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 
 from common.errors import ConfigError
 from common.lifecycle import Crew, Running
-from tests.waiting import eventually
+from tests.kit.waiting import eventually
 
 
 class Recorder:

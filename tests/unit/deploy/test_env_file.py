@@ -9,7 +9,7 @@ from dotenv import dotenv_values
 from common.settings import Environment
 from deploy.run import env_file
 from deploy.run.settings import Settings
-from tests.servers import ROOT
+from tests.kit.servers import ROOT
 
 EXAMPLE = (ROOT / "env.example").read_text(encoding="utf-8")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import simulator.settings
 from common import entrypoint
 from deploy.run import processes, supervision
-from tests import children
-from tests.servers import ROOT
-from tests.waiting import eventually
+from tests.kit import children
+from tests.kit.servers import ROOT
+from tests.kit.waiting import eventually
 
 RUN = (ROOT / "deploy/supervisor/run.conf").read_text()
 CONTAINER = (ROOT / "deploy/supervisor/container.conf").read_text()

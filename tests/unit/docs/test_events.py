@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from common.channels import of_topic
-from ingestor.delivery.line import Line, Origin
+from ingestor.feed.event_stream import Line, Origin
 
 PAGE = (Path(__file__).parents[3] / "docs" / "events.md").read_text()
 

@@ -8,8 +8,8 @@ import pytest
 
 from persister import checks
 from persister.checks import Standing
-from tests import wallets
-from tests.wallets import T0_MS, moment, understood
+from tests.kit import wallets
+from tests.kit.wallets import T0_MS, moment, understood
 
 NOW = moment(T0_MS)
 

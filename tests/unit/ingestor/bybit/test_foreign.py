@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from common.channels import of_topic
 from common.settings import Credentials
-from ingestor.bybit import natural
+from ingestor.bybit import identity
 from ingestor.bybit.actions import Clock, Deliver, Marked, SetAside
 from ingestor.bybit.session import Session, Timing
-from ingestor.exchange.clock import ExchangeClock
-from ingestor.exchange.healing import Healing
-from tests import foreign
+from ingestor.feed.backfill import Healing
+from ingestor.rest.clock import ExchangeClock
+from tests.kit import foreign
 
 HEALED = (
     ("linear", "publicTrade.BTCUSDT"),
@@ -60,7 +60,7 @@ def test_the_past_is_compared_with_any_frames(frames: list[bytes], kind: tuple[s
     for frame in frames:
         healing.pushed(frame)
     assert healing.missing([]) == []
-    healing.missing([natural.Element("key", 15, b"{}")])
+    healing.missing([identity.Element("key", 15, b"{}")])
 
 
 @given(frame=objects, kind=st.sampled_from(CLASSES))
@@ -77,13 +77,13 @@ def test_the_past_is_compared_with_any_frames(frames: list[bytes], kind: tuple[s
 )
 @budget(max_examples=100, deadline=None)
 def test_any_push_has_a_key_that_two_connections_agree_on(frame: bytes, kind: str):
-    assert {natural.push_key(kind, frame), natural.push_key(kind, bytes(frame))} == {natural.push_key(kind, frame)}
+    assert {identity.push_key(kind, frame), identity.push_key(kind, bytes(frame))} == {identity.push_key(kind, frame)}
 
 
 def test_a_row_of_another_shape_takes_no_other_row_along():
     frame = b'{"data":[{"i":"1","T":5},7,{"T":"x","i":"2"},{"i":"3","T":9}]}'
-    assert natural.keys("trades", [frame]) == {"1", "2", "3"}
-    assert natural.trade_times([frame]) == [5, 9]
+    assert identity.keys("trades", [frame]) == {"1", "2", "3"}
+    assert identity.trade_times([frame]) == [5, 9]
 
 
 @pytest.mark.parametrize("digits", ["9" * 5000, "9" * 23, "", "-1", "\u0661"])
@@ -96,7 +96,7 @@ def test_a_pong_with_a_time_that_cannot_be_has_none(digits: str):
 
 @given(told_ms=st.integers())
 @example(told_ms=10**23)
-@example(told_ms=natural.LATEST_MS)
+@example(told_ms=identity.LATEST_MS)
 @budget(max_examples=100, deadline=None)
 def test_the_exchanges_clock_stays_within_what_can_be(told_ms: int):
     clock = ExchangeClock(wall_ms=lambda: 1_700_000_000_000.0)

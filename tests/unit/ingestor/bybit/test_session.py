@@ -22,7 +22,7 @@ from ingestor.bybit.actions import (
 from ingestor.bybit.auth import signature
 from ingestor.bybit.messages import PING
 from ingestor.bybit.session import Session, Timing
-from ingestor.bybit.state import State, TopicState
+from ingestor.bybit.states import State, TopicState
 
 TRADES = "publicTrade.BTCUSDT"
 BOOK = "orderbook.50.BTCUSDT"

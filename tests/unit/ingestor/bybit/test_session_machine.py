@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from common.channels import of_topic
 from ingestor.bybit.actions import Action, Close, Connect, Deliver, Interrupted, Resumed, Send
 from ingestor.bybit.session import Session, Timing
-from ingestor.bybit.state import State, TopicState
+from ingestor.bybit.states import State, TopicState
 
 GOOD = [f"publicTrade.S{n}USDT" for n in range(6)] + [f"tickers.S{n}USDT" for n in range(6)]
 BAD = ["tickers.NOPE1", "tickers.NOPE2"]

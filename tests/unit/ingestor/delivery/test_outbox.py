@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from common.envelope import Event
+from common.events import Event
 from ingestor.delivery.outbox import Entry, Lane
 from ingestor.delivery.spool import Spool, SpoolFailure
 

@@ -1,1 +1,0 @@
-"""What we hold at the exchange."""

@@ -1,0 +1,96 @@
+"""One topic's stream of events: what turns a frame into a message, and counts."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import orjson
+
+from common import events
+from common.channels import Channel
+from common.events import Event, Form
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What all events of one life of the gateway have in common."""
+
+    environment: str
+    epoch: str
+
+
+class Line:
+    """Counts from 1 within an epoch. One thread at a time speaks for a topic."""
+
+    def __init__(self, channel: Channel, origin: Origin) -> None:
+        self.channel = channel
+        self.sequence = 0
+        self.last_id: str | None = None
+        self._origin = origin
+        self._live = self._form(f"bybit.{channel.channel_type}", "live")
+        self._seed = blake2b(digest_size=16)
+        for part in (channel.endpoint.encode(), channel.topic.encode()):
+            self._seed.update(len(part).to_bytes(8, "big") + part)
+
+    def live(self, frame: bytes, time_ms: int | None, received_ns: int) -> Event:
+        """Bybit's frame as it is; the same bytes have the same id in every life."""
+        self.last_id = event_id = self.id_of(frame)
+        return self._event(self._live, event_id, frame, time_ms, received_ns)
+
+    def id_of(self, frame: bytes) -> str:
+        digest = self._seed.copy()
+        digest.update(frame)
+        return digest.hexdigest()
+
+    def snapshot(self, result: bytes, version_ms: int, received_ns: int) -> Event:
+        """A REST result; its version is when it was asked for, by the exchange's clock."""
+        form = self._form(f"bybit.{self.channel.channel_type}.snapshot", "snapshot")
+        return self._event(form, self.snapshot_id(result, version_ms), result, version_ms, received_ns)
+
+    def snapshot_id(self, result: bytes, version_ms: int) -> str:
+        """Known before the event is made; any thread may ask."""
+        return events.digest(*self._identity(), b"snapshot", str(version_ms).encode(), result)
+
+    def backfill(self, key: str, element: bytes, time_ms: int, received_ns: int) -> Event:
+        """One element of a REST list that no frame brought; the same key has the same id in every life."""
+        event_id = events.digest(*self._identity(), b"backfill", key.encode())
+        form = self._form(f"bybit.{self.channel.channel_type}.backfill", "backfill")
+        return self._event(form, event_id, element, time_ms, received_ns)
+
+    def gap(self, told: dict[str, object], received_ns: int) -> Event:
+        """The topic may have missed something: `told` is the gap as docs/events.md shows it."""
+        event_id = events.digest(*self._identity(), str(told["state"]).encode(), str(told["from"]).encode())
+        body = self._body(self._form("bybit.gap", "gateway"), event_id, orjson.dumps(told), None, received_ns)
+        return Event(event_id, "gap", self.channel.gap_key, body, received_ns // 1_000_000_000)
+
+    def _identity(self) -> tuple[bytes, bytes]:
+        return self.channel.endpoint.encode(), self.channel.topic.encode()
+
+    def _event(self, form: Form, id: str, data: bytes, time_ms: int | None, received_ns: int) -> Event:
+        body = self._body(form, id, data, time_ms, received_ns)
+        return Event(id, self.channel.channel_type, self.channel.routing_key, body, received_ns // 1_000_000_000)
+
+    def _body(self, form: Form, id: str, data: bytes, time_ms: int | None, received_ns: int) -> bytes:
+        self.sequence += 1
+        return form.render(id, time_ms, received_ns, self.sequence, data)
+
+    def _form(self, kind: str, origin: str) -> Form:
+        return Form(
+            source=events.escaped(f"/bybit/{self._origin.environment}/{self.channel.endpoint}"),
+            type=kind,
+            subject=events.escaped(self.channel.topic),
+            epoch=self._origin.epoch,
+            origin=origin,
+        )
+
+
+class Lines:
+    """Every topic's line, for all sockets that ever carry it."""
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self._by_topic: dict[tuple[str, str], Line] = {}
+
+    def of(self, channel: Channel) -> Line:
+        key = (channel.endpoint, channel.topic)
+        line = self._by_topic.get(key)
+        return line if line is not None else self._by_topic.setdefault(key, Line(channel, self._origin))

@@ -1,0 +1,1 @@
+"""What is asked over REST, one file per job."""

@@ -1,0 +1,1 @@
+"""The threads that hold a WebSocket connection each."""

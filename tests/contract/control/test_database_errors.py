@@ -1,0 +1,188 @@
+"""Whatever the database answers, who asks it regularly goes on and recovers."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as budget
+from hypothesis import strategies as st
+from prometheus_client import REGISTRY
+from sqlalchemy import Engine, event, text
+
+from common import database as databases
+from common import settings
+from common.channels import Channel, of_topic
+from common.errors import Unavailable
+from common.events import Event
+from common.lifecycle import Crew, Worker
+from common.settings import Environment
+from common.tables.instruments import Instrument
+from ingestor.control.cache import Cache
+from ingestor.control.reconciler import Reconciler
+from ingestor.control.reporter import Sights, Status
+from ingestor.delivery.plan import Plan
+from ingestor.delivery.publisher import Link
+from ingestor.feed.event_stream import Line, Origin
+from ingestor.feed.gaps import Gaps
+from ingestor.rest.client import Snapshot
+from ingestor.rest.jobs.instruments import Listing
+from ingestor.rest.jobs.wallet_sync import Syncs
+from persister.ledger import Ledger
+from persister.maintenance import Upkeep
+from tests.kit.servers import Database
+from tests.kit.waiting import eventually
+from tests.kit.workers import at_work
+
+STATES = ("08006", "22P02", "23505", "25006", "40001", "42501", "42P01", "42703", "53100", "54001", "XX001", "P0001")
+ANY_STATE = st.text("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=5, max_size=5).filter(
+    lambda state: state[:2] != "00"
+)
+WALLET = of_topic("private", "wallet")
+
+
+@pytest.fixture
+def engine(database: Database) -> Iterator[Engine]:
+    made = databases.engine(settings.postgres(Environment(database.environ())), "error tests", pool_size=4)
+    yield made
+    made.dispose()
+
+
+def raising(state: str) -> str:
+    return f"DO $$ BEGIN RAISE EXCEPTION 'not foreseen' USING ERRCODE = '{state}'; END $$"
+
+
+@contextmanager
+def failing(engine: Engine, state: str) -> Iterator[list[str]]:
+    """Every statement fails with this SQLSTATE, as the server itself reports it; the answer lists them."""
+    failed: list[str] = []
+
+    def replaced(_connection: Any, _cursor: Any, statement: str, *_: Any) -> tuple[str, Any]:
+        failed.append(statement)
+        return raising(state), None
+
+    event.listen(engine, "before_cursor_execute", replaced, retval=True)
+    try:
+        yield failed
+    finally:
+        event.remove(engine, "before_cursor_execute", replaced)
+
+
+class Surroundings:
+    """A broker, an exchange and connections without news; `heard` counts what reaches them."""
+
+    def __init__(self) -> None:
+        self.heard = 0
+
+    def make(self, plan: Plan, within_s: float) -> bool:
+        return True
+
+    def want(self, channels: object) -> None:
+        pass
+
+    def instruments(self, category: str) -> list[Instrument]:
+        return [Instrument(category, "BTCUSDT", "BTC", "USDT", "Trading")]
+
+    def wallet(self) -> Snapshot:
+        return Snapshot(b"{}", 1)
+
+    def tell(self, channel: Channel, make: Callable[[Line], Event]) -> bool:
+        return True
+
+    def hear(self, *_: object) -> None:
+        self.heard += 1
+
+
+def reconciler(engine: Engine, around: Surroundings, folder: Path) -> Worker:
+    return Reconciler(
+        engine=engine,
+        queues=around,
+        fleet=around,
+        broker_connected=lambda: True,
+        held=lambda: None,
+        carried_out=around.hear,
+        cache=Cache(folder / "wishes.json"),
+        retention=settings.Retention(24, 100_000),
+        market_queue_type="classic",
+        own=lambda: (),
+    )
+
+
+def listing(engine: Engine, around: Surroundings, _folder: Path) -> Worker:
+    return Listing(around, engine, around.hear)
+
+
+def syncs(engine: Engine, around: Surroundings, _folder: Path) -> Worker:
+    return Syncs(engine, around, Line(WALLET, Origin("simulator", "01J")), around.tell)
+
+
+def status(engine: Engine, around: Surroundings, _folder: Path) -> Worker:
+    sights = Sights(
+        sockets=list,
+        link=lambda: Link(True, datetime.now(UTC), "connected"),
+        depths=dict,
+        consumptions=dict,
+        mismatched=tuple,
+        lanes=dict,
+        disk=lambda: None,
+        clock_offset_ms=lambda: None,
+    )
+    return Status(engine, "01J", sights, Gaps(), threading.Event())
+
+
+def failures(worker: Worker) -> float:
+    return REGISTRY.get_sample_value("wsgw_worker_failures_total", {"worker": worker.name}) or 0.0
+
+
+@pytest.mark.parametrize("make", [reconciler, listing, syncs, status])
+def test_a_worker_takes_any_error_for_a_wait(
+    make: Callable[[Engine, Surroundings, Path], Worker], engine: Engine, tmp_path: Path
+):
+    worker = make(engine, Surroundings(), tmp_path)
+    before = failures(worker)
+    for state in STATES:
+        with failing(engine, state) as failed, at_work(worker):
+            eventually(lambda failed=failed: len(failed) >= 2, 20, f"it asks again after {state}")  # type: ignore[misc]
+    assert failures(worker) == before
+
+
+def test_once_the_database_is_well_again_the_work_is_done(engine: Engine, database: Database, tmp_path: Path):
+    around = Surroundings()
+    workers = [each(engine, around, tmp_path) for each in (reconciler, listing, status)]
+    with failing(engine, "42501") as failed:
+        running = [Crew().start(worker) for worker in workers]
+        eventually(lambda: len(failed) > 5, 20, "they have failed")
+    eventually(lambda: around.heard >= 5, 30, "wishes are carried out, and four lists of instruments are new")
+    eventually(
+        lambda: database.execute("SELECT 1 FROM ingestors WHERE heartbeat_at > started_at"), 20, "the status is written"
+    )
+    for each in running:
+        each.stop()
+        assert each.ended(within_s=10)
+
+
+@given(state=ANY_STATE)
+@budget(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_sqlstate_is_a_wait(engine: Engine, state: str):
+    with pytest.raises(Unavailable), databases.retriable(), engine.begin() as connection:
+        connection.execute(text(raising(state)))
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_the_upkeep_of_balances_goes_on_after_any_error(engine: Engine, state: str):
+    worker = Upkeep(engine, 0, partial(datetime.now, UTC))
+    before = failures(worker)
+    with failing(engine, state) as failed, at_work(worker):
+        eventually(lambda: failed, 10, "it asked")
+    assert failures(worker) == before
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_ledger_that_cannot_be_read_is_a_wait(engine: Engine, state: str):
+    with failing(engine, state), pytest.raises(Unavailable):
+        Ledger(engine).open()

@@ -1,0 +1,97 @@
+"""A thousand topics on one connection, which breaks."""
+
+import json
+import socket
+import threading
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any
+
+from tests.contract.exchange.conftest import Events
+from tests.contract.exchange.raw import frame, received, serving, upgrade
+
+from common.channels import of_topic
+from common.lifecycle import Running
+from ingestor.bybit.session import Session, Timing
+from ingestor.bybit.subscriptions import ASKED_AT_ONCE
+from ingestor.feed.event_stream import Lines, Origin
+from ingestor.feed.gaps import Gaps
+from ingestor.rest.clock import ExchangeClock
+from ingestor.sockets.connect_budget import Budget
+from ingestor.sockets.pool import Fleet
+from ingestor.sockets.worker import Stream, Surroundings
+from tests.kit.waiting import eventually
+
+TEXT = 1
+TOPICS = [f"tickers.S{number:03}USDT" for number in range(1000)]
+
+
+class Exchange:
+    """Acknowledges each request, and sends a ticker of each topic first, as linear does."""
+
+    def __init__(self) -> None:
+        self.requests: list[list[list[str]]] = []  # of each connection
+        self._connection: socket.socket | None = None
+
+    def serve(self, connection: socket.socket) -> None:
+        upgrade(connection)
+        self._connection = connection
+        requests: list[list[str]] = []
+        self.requests.append(requests)
+        while (message := received(connection))[0] == TEXT:
+            request: dict[str, Any] = json.loads(message[1])
+            reply = {"success": True, "ret_msg": "", "conn_id": "c", "req_id": request["req_id"], "op": request["op"]}
+            if request["op"] == "subscribe":
+                requests.append(request["args"])
+                connection.sendall(b"".join(frame(ticker(topic)) for topic in request["args"]))
+            connection.sendall(frame(json.dumps(reply).encode()))
+
+    def hang_up(self) -> None:
+        if self._connection is not None:
+            with suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
+
+
+def ticker(topic: str) -> bytes:
+    return json.dumps({"topic": topic, "type": "snapshot", "data": {"symbol": "S"}, "cs": 1, "ts": 1}).encode()
+
+
+def test_all_of_them_are_asked_for_again_in_as_few_requests_as_may_be():
+    exchange, events = Exchange(), Events()
+    lines, over = Lines(Origin("simulator", "01J")), threading.Event()
+    around = Surroundings(
+        out=events, line_of=lines.of, gaps=Gaps(), budget=Budget(), clock=ExchangeClock(), changed=lambda: None,
+        went_live=lambda: None, subscribed=lambda _: None, ask_past=lambda _: None, clock_doubted=lambda: None,
+    )  # fmt: skip
+
+    def start(stream: Stream) -> Running:
+        running = Running(stream, SimpleQueue())
+        running.start()
+        return running
+
+    with serving(exchange.serve) as server:
+        url = f"ws://127.0.0.1:{server.port}/v5/public/linear"
+        fleet = Fleet(lambda e, n: Stream(n, url, lambda: Session(e, Timing(), 0.0), around), start)
+        thread = threading.Thread(target=fleet.run, args=(over,))
+        thread.start()
+        try:
+            fleet.want([of_topic("linear", topic) for topic in TOPICS])
+
+            def all_live() -> bool:
+                [seen] = fleet.seen()
+                return len(seen.topics) == 1000 and all(topic.state == "live" for topic in seen.topics)
+
+            eventually(all_live, 10, "all are live")
+            exchange.hang_up()
+            eventually(lambda: len(exchange.requests) == 2, 10, "it connects again")
+            eventually(lambda: sum(map(len, exchange.requests[1])) == 1000 and all_live(), 5, "all are live again")
+        finally:
+            over.set()
+            thread.join(15)
+    for requests in exchange.requests:
+        assert [topic for request in requests for topic in request] == TOPICS
+        assert {len(request) for request in requests} == {ASKED_AT_ONCE}
+    told: dict[str, list[str]] = {}
+    for event in events.all():
+        told.setdefault(event["subject"], []).append(event["data"].get("state", "live"))
+    assert told == {topic: ["live", "open", "closed", "live"] for topic in TOPICS}

@@ -1,0 +1,69 @@
+"""Who waits for a comparison with the exchange gets a snapshot."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, Row
+from tests.contract.exchange.conftest import World
+
+from common import database as databases
+from common.channels import of_topic
+from common.settings import Environment, postgres
+from common.tables import balance_syncs
+from ingestor.rest.jobs.wallet_sync import Syncs
+from tests.kit.servers import Database
+from tests.kit.waiting import eventually
+
+WALLET = of_topic("private", "wallet")
+PATH = "/v5/account/wallet-balance"
+
+
+@pytest.fixture
+def engine(database: Database) -> Iterator[Engine]:
+    made = databases.engine(postgres(Environment(database.environ())), "syncs tests", pool_size=2)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def syncs(engine: Engine, world: World) -> Iterator[None]:
+    stop = threading.Event()
+    worker = Syncs(engine, world.rest, world.lines.of(WALLET), world.fleet.tell)
+    thread = threading.Thread(target=worker.run, args=(stop,))
+    thread.start()
+    yield
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def asked(engine: Engine) -> Callable[[], Row[Any]]:
+    with engine.begin() as connection:
+        sync = balance_syncs.ask(connection, None)
+
+    def row() -> Row[Any]:
+        with engine.connect() as connection:
+            found = balance_syncs.one(connection, sync)
+            assert found is not None
+            return found
+
+    return row
+
+
+def test_a_request_is_answered_with_a_snapshot_that_the_table_names(engine: Engine, world: World, syncs: None):
+    world.want("private", "wallet")
+    row = asked(engine)
+    [event_id] = eventually(lambda: row().snapshots, 5, "a snapshot is fetched")
+    snapshots = eventually(lambda: [e for e in world.events.of("wallet") if e["id"] == event_id], 5, "it is published")
+    assert snapshots[0]["type"] == "bybit.balance.snapshot"
+    assert row().done_at is None, "the persister says when it is done"
+
+
+def test_what_the_exchange_refuses_is_told(engine: Engine, world: World, syncs: None):
+    world.want("private", "wallet")
+    world.fault("rest", path=PATH, form="error", code=10003, message="API key is invalid.", count=50)
+    row = asked(engine)
+    eventually(lambda: row().outcome == "failed", 5, "it failed")
+    assert "API key is invalid." in row().reason

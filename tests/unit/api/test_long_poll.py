@@ -1,0 +1,58 @@
+"""Answers that a caller is willing to wait for."""
+
+import pytest
+
+from api.services.long_poll import WaitingRoom, preferred_s
+
+
+@pytest.mark.parametrize(
+    ("prefer", "expected"),
+    [
+        ("wait=3", 3),
+        ("respond-async, wait=3", 3),
+        ("Wait=3", 3),
+        ("wait=60", 10),
+        ("wait=0", 0),
+        ("wait=-1", 0),
+        ("wait=1.5", 0),
+        ("wait=x", 0),
+        ("wait", 0),
+        ("await=3", 0),
+        ("wait=" + "9" * 50, 0),
+        ("", 0),
+    ],
+)
+def test_a_preference_is_kept_within_reason(prefer: str, expected: int):
+    assert preferred_s(prefer) == expected
+
+
+def test_it_answers_as_soon_as_it_is_settled():
+    looks = iter(["pending", "live"])
+    assert WaitingRoom().wait(lambda: next(looks), lambda seen: seen == "live", within_s=10) == "live"
+
+
+def test_it_answers_with_what_there_is_at_the_deadline():
+    assert WaitingRoom().wait(lambda: "pending", lambda seen: seen == "live", within_s=0.0) == "pending"
+
+
+def test_nobody_is_kept_waiting_for_a_seat():
+    room = WaitingRoom(seats=1)
+    inner = []
+
+    def look() -> str:
+        inner.append(room.wait(lambda: "never", bool, within_s=10))
+        return "live"
+
+    assert room.wait(look, bool, within_s=10) == "live"
+    assert inner == [None]
+
+
+def test_a_seat_is_free_again_after_an_error():
+    room = WaitingRoom(seats=1)
+
+    def broken() -> str:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        room.wait(broken, bool, within_s=1)
+    assert room.wait(lambda: "live", bool, within_s=1) == "live"

@@ -1,0 +1,78 @@
+"""What a thread knew is still known after it failed and was started again."""
+
+from collections.abc import Callable, Iterable, Mapping
+from queue import SimpleQueue
+
+from common.channels import Channel, of_topic
+from common.events import Event
+from ingestor.delivery.overflow import Overflow
+from ingestor.feed.event_stream import Line
+from ingestor.rest.client import Snapshot
+from ingestor.rest.clock import ExchangeClock
+from ingestor.rest.jobs.snapshots import Snapshots
+from tests.kit.waiting import eventually
+from tests.kit.workers import at_work
+
+WALLET = of_topic("private", "wallet")
+
+
+class Failing:
+    """Fails at its first call."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def call(self) -> None:
+        self.calls += 1
+        if self.calls == 1:
+            raise RuntimeError("not foreseen")
+
+
+class Exchange(Failing):
+    def wallet(self) -> Snapshot:
+        self.call()
+        return Snapshot(b"{}", 1)
+
+    def open_orders(self) -> list[Snapshot]:
+        return []
+
+    def positions(self) -> list[Snapshot]:
+        return []
+
+    def clock(self) -> tuple[int, float]:
+        return 1_700_000_000_000, 0.0
+
+
+class Holders(Failing):
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def overflowed(self, keys: Iterable[str], since: float) -> set[str]:
+        self.call()
+        self.told += keys
+        return set()
+
+    def overflow_over(self, keys: Iterable[str]) -> set[str]:
+        return set()
+
+
+def test_the_wallet_is_asked_for_again():
+    told: list[Channel] = []
+
+    def tell(channel: Channel, _make: Callable[[Line], Event]) -> bool:
+        told.append(channel)
+        return True
+
+    snapshots = Snapshots(Exchange(), ExchangeClock(), tell, wallet_every_s=0.1)
+    snapshots.ask(WALLET)
+    with at_work(snapshots):
+        eventually(lambda: WALLET in told, 10, "it was asked once, and is asked for again")
+
+
+def test_dropped_events_are_told_all_the_same():
+    dropped: SimpleQueue[Mapping[str, int]] = SimpleQueue()
+    dropped.put({"trades.linear.BTCUSDT": 3})
+    holders = Holders()
+    with at_work(Overflow(dropped, holders, lambda: 0)):
+        eventually(lambda: holders.told == ["trades.linear.BTCUSDT"], 10, "they are told")
