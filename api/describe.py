@@ -8,13 +8,13 @@ import orjson
 from api.app import create
 from api.settings import Settings
 from common import database
-from common.notifications import Poke
+from common.notifications import Notification
 
 _NOBODY = {"POSTGRES_PASSWORD": "-", "RABBITMQ_PASSWORD": "-", "WS_GATEWAY_API_KEY": "-"}
 
 
 class _Deaf:
-    def poke(self, poke: Poke) -> None: ...
+    def notify(self, notification: Notification) -> None: ...
 
 
 def description() -> dict[str, Any]:

@@ -18,7 +18,9 @@ DURATION = Histogram(
     ["route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-POKES = Counter(f"{PREFIX}_api_pokes", "Pokes of the ingestor, by what became of them.", ["outcome"])
+NOTIFICATIONS = Counter(
+    f"{PREFIX}_api_notifications", "Notifications of the ingestor, by what became of them.", ["outcome"]
+)
 
 
 def register(app: Flask) -> None:

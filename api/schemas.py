@@ -108,7 +108,7 @@ Lease = Annotated[
 
 
 class Ask(Topic):
-    """A service's wish for one topic."""
+    """A service's subscription for one topic."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -225,7 +225,7 @@ class Filters(Page):
 
 
 class Subscription(BaseModel):
-    """A service's wish and what has become of it."""
+    """A service's subscription and what has become of it."""
 
     id: uuid.UUID
     channel_type: str
@@ -441,7 +441,7 @@ class Replaced(BaseModel):
 
 
 class Hop(BaseModel):
-    """One step of the way from the wish to its reader."""
+    """One step of the way from the subscription to its reader."""
 
     hop: Literal["intent", "reconciled", "socket", "ack", "last_frame", "last_publish", "binding", "queue", "consumer"]
     state: Literal["ok", "broken", "waiting", "quiet", "unknown"]

@@ -9,18 +9,18 @@ import structlog
 
 from api.app import create
 from api.http.rate_limit import COUNTS
-from api.services.notifier import BrokerPoker
+from api.services.notifier import BrokerNotifier
 from api.settings import of_process
 from common import amqp, database, entrypoint, logs
 
 log = structlog.get_logger(__name__)
 
 
-def _poking(poker: BrokerPoker) -> None:
+def _notifying(notifier: BrokerNotifier) -> None:
     try:
-        poker.run(threading.Event())
+        notifier.run(threading.Event())
     except BaseException:
-        log.critical("worker died", worker=poker.name, exc_info=True)
+        log.critical("worker died", worker=notifier.name, exc_info=True)
         os.kill(os.getpid(), signal.SIGTERM)  # finish what is being answered; gunicorn starts a fresh process
 
 
@@ -35,6 +35,6 @@ engine = database.engine(
     autocommit=True,
     lent_within_s=2.0,
 )
-poker = BrokerPoker(partial(amqp.connect, settings.rabbitmq, f"{settings.name} api"))
-threading.Thread(target=_poking, args=(poker,), name=poker.name, daemon=True).start()
-app = create(settings, engine, poker, COUNTS)
+notifier = BrokerNotifier(partial(amqp.connect, settings.rabbitmq, f"{settings.name} api"))
+threading.Thread(target=_notifying, args=(notifier,), name=notifier.name, daemon=True).start()
+app = create(settings, engine, notifier, COUNTS)

@@ -52,7 +52,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is asked: `limit` rows of a list, or 0 for a wish: a new one each time, or so many `distinct` ones again."""
+    """What is asked: `limit` rows of a list, or 0 to subscribe: something new each time, or `distinct` ones again."""
 
     method: str
     limit: int
@@ -199,13 +199,13 @@ def _statements() -> dict[str, str]:
 
 
 def beside_events(seconds: float) -> Figures:
-    """How long events take while the api has all it can do: lists, and wishes as services repeat them at each start."""
+    """How long events take while the api has all it can do: lists, and services that subscribe anew at their start."""
     with world() as one, one.corner() as corner:
         ingestor = corner.ingestor()
         with serving(OURS, corner.database, corner.folder) as (port, _):
             again = Case("POST", 0, 16, distinct=100)
             asked(port, again, 1.0)
-            eventually(lambda: one.held() == len(topics()) + again.distinct, 30, "the wishes are carried out")
+            eventually(lambda: one.held() == len(topics()) + again.distinct, 30, "the subscriptions are carried out")
             crowd = [asking(port, case, seconds + WARM_S + 2) for case in (Case("GET", 20, 16), again)]
             row = measured(corner, ingestor, "api", 3_000, seconds)
             answers = [json.loads(each.stdout.read()) for each in crowd if each.stdout]

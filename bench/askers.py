@@ -70,7 +70,7 @@ def getting(path: str, headers: str) -> Iterator[bytes]:
 
 
 def posting(path: str, headers: str, first: int, service: str, distinct: int) -> Iterator[bytes]:
-    """A new wish each time, or so many of them over and over."""
+    """A new subscription each time, or so many of them over and over."""
     for number in cycle(range(first, first + distinct)) if distinct else count(first):
         body = f'{{"channel_type":"trades","symbol":"N{number}","requesting_service":"{service}-{number % 40}"}}'
         yield (

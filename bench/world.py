@@ -82,12 +82,12 @@ class World:
 
     @contextmanager
     def corner(self, services: Sequence[str] = ("bench",), class_queues: str = "none") -> Iterator["Corner"]:
-        """A vhost and a database of its own, with these services' wishes for every topic of the mix."""
+        """A vhost and a database of its own, with these services' subscriptions for every topic of the mix."""
         with ExitStack() as stack:
             broker = stack.enter_context(servers.fresh_vhost(self.rabbitmq))
             rows = stack.enter_context(servers.fresh_database(self.postgres, self.template))
             folder = Path(tempfile.mkdtemp(dir=self.folder))
-            _wish(rows, services)
+            _subscription(rows, services)
             corner = Corner(self, broker, rows, folder, tuple(services), class_queues)
             stack.callback(corner.close)
             yield corner
@@ -203,7 +203,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _wish(rows: Database, services: Sequence[str]) -> None:
+def _subscription(rows: Database, services: Sequence[str]) -> None:
     engine = database.engine(settings.postgres(Environment(rows.environ())), "bench")
     try:
         with engine.begin() as connection:

@@ -10,7 +10,7 @@ from common.settings import Retention
 EVENTS = "ws-gateway.events"  # topic
 CONTROL = "ws-gateway.control"  # direct
 DEAD = "ws-gateway.dead"  # fanout, and the queue bound to it
-POKE = "poke"  # routing key
+NOTIFY = "poke"  # routing key
 PERSISTER = "persister"  # the service name that is ours
 BALANCE_QUEUE = "ws-gateway.balance.persister"
 SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")

@@ -23,40 +23,40 @@ from common.errors import ConfigError
 from common.lifecycle import Crew, Worker
 from common.metrics import MetricsServer
 from common.settings import Credentials, process_environment
-from common.tables.subscriptions import Wish
+from common.tables.subscriptions import DesiredSubscription
 from ingestor.bybit.session import Session, Timing
-from ingestor.control.cache import Cache
-from ingestor.control.checkpoint import Alive, Safe, Stamp, last_stamp, stamp
+from ingestor.control.cache import SubscriptionCache
+from ingestor.control.checkpoint import Checkpoint, CheckpointWriter, SafePoint, checkpoint_of, read_checkpoint
 from ingestor.control.credentials import Account, CredentialsWatch
-from ingestor.control.notifications import Pokes
+from ingestor.control.notifications import NotificationListener
 from ingestor.control.pruning import Pruning
 from ingestor.control.reconciler import Reconciler
-from ingestor.control.reporter import Sights, Status
-from ingestor.delivery.disk_probe import Disk
+from ingestor.control.reporter import Reporter, ReportSources
+from ingestor.delivery.disk_probe import DiskProbe
 from ingestor.delivery.management import Management
 from ingestor.delivery.outbox import Lane, Outbox
 from ingestor.delivery.overflow import Overflow
 from ingestor.delivery.plan import common_plan
 from ingestor.delivery.publisher import Link, Publisher, worst
-from ingestor.delivery.queue_metrics import QueueFigures
+from ingestor.delivery.queue_metrics import QueueMetrics
 from ingestor.delivery.queue_monitor import Traffic
 from ingestor.delivery.spool import Spool
-from ingestor.delivery.topology import Queues
+from ingestor.delivery.topology import Topology
 from ingestor.epoch import new_epoch
-from ingestor.feed.event_stream import Lines, Origin
+from ingestor.feed.event_stream import EventStreams, StreamSource
 from ingestor.feed.gaps import Gaps
-from ingestor.rest.client import Rest
+from ingestor.rest.client import RestClient
 from ingestor.rest.clock import ExchangeClock
-from ingestor.rest.jobs.backfill import Histories
-from ingestor.rest.jobs.group import Askers
-from ingestor.rest.jobs.instruments import Listing
-from ingestor.rest.jobs.key_check import KeyCheck
-from ingestor.rest.jobs.snapshots import Snapshots
-from ingestor.rest.jobs.wallet_sync import Syncs
+from ingestor.rest.jobs.backfill import BackfillJobs
+from ingestor.rest.jobs.group import RestJobs
+from ingestor.rest.jobs.instruments import InstrumentsJob
+from ingestor.rest.jobs.key_check import KeyCheckJob
+from ingestor.rest.jobs.snapshots import SnapshotJob
+from ingestor.rest.jobs.wallet_sync import WalletSyncJob
 from ingestor.settings import Settings
-from ingestor.sockets.connect_budget import Budget
-from ingestor.sockets.pool import Fleet, url_of
-from ingestor.sockets.worker import Stream, Surroundings
+from ingestor.sockets.connect_budget import ConnectBudget
+from ingestor.sockets.pool import ConnectionPool, url_of
+from ingestor.sockets.worker import SocketWorker, Surroundings
 
 log = structlog.get_logger(__name__)
 
@@ -79,12 +79,12 @@ def main(env: Mapping[str, str]) -> int:
     spools = open_spools(settings.spool_dir, settings.market_spool_bytes)
     outbox = make_outbox(spools, settings.market_spool_bytes, dropped.put)
     room = min(2**20, settings.market_spool_bytes // 64)
-    disk = Disk(settings.spool_dir, *spools, room, lambda: outbox.private.failure or outbox.market.failure)
+    disk = DiskProbe(settings.spool_dir, *spools, room, lambda: outbox.private.failure or outbox.market.failure)
     traffic = Traffic()
     common = common_plan(settings.class_queues, settings.retention, settings.market_queue_type)
-    queues = Queues(settings.rabbitmq, common, traffic)
+    queues = Topology(settings.rabbitmq, common, traffic)
     management = Management(settings.rabbitmq)
-    REGISTRY.register(QueueFigures(lambda: queues.depths, lambda: management.by_queue))
+    REGISTRY.register(QueueMetrics(lambda: queues.depths, lambda: management.by_queue))
     private = Publisher("private", outbox.private, settings.rabbitmq, queues, traffic, settings.publish_window)
     market = Publisher(
         "market",
@@ -97,26 +97,26 @@ def main(env: Mapping[str, str]) -> int:
     )
 
     wallet = of_topic(*FIXED["balance"])
-    cache, sign_of_life = Cache(settings.spool_dir / "wishes.json"), settings.spool_dir / "alive.json"
+    cache, sign_of_life = SubscriptionCache(settings.spool_dir / "wishes.json"), settings.spool_dir / "alive.json"
     held = [wallet, *channels_of(cache.last())]
-    clock, gaps, changed = ExchangeClock(), Gaps(last_stamp(sign_of_life).missed(held)), threading.Event()
-    lines = Lines(Origin(settings.bybit.environment, epoch))
+    clock, gaps, changed = ExchangeClock(), Gaps(read_checkpoint(sign_of_life).missed(held)), threading.Event()
+    lines = EventStreams(StreamSource(settings.bybit.environment, epoch))
     account = Account(settings.bybit.credentials)
-    rest = Rest(settings.bybit, account, clock.now_ms)
-    histories = Histories(rest)
-    snapshots = Snapshots(rest, clock, lambda channel, make: fleet.tell(channel, make))
-    safe = Safe(outbox.market.counts().accepted, time.time_ns())
+    rest = RestClient(settings.bybit, account, clock.now_ms)
+    histories = BackfillJobs(rest)
+    snapshots = SnapshotJob(rest, clock, lambda channel, make: pool.tell(channel, make))
+    safe = SafePoint(outbox.market.counts().accepted, time.time_ns())
 
-    def alive_now() -> Stamp:
+    def alive_now() -> Checkpoint:
         safe_ns = safe.until_ns(outbox.market.counts(), market.link.connected, time.time_ns())
-        return stamp(fleet.seen(), safe_ns, gaps.windows())
+        return checkpoint_of(pool.seen(), safe_ns, gaps.windows())
 
-    alive = Alive(sign_of_life, alive_now)
+    alive = CheckpointWriter(sign_of_life, alive_now)
     around = Surroundings(
         out=outbox,
-        line_of=lines.of,
+        stream_of=lines.of,
         gaps=gaps,
-        budget=Budget(),
+        budget=ConnectBudget(),
         clock=clock,
         changed=changed.set,
         went_live=alive.write,
@@ -124,14 +124,14 @@ def main(env: Mapping[str, str]) -> int:
         ask_past=histories.ask,
         clock_doubted=snapshots.ask_clock,
     )
-    fleet = Fleet(partial(open_stream, settings, account, around), crew.start)
-    listing = Listing(rest, engine, fleet.retry_rejected)
+    pool = ConnectionPool(partial(open_stream, settings, account, around), crew.start)
+    listing = InstrumentsJob(rest, engine, pool.retry_rejected)
 
     def link() -> Link:
         return worst([private.link, market.link])
 
-    sights = Sights(
-        sockets=fleet.seen,
+    sights = ReportSources(
+        sockets=pool.seen,
         link=link,
         depths=lambda: queues.depths,
         consumptions=lambda: management.by_queue,
@@ -140,33 +140,33 @@ def main(env: Mapping[str, str]) -> int:
         disk=disk.trouble,
         clock_offset_ms=lambda: clock.offset_ms,
     )
-    status = Status(engine, epoch, sights, gaps, changed)
-    syncs = Syncs(engine, rest, lines.of(wallet), fleet.tell)
-    overflow = Overflow(dropped, fleet, lambda: outbox.market.counts().spooled)
+    status = Reporter(engine, epoch, sights, gaps, changed)
+    syncs = WalletSyncJob(engine, rest, lines.of(wallet), pool.tell)
+    overflow = Overflow(dropped, pool, lambda: outbox.market.counts().spooled)
     reconciler = Reconciler(
         engine=engine,
         queues=queues,
-        fleet=fleet,
+        pool=pool,
         broker_connected=lambda: private.link.connected or market.link.connected,
-        held=lambda: gaps.carried(fleet.carried(), time.time_ns()),
+        held=lambda: gaps.carried(pool.carried(), time.time_ns()),
         carried_out=status.carried_out,
         cache=cache,
         retention=settings.retention,
         market_queue_type=settings.market_queue_type,
         own=lambda: (wallet,) if account.credentials else (),
     )
-    key_check = KeyCheck(rest, lambda: account.credentials is not None)
-    watch = CredentialsWatch(process_environment, lambda found: renew(account, found, fleet, key_check))
+    key_check = KeyCheckJob(rest, lambda: account.credentials is not None)
+    watch = CredentialsWatch(process_environment, lambda found: renew(account, found, pool, key_check))
     signal.signal(signal.SIGHUP, lambda *_: watch.look())
-    pokes = Pokes(settings.rabbitmq, epoch, reconciler.poke)
+    notifications = NotificationListener(settings.rabbitmq, epoch, reconciler.notify)
     metrics = MetricsServer(settings.bind, settings.metrics_port)
 
     gc.collect()
     gc.freeze()  # what lives for ever need not be walked by each full collection, which took 60 ms
     log.info("starting", epoch=epoch, environment=settings.bybit.environment)
-    workers: list[Worker] = [metrics, status, queues, private, market, fleet]
-    askers = Askers([snapshots, *histories.workers, syncs, key_check, listing], crew.start)
-    workers += [askers, overflow, alive, management, Pruning(engine), reconciler, watch, pokes]
+    workers: list[Worker] = [metrics, status, queues, private, market, pool]
+    askers = RestJobs([snapshots, *histories.workers, syncs, key_check, listing], crew.start)
+    workers += [askers, overflow, alive, management, Pruning(engine), reconciler, watch, notifications]
     try:
         return crew.run_until_stopped(workers, GRACE_S)
     finally:
@@ -174,8 +174,8 @@ def main(env: Mapping[str, str]) -> int:
             lock.close()
 
 
-def open_stream(settings: Settings, account: Account, around: Surroundings, endpoint: str, number: int) -> Stream:
-    return Stream(
+def open_stream(settings: Settings, account: Account, around: Surroundings, endpoint: str, number: int) -> SocketWorker:
+    return SocketWorker(
         number,
         url_of(settings.bybit, endpoint),
         partial(open_session, account, endpoint),
@@ -189,9 +189,9 @@ def open_session(account: Account, endpoint: str) -> Session:
     return Session(endpoint, Timing(), time.monotonic(), credentials)
 
 
-def renew(account: Account, credentials: Credentials | None, fleet: Fleet, key_check: KeyCheck) -> None:
+def renew(account: Account, credentials: Credentials | None, pool: ConnectionPool, key_check: KeyCheckJob) -> None:
     account.credentials = credentials
-    fleet.renew(credentials)
+    pool.renew(credentials)
     key_check.look()
 
 
@@ -211,12 +211,12 @@ def make_outbox(spools: tuple[Spool, Spool], market_bytes: int, dropped: Callabl
     )
 
 
-def channels_of(wishes: Iterable[Wish]) -> list[Channel]:
-    """Those of the wishes that name one."""
+def channels_of(desired: Iterable[DesiredSubscription]) -> list[Channel]:
+    """Those of the subscriptions that name one."""
     found: list[Channel] = []
-    for wish in wishes:
+    for subscription in desired:
         with suppress(BadChannel):
-            found.append(of_topic(wish.endpoint, wish.topic))
+            found.append(of_topic(subscription.endpoint, subscription.topic))
     return found
 
 

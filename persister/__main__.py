@@ -12,7 +12,7 @@ from common.metrics import MetricsServer
 from common.settings import process_environment
 from persister.consumer import Consumer
 from persister.ledger import Ledger
-from persister.maintenance import Upkeep
+from persister.maintenance import PartitionMaintenance
 from persister.settings import Settings
 
 _GRACE_S = 4.0  # a write under way ends well within it
@@ -29,7 +29,7 @@ def main(env: Mapping[str, str]) -> int:
     metrics = MetricsServer(settings.bind, settings.metrics_port)
     connect = partial(amqp.connect, settings.rabbitmq, name, _HEARTBEAT_S)
     consumer = Consumer(connect, Ledger(engine))
-    upkeep = Upkeep(engine, settings.months_kept, partial(datetime.now, UTC))
+    upkeep = PartitionMaintenance(engine, settings.months_kept, partial(datetime.now, UTC))
     return Crew().run_until_stopped([metrics, upkeep, consumer], _GRACE_S)
 
 

@@ -19,7 +19,7 @@ _EVERY_S = 3600.0
 _SOON_S = 5.0
 
 
-class Upkeep:
+class PartitionMaintenance:
     """Looks once an hour; several persisters may."""
 
     name = "upkeep"

@@ -17,11 +17,11 @@ from sqlalchemy import Connection, Row
 from api import showing
 from api.http.errors import Refusal, no_such
 from api.schemas import Page
-from api.services.long_poll import WaitingRoom
-from api.services.notifier import Poker
+from api.services.long_poll import LongPollSlots
+from api.services.notifier import Notifier
 from api.services.store import Store
 from api.showing import answer
-from common.notifications import Poke
+from common.notifications import Notification
 from common.tables import account_balances, account_margin_balances, balance_syncs
 from common.tables.account_balances import Place, Span
 
@@ -175,7 +175,7 @@ _UNSETTLED = {
 }
 
 
-def routes(store: Store, poker: Poker, room: WaitingRoom) -> APIBlueprint:
+def routes(store: Store, notifier: Notifier, room: LongPollSlots) -> APIBlueprint:
     blueprint = APIBlueprint("balances", __name__, url_prefix="/api/v1/balances")
 
     @blueprint.get("")
@@ -222,7 +222,7 @@ def routes(store: Store, poker: Poker, room: WaitingRoom) -> APIBlueprint:
         """Compare the ledger with the exchange now; the answer comes within 10 s."""
         with store.writing() as connection:
             asked = balance_syncs.ask(connection, g.trace_id)
-        poker.poke(Poke(0, g.trace_id))
+        notifier.notify(Notification(0, g.trace_id))
         look = partial(_sync, store, asked)
         return _answered(room.wait(look, _is_done, _SYNCED_WITHIN_S) or look())
 

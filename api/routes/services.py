@@ -5,11 +5,11 @@ from flask import Response, g
 
 from api.http.errors import unprocessable
 from api.schemas import AskedList, AskList, Replaced, service_faults
-from api.services.subscriptions import Intents
+from api.services.subscriptions import SubscriptionService
 from api.showing import answer
 
 
-def routes(intents: Intents) -> APIBlueprint:
+def routes(intents: SubscriptionService) -> APIBlueprint:
     blueprint = APIBlueprint("services", __name__, url_prefix="/api/v1/services")
 
     @blueprint.put("/<service>/subscriptions")

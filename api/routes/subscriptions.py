@@ -23,9 +23,9 @@ from api.schemas import (
 )
 from api.services import diagnosis, long_poll
 from api.services.diagnosis import Watch
-from api.services.long_poll import WaitingRoom
+from api.services.long_poll import LongPollSlots
 from api.services.store import Store
-from api.services.subscriptions import Intents, owned_one
+from api.services.subscriptions import SubscriptionService, owned_one
 from api.showing import answer
 from common.errors import Unavailable
 from common.views import subscription_status
@@ -41,7 +41,7 @@ _LINKS = {
 }
 
 
-def routes(store: Store, intents: Intents, watch: Watch, room: WaitingRoom) -> APIBlueprint:
+def routes(store: Store, intents: SubscriptionService, watch: Watch, room: LongPollSlots) -> APIBlueprint:
     blueprint = APIBlueprint("subscriptions", __name__, url_prefix="/api/v1/subscriptions")
 
     @blueprint.post("")
@@ -54,7 +54,7 @@ def routes(store: Store, intents: Intents, watch: Watch, room: WaitingRoom) -> A
         shown, is_new = intents.ask(json_data, g.trace_id)
         headers = {"Location": f"/api/v1/subscriptions/{shown['id']}"}
         within_s = long_poll.preferred_s(headers_data.prefer)
-        with suppress(Unavailable):  # the wish is stored: that is answered whatever happens while waiting
+        with suppress(Unavailable):  # the subscription is stored: that is answered whatever happens while waiting
             if within_s and (settled := room.wait(lambda: intents.one(shown["id"]), _is_settled, within_s)):
                 shown = settled
                 headers["Preference-Applied"] = f"wait={within_s}"
@@ -82,7 +82,7 @@ def routes(store: Store, intents: Intents, watch: Watch, room: WaitingRoom) -> A
     @blueprint.get("/<uuid:subscription_id>/diagnosis")
     @blueprint.output(Diagnosis)
     def diagnosed(subscription_id: uuid.UUID) -> Response:
-        """Where the way from this wish to its reader is broken."""
+        """Where the way from this subscription to its reader is broken."""
         with store.reading() as connection:
             row = owned_one(connection, subscription_id)
             seen, far_end = diagnosis.seen(connection), diagnosis.far_end(connection, row)

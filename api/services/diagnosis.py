@@ -1,4 +1,4 @@
-"""Where the way from a wish to its reader is broken."""
+"""Where the way from a subscription to its reader is broken."""
 
 import threading
 import time
@@ -112,7 +112,7 @@ def _delisted(connection: Connection, row: Row[Any]) -> bool:
 
 
 def hops(row: Row[Any], seen: Seen, far: FarEnd) -> list[Hop]:
-    """The whole way, in the order in which a wish and then an event travel it."""
+    """The whole way, in the order in which a subscription and then an event travel it."""
     return [
         _intent(row),
         _reconciled(row, seen),
@@ -141,7 +141,7 @@ def verdict(way: Sequence[Hop]) -> str:
 
 
 def why_pending(row: Row[Any], seen: Seen) -> str | None:
-    """What a wish waits for, in words."""
+    """What a subscription waits for, in words."""
     questions = (_reconciled, _socket, _ack, _last_publish, _binding)
     broken = first_broken(question(row, seen) for question in questions)
     return broken.evidence if broken else None

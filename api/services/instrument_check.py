@@ -19,7 +19,7 @@ NEVER_LOADED_S = 1.0  # short, because the ingestor may be loading it just now
 Name = tuple[str, bool, str]  # category, by base coin, symbol
 
 
-class Listing:
+class InstrumentCheck:
     """Asks the table of instruments; that something is listed holds for a minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -20,7 +20,7 @@ def preferred_s(prefer: str) -> int:
     return min(MOST_S, next((int(each.group(1)) for each in named if each), 0))
 
 
-class WaitingRoom:
+class LongPollSlots:
     """Has few seats for all that wait in a process: each takes a thread, but holds no connection to the database."""
 
     def __init__(self, seats: int = MOST_WAITING) -> None:

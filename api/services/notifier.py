@@ -10,7 +10,7 @@ import pika
 from api import metrics
 from common import amqp, topology
 from common.errors import Unavailable, reported_as
-from common.notifications import Poke, encode
+from common.notifications import Notification, encode
 from common.retrying import Backoff, keep_trying
 
 _LOOKED_AFTER_S = 1.0  # an idle connection wants its heartbeats answered
@@ -18,26 +18,26 @@ _MOST_WAITING = 100
 _PROPERTIES = pika.BasicProperties(content_type="application/json", expiration="60000")
 
 
-class Poker(Protocol):
+class Notifier(Protocol):
     """Never waits and never fails: the ingestor looks by itself every few seconds."""
 
-    def poke(self, poke: Poke) -> None: ...
+    def notify(self, notification: Notification) -> None: ...
 
 
-class BrokerPoker:
+class BrokerNotifier:
     """One thread with one connection; what cannot be sent soon is not worth sending."""
 
-    name = "poker"
+    name = "notifier"
 
     def __init__(self, connect: Callable[[], pika.BlockingConnection]) -> None:
         self._connect = connect
-        self._waiting: Queue[Poke] = Queue(_MOST_WAITING)
+        self._waiting: Queue[Notification] = Queue(_MOST_WAITING)
 
-    def poke(self, poke: Poke) -> None:
+    def notify(self, notification: Notification) -> None:
         try:
-            self._waiting.put_nowait(poke)
+            self._waiting.put_nowait(notification)
         except Full:
-            metrics.POKES.labels("dropped").inc()
+            metrics.NOTIFICATIONS.labels("dropped").inc()
 
     def run(self, stop: threading.Event) -> None:
         keep_trying(lambda backoff: self._pass_on(stop, backoff), stop, neighbour="rabbitmq")
@@ -56,13 +56,13 @@ class BrokerPoker:
 
     def _pass_one(self, channel: pika.adapters.blocking_connection.BlockingChannel) -> None:
         try:
-            poke = self._waiting.get(timeout=_LOOKED_AFTER_S)
+            notification = self._waiting.get(timeout=_LOOKED_AFTER_S)
             while not self._waiting.empty():  # the newest says it all
-                poke = self._waiting.get_nowait()
+                notification = self._waiting.get_nowait()
         except Empty:
             return
-        channel.basic_publish(topology.CONTROL, topology.POKE, encode(poke), _PROPERTIES)
-        metrics.POKES.labels("sent").inc()
+        channel.basic_publish(topology.CONTROL, topology.NOTIFY, encode(notification), _PROPERTIES)
+        metrics.NOTIFICATIONS.labels("sent").inc()
 
 
 def _close(connection: pika.BlockingConnection) -> None:

@@ -13,12 +13,12 @@ from api.http.auth import acting_for, owned
 from api.http.errors import Refusal, no_such, unprocessable
 from api.schemas import Asked, AskedList
 from api.services.diagnosis import Watch
-from api.services.instrument_check import Listing
-from api.services.notifier import Poker
+from api.services.instrument_check import InstrumentCheck
+from api.services.notifier import Notifier
 from api.services.store import Store
 from common.channels import Channel
 from common.errors import Unavailable
-from common.notifications import Poke
+from common.notifications import Notification
 from common.tables import subscriptions
 from common.tables.subscriptions import Caps, Change, Counted, OverCap
 from common.views import subscription_status
@@ -34,19 +34,19 @@ class Replaced:
     removed: list[uuid.UUID]
 
 
-class Intents:
-    """Commits first, then pokes: a wish that is answered for is never lost."""
+class SubscriptionService:
+    """Commits first, then notifications: a subscription that is answered for is never lost."""
 
-    def __init__(self, store: Store, poker: Poker, watch: Watch, caps: Caps) -> None:
+    def __init__(self, store: Store, notifier: Notifier, watch: Watch, caps: Caps) -> None:
         self._store = store
-        self._poker = poker
+        self._notifier = notifier
         self._watch = watch
-        self._listing = Listing()
+        self._listing = InstrumentCheck()
         self._caps = caps
-        self._known = Counted(caps.in_total, 0)  # as if full: the first wish makes us count
+        self._known = Counted(caps.in_total, 0)  # as if full: the first subscription makes us count
 
     def ask(self, asked: Asked, trace_id: str) -> tuple[Shown, bool]:
-        """The wish as it stands, and whether it is new; asking again renews its lease."""
+        """The subscription as it stands, and whether it is new; asking again renews its lease."""
         if asked.service is not None:
             acting_for(asked.service)
         with self._store.changing_at_once() as connection:
@@ -142,7 +142,7 @@ class Intents:
             self._tell(max(change.generation for change in changes), trace_id)
 
     def _tell(self, generation: int, trace_id: str) -> None:
-        self._poker.poke(Poke(generation, trace_id))
+        self._notifier.notify(Notification(generation, trace_id))
         if self._known.at_most(generation) >= self._caps.in_total:
             with suppress(Unavailable), self._store.writing() as connection:
                 self._known = subscriptions.counted(connection)
@@ -157,7 +157,7 @@ def owned_one(connection: Connection, subscription: uuid.UUID | str) -> Row[Any]
     return found
 
 
-def _fit(connection: Connection, asked: Asked, listing: Listing) -> tuple[Channel, str]:
+def _fit(connection: Connection, asked: Asked, listing: InstrumentCheck) -> tuple[Channel, str]:
     """Raises Refusal naming all that is wrong, what the exchange does not list included."""
     channels = [asked.channel] if asked.channel else []
     faults = [*asked.faults, *listing.faults(connection, channels).values()]
@@ -166,7 +166,7 @@ def _fit(connection: Connection, asked: Asked, listing: Listing) -> tuple[Channe
     return asked.channel, asked.service
 
 
-def _all_fit(connection: Connection, asked: AskedList, listing: Listing) -> list[Channel]:
+def _all_fit(connection: Connection, asked: AskedList, listing: InstrumentCheck) -> list[Channel]:
     unlisted = listing.faults(connection, [channel for _, channel in asked.channels])
     faults = list(asked.faults)
     for place, channel in asked.channels:

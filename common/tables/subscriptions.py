@@ -108,7 +108,7 @@ KEPT_ENDED = "30 days"
 _EXPIRED_AT_ONCE = 1_000
 _PRUNED_AT_ONCE = 1_000
 _ADD = text(ADD).columns(id=Uuid, generation=BigInteger)
-_WISH = (
+_DESIRED = (
     subscriptions.c.requesting_service,
     subscriptions.c.endpoint,
     subscriptions.c.topic,
@@ -169,7 +169,7 @@ _PRUNE = text(
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class DesiredSubscription:
     """An active subscription as the ingestor reads it."""
 
     service: str
@@ -183,7 +183,7 @@ class Wish:
 class Changed:
     """A row as its last change left it; `ended_at` is None while it is active."""
 
-    wish: Wish
+    subscription: DesiredSubscription
     ended_at: datetime | None
 
 
@@ -261,7 +261,7 @@ def add(
     caps: Caps,
     known: Counted,
 ) -> list[Change]:
-    """Add the service's wishes that it does not hold yet, all of them or none; the answer holds those added.
+    """Add the service's subscriptions that it does not hold yet, all of them or none; the answer holds those added.
 
     Raises OverCap.
     """
@@ -337,18 +337,18 @@ def next_lease_ends_in_s(connection: Connection) -> float | None:
     return left_s
 
 
-def wishes(connection: Connection) -> list[Wish]:
+def active(connection: Connection) -> list[DesiredSubscription]:
     """Every active subscription, in one snapshot."""
-    found = select(*_WISH).where(subscriptions.c.is_active).order_by(subscriptions.c.generation)
-    return [Wish(*row) for row in connection.execute(found)]
+    found = select(*_DESIRED).where(subscriptions.c.is_active).order_by(subscriptions.c.generation)
+    return [DesiredSubscription(*row) for row in connection.execute(found)]
 
 
 def changed(connection: Connection, after_generation: int, at_most: int) -> list[Changed]:
     """The first rows that were added or ended after this generation, in the order of their last change."""
     ended_at = case((subscriptions.c.is_active, None), else_=subscriptions.c.updated_at)
-    found = select(*_WISH, ended_at).where(subscriptions.c.generation > after_generation)
+    found = select(*_DESIRED, ended_at).where(subscriptions.c.generation > after_generation)
     rows = connection.execute(found.order_by(subscriptions.c.generation).limit(at_most))
-    return [Changed(Wish(*wish), moment) for *wish, moment in rows]
+    return [Changed(DesiredSubscription(*subscription), moment) for *subscription, moment in rows]
 
 
 def ended(connection: Connection, after_generation: int) -> list[tuple[str, str, str]]:

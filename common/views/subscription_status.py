@@ -139,7 +139,7 @@ def ask(
     caps: Caps,
     known: Counted,
 ) -> Row[Any] | None:
-    """The service's wish for this channel, which is added unless it is held already or over a cap: then None.
+    """The service's subscription for this channel, which is added unless it is held already or over a cap: then None.
 
     On an autocommitting connection this is one round trip, so that no writer keeps the others waiting for its network.
     """
@@ -156,7 +156,7 @@ def of(connection: Connection, ids: Sequence[uuid.UUID]) -> list[Row[Any]]:
 
 
 def active_of(connection: Connection, service: str) -> list[Row[Any]]:
-    """All that a service wants, the eldest wish first."""
+    """All that a service wants, the eldest subscription first."""
     return list(connection.execute(_ACTIVE_OF, {"service": service}))
 
 

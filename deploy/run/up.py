@@ -214,9 +214,7 @@ def _show_demo(found: Settings, screen: Screen) -> None:
             raise Failure(f"the subscriptions of {demo.SERVICE} are not live after {_SUBSCRIBED_WITHIN_S:.0f} s")
     key = f"-H 'X-API-Key: {found.api_key}'"
     wanted = '{"channel_type":"orderbook","symbol":"ETHUSDT","requesting_service":"my-service","ttl_seconds":600}'
-    processes.until(
-        lambda: api.health()[0] == 200, _SUBSCRIBED_WITHIN_S
-    )  # a new socket is red until it is live
+    processes.until(lambda: api.health()[0] == 200, _SUBSCRIBED_WITHIN_S)  # a new socket is red until it is live
     status, health = api.health()
     screen.line(f"""
   health   {status} {health.get("status", "")}, exchange: {found.bybit.environment}

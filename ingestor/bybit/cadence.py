@@ -15,7 +15,7 @@ _CEILING_S = {
 
 
 @dataclass(slots=True)
-class Rhythm:
+class Cadence:
     """One topic's own pace: late is what is far longer than the longest pause so far."""
 
     ceiling_s: float | None
@@ -43,5 +43,5 @@ class Rhythm:
         self.patience = min(_MOST_PATIENCE, self.patience * 2)
 
 
-def rhythm_of(channel_type: str) -> Rhythm:
-    return Rhythm(_CEILING_S.get(channel_type))
+def cadence_of(channel_type: str) -> Cadence:
+    return Cadence(_CEILING_S.get(channel_type))

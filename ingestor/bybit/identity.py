@@ -35,8 +35,8 @@ def elements(channel_type: str, rows: Iterable[Any]) -> list[Element]:
     return sorted(found, key=lambda element: element.time_ms)
 
 
-def keys(channel_type: str, frames: Iterable[bytes]) -> set[str]:
-    """The keys of all elements in these frames of the socket; what makes no sense has none."""
+def identities(channel_type: str, frames: Iterable[bytes]) -> set[str]:
+    """The identities of all elements in these frames of the socket; what makes no sense has none."""
     return set(_read(_LIVE[channel_type], channel_type, frames))
 
 

@@ -22,7 +22,7 @@ from ingestor.bybit import auth, messages
 from ingestor.bybit.actions import Action, Clock, ClockDoubted, Close, Connect, Deliver, Entered, Send, SetAside
 from ingestor.bybit.messages import Data, Pong, Reply
 from ingestor.bybit.states import TRANSITIONS, Happening, State
-from ingestor.bybit.subscriptions import Deaf, Topics
+from ingestor.bybit.subscriptions import Deaf, TopicSubscriptions
 
 NEVER = float("inf")
 
@@ -55,7 +55,7 @@ class Session:
         self.endpoint = endpoint
         self.state = State.IDLE
         self.reason = "nothing is subscribed"
-        self.topics = Topics()
+        self.topics = TopicSubscriptions()
         self.heard_at = now  # any frame at all
         self._timing = timing
         self._credentials = credentials

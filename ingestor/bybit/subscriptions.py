@@ -7,7 +7,7 @@ from common.channels import Channel
 from ingestor.bybit import messages
 from ingestor.bybit.actions import Action, Interrupted, Marked, Resumed, Send
 from ingestor.bybit.book import Book, book_of
-from ingestor.bybit.cadence import Rhythm, rhythm_of
+from ingestor.bybit.cadence import Cadence, cadence_of
 from ingestor.bybit.messages import Data, Reply
 from ingestor.bybit.states import TopicState
 
@@ -25,11 +25,11 @@ class Deaf(Exception):
 
 
 @dataclass(slots=True)
-class Topic:
+class TopicSubscription:
     """One topic on this socket."""
 
     channel: Channel
-    rhythm: Rhythm
+    rhythm: Cadence
     book: Book | None
     state: TopicState = TopicState.WANTED
     reason: str = ""
@@ -67,18 +67,18 @@ class Topic:
 
 
 @dataclass(slots=True)
-class Request:
+class PendingRequest:
     op: str
     topics: list[str]
     due_at: float
 
 
 @dataclass(slots=True)
-class Topics:
+class TopicSubscriptions:
     """Brings what the exchange holds for this socket in line with what is wanted, touching only what differs."""
 
-    by_name: dict[str, Topic] = field(default_factory=dict)
-    _requests: dict[str, Request] = field(default_factory=dict)
+    by_name: dict[str, TopicSubscription] = field(default_factory=dict)
+    _requests: dict[str, PendingRequest] = field(default_factory=dict)
     _number: int = 0
     _left_at: dict[str, float] = field(default_factory=dict)  # late pushes of these are no surprise
 
@@ -92,8 +92,8 @@ class Topics:
                 told += self._forget(name, now)
         for name, channel in wanted.items():
             if name not in self.by_name:
-                rhythm, book = rhythm_of(channel.channel_type), book_of(channel.channel_type, channel.depth)
-                self.by_name[name] = Topic(channel, rhythm, book, ask_at=now)
+                rhythm, book = cadence_of(channel.channel_type), book_of(channel.channel_type, channel.depth)
+                self.by_name[name] = TopicSubscription(channel, rhythm, book, ask_at=now)
                 self._left_at.pop(name, None)
                 if name in missed:
                     told += self._interrupted(self.by_name[name], name, "restart", now)
@@ -166,7 +166,7 @@ class Topics:
     def _request(self, op: str, names: list[str], now: float) -> Send:
         self._number += 1
         req_id = f"{op[0]}{self._number}"
-        self._requests[req_id] = Request(op, names, now + ANSWER_WITHIN_S)
+        self._requests[req_id] = PendingRequest(op, names, now + ANSWER_WITHIN_S)
         return Send(messages.subscribe(names, req_id) if op == "subscribe" else messages.unsubscribe(names, req_id))
 
     # -- being answered -------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ class Topics:
         outcome = self._outcome(reply, request.topics)
         return [action for name in request.topics for action in outcome(name, now)]
 
-    def _taken(self, reply: Reply) -> Request | None:
+    def _taken(self, reply: Reply) -> PendingRequest | None:
         if reply.req_id is not None:
             return self._requests.pop(reply.req_id, None)
         for req_id, request in self._requests.items():
@@ -261,7 +261,7 @@ class Topics:
 
     # -- data -----------------------------------------------------------------------------------------------
 
-    def pushed(self, topic: Topic, data: Data, now: float) -> list[Action]:
+    def pushed(self, topic: TopicSubscription, data: Data, now: float) -> list[Action]:
         """What a push tells beside itself; it may come before its ack."""
         told: list[Action] = []
         if topic.book is not None and not topic.book.follows(data):
@@ -314,7 +314,7 @@ class Topics:
                 told += self._late(topic, name) if topic.proven else self._unproven(topic, name)
         return told
 
-    def _late(self, topic: Topic, name: str) -> list[Action]:
+    def _late(self, topic: TopicSubscription, name: str) -> list[Action]:
         topic.rhythm.be_patient()
         if topic.suspect:
             topic.suspect = False
@@ -322,7 +322,7 @@ class Topics:
         topic.renew = topic.alone = topic.suspect = True
         return self._interrupted(topic, name, "silent", topic.rhythm.last_at or 0.0)
 
-    def _unproven(self, topic: Topic, name: str) -> list[Action]:
+    def _unproven(self, topic: TopicSubscription, name: str) -> list[Action]:
         """Acknowledged, and yet nothing ever came: option says yes to topics that it does not have."""
         if topic.reason:
             return []
@@ -376,25 +376,25 @@ class Topics:
             if topic.state is TopicState.REJECTED:
                 topic.ask_at = now
 
-    def _interrupted(self, topic: Topic, name: str, cause: str, since: float) -> list[Action]:
+    def _interrupted(self, topic: TopicSubscription, name: str, cause: str, since: float) -> list[Action]:
         if topic.missing:
             return []
         topic.missing = True
         return [Interrupted(name, cause, since)]
 
-    def _resumed(self, topic: Topic, name: str) -> list[Action]:
+    def _resumed(self, topic: TopicSubscription, name: str) -> list[Action]:
         if not topic.missing or topic.overflowing:
             return []
         topic.missing = False
         return [Resumed(name)]
 
 
-def _resumes(topic: Topic, data: Data) -> bool:
+def _resumes(topic: TopicSubscription, data: Data) -> bool:
     """A book is whole again with its snapshot; anything else with its next push."""
     return topic.book is None or data.snapshot or data.update_id == 1
 
 
-def _could_answer(reply: Reply, request: Request) -> bool:
+def _could_answer(reply: Reply, request: PendingRequest) -> bool:
     if reply.held or reply.failed:
         return request.op == reply.op and not set(request.topics).isdisjoint(reply.held + reply.failed)
     return not reply.op or reply.op == request.op

@@ -18,7 +18,7 @@ from common.errors import MALFORMED
 from ingestor.bybit.states import State
 from ingestor.delivery.outbox import Counts
 from ingestor.feed.gaps import Gap, Nanoseconds
-from ingestor.sockets.worker import SocketSeen
+from ingestor.sockets.worker import ObservedConnection
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ _SPILLED_WITHIN_NS = 2_000_000_000  # after the broker has gone, what was in mem
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class Checkpoint:
     """Of each endpoint that was live, the moment up to which nothing can be lost any more; `windows` were open."""
 
     well_ns: dict[str, int] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Stamp:
         return [*ended, *found.values()]
 
 
-class Safe:
+class SafePoint:
     """Until when all that was accepted is confirmed, dropped and told, or on disk.
 
     A lane confirms in order, so what was accepted up to a moment is safe when as many are done with.
@@ -68,7 +68,7 @@ class Safe:
         return self._safe_ns
 
 
-def stamp(sockets: Iterable[SocketSeen], safe_ns: int, windows: Iterable[Gap]) -> Stamp:
+def checkpoint_of(sockets: Iterable[ObservedConnection], safe_ns: int, windows: Iterable[Gap]) -> Checkpoint:
     """As things are; private events are on disk before they count as read, the others are safe up to `safe_ns`."""
     well_ns: dict[str, int] = {}
     for seen in sockets:
@@ -76,17 +76,17 @@ def stamp(sockets: Iterable[SocketSeen], safe_ns: int, windows: Iterable[Gap]) -
             heard_ns = int(seen.last_heartbeat_at.timestamp() * 1e9)
             moments = (heard_ns, *(() if seen.endpoint == "private" else (safe_ns,)))
             well_ns[seen.endpoint] = min(*moments, well_ns.get(seen.endpoint, heard_ns))
-    return Stamp(well_ns, tuple(windows))
+    return Checkpoint(well_ns, tuple(windows))
 
 
-class Alive:
+class CheckpointWriter:
     """Writes the file every second, when asked to, and when it is stopped; it has to stop before the sockets do."""
 
     name = "alive"
 
-    def __init__(self, path: Path, stamp: Callable[[], Stamp]) -> None:
+    def __init__(self, path: Path, checkpoint_of: Callable[[], Checkpoint]) -> None:
         self._path = path
-        self._stamp = stamp
+        self._stamp = checkpoint_of
         self._failing = False
         self._lock = threading.Lock()  # sockets ask from threads of their own
 
@@ -115,16 +115,16 @@ class Alive:
             self._failing = True
 
 
-def last_stamp(path: Path) -> Stamp:
+def read_checkpoint(path: Path) -> Checkpoint:
     """The earlier life's; a first start has none, and of a file that makes no sense its age tells enough."""
     try:
         found = json.loads(path.read_text())
-        return Stamp(_WELL.validate_python(found["well_ns"]), _WINDOWS.validate_python(found["windows"]))
+        return Checkpoint(_WELL.validate_python(found["well_ns"]), _WINDOWS.validate_python(found["windows"]))
     except FileNotFoundError:
-        return Stamp()
+        return Checkpoint()
     except (OSError, *MALFORMED) as error:
         log.warning("the last sign of life cannot be read", error=str(error))
-        return Stamp(dict.fromkeys(PATHS, _written_ns(path)))
+        return Checkpoint(dict.fromkeys(PATHS, _written_ns(path)))
 
 
 def _written_ns(path: Path) -> int:

@@ -10,7 +10,7 @@ import structlog
 
 from common import settings, topology
 from common.channels import BadChannel, Channel, of_topic
-from common.tables.subscriptions import Changed, Wish
+from common.tables.subscriptions import Changed, DesiredSubscription
 from common.topology import Binding, Queue
 from ingestor.delivery.plan import Plan, Unused
 
@@ -25,7 +25,7 @@ K = TypeVar("K")
 class _Active:
     """A subscription; `channel` is None for a row that no release of ours would have written."""
 
-    wish: Wish
+    subscription: DesiredSubscription
     channel: Channel | None
     queue: str
     bindings: tuple[Binding, ...]
@@ -51,25 +51,25 @@ class DesiredState:
 
     # -- changes --------------------------------------------------------------------------------------------
 
-    def replace(self, wishes: Iterable[Wish]) -> None:
+    def replace(self, desired: Iterable[DesiredSubscription]) -> None:
         """Exactly these are active from now on."""
-        now = {_key(wish): wish for wish in wishes}
+        now = {_key(subscription): subscription for subscription in desired}
         for key in [key for key in self._active if key not in now]:
             self._remove(key)
         self.add(now.values())
 
-    def add(self, wishes: Iterable[Wish]) -> None:
+    def add(self, desired: Iterable[DesiredSubscription]) -> None:
         """These are active too."""
-        for wish in wishes:
-            self._add(wish)
+        for subscription in desired:
+            self._add(subscription)
 
     def change(self, changed: Sequence[Changed]) -> None:
         """In the order in which they changed."""
         for each in changed:
             if each.ended_at is None:
-                self._add(each.wish)
+                self._add(each.subscription)
             else:
-                self._end(each.wish, each.ended_at)
+                self._end(each.subscription, each.ended_at)
 
     def ended(self, found: Iterable[tuple[str, str, str]]) -> None:
         """Service, endpoint and topic of what ended before, and may still be bound."""
@@ -88,8 +88,8 @@ class DesiredState:
 
     # -- questions ------------------------------------------------------------------------------------------
 
-    def wishes(self) -> tuple[Wish, ...]:
-        return tuple(each.wish for each in self._active.values())
+    def desired(self) -> tuple[DesiredSubscription, ...]:
+        return tuple(each.subscription for each in self._active.values())
 
     def plan(self) -> Plan:
         return Plan(
@@ -109,33 +109,33 @@ class DesiredState:
         known_from = datetime.now(UTC) - _UNUSED_KNOWN_FOR
         return [(n, end) for n, end in self._last_end.items() if n not in self._queues and end > known_from]
 
-    def _add(self, wish: Wish) -> None:
-        key = _key(wish)
+    def _add(self, subscription: DesiredSubscription) -> None:
+        key = _key(subscription)
         if key in self._active:
-            self._active[key] = replace(self._active[key], wish=wish)
+            self._active[key] = replace(self._active[key], subscription=subscription)
             return
-        pair = (wish.endpoint, wish.topic)
-        channel = self._channels.get(pair) or _channel(wish.endpoint, wish.topic)
+        pair = (subscription.endpoint, subscription.topic)
+        channel = self._channels.get(pair) or _channel(subscription.endpoint, subscription.topic)
         if channel is None:
-            self._active[key] = _Active(wish, None, "", ())
+            self._active[key] = _Active(subscription, None, "", ())
             return
-        queue = topology.queue_of(channel, wish.service, self._retention, self._market_queue_type)
-        bindings = tuple(topology.bindings_of(channel, wish.service))
-        self._active[key] = _Active(wish, channel, queue.name, bindings)
+        queue = topology.queue_of(channel, subscription.service, self._retention, self._market_queue_type)
+        bindings = tuple(topology.bindings_of(channel, subscription.service))
+        self._active[key] = _Active(subscription, channel, queue.name, bindings)
         self._channels[pair] = channel
         self._users[pair] += 1
         self._queues.setdefault(queue.name, queue)
         self._bound[queue.name] += 1
         self._bindings.update(bindings)
 
-    def _end(self, wish: Wish, moment: datetime) -> None:
+    def _end(self, subscription: DesiredSubscription, moment: datetime) -> None:
         """Its bindings may be on the broker although it was never active here."""
-        channel = _channel(wish.endpoint, wish.topic)
+        channel = _channel(subscription.endpoint, subscription.topic)
         if channel is not None:
-            self._last_end[topology.service_queue(channel.channel_type, wish.service)] = moment
-            self._unbound.update(topology.bindings_of(channel, wish.service))
-        if _key(wish) in self._active:
-            self._remove(_key(wish))
+            self._last_end[topology.service_queue(channel.channel_type, subscription.service)] = moment
+            self._unbound.update(topology.bindings_of(channel, subscription.service))
+        if _key(subscription) in self._active:
+            self._remove(_key(subscription))
 
     def _remove(self, key: Key) -> None:
         active = self._active.pop(key)
@@ -158,8 +158,8 @@ def _without_one(counted: Counter[K], key: K) -> bool:
     return True
 
 
-def _key(wish: Wish) -> Key:
-    return wish.service, wish.endpoint, wish.topic
+def _key(subscription: DesiredSubscription) -> Key:
+    return subscription.service, subscription.endpoint, subscription.topic
 
 
 def _channel(endpoint: str, topic: str) -> Channel | None:

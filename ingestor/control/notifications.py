@@ -6,28 +6,28 @@ from typing import Any
 
 from common import amqp, notifications, settings, topology
 from common.errors import Unavailable, reported_as
-from common.notifications import Poke
+from common.notifications import Notification
 from common.retrying import Backoff, keep_trying
 
 _LISTEN_S = 1.0
 _MOST_WAITING = 1000
 
 
-class Pokes:
+class NotificationListener:
     """Owns a connection and an exclusive queue, gone when we are."""
 
-    name = "pokes"
+    name = "notifications"
 
-    def __init__(self, rabbitmq: settings.RabbitMQ, epoch: str, poked: Callable[[Poke], None]) -> None:
+    def __init__(self, rabbitmq: settings.RabbitMQ, epoch: str, notified: Callable[[Notification], None]) -> None:
         self._rabbitmq = rabbitmq
         self._queue = topology.control_queue(epoch)
-        self._poked = poked
+        self._notified = notified
 
     def run(self, stop: threading.Event) -> None:
         keep_trying(lambda backoff: self._listen(stop, backoff), stop, "rabbitmq", Backoff(0.2, 5.0))
 
     def _listen(self, stop: threading.Event, backoff: Backoff) -> None:
-        connection = amqp.connect(self._rabbitmq, "ws-gateway ingestor pokes")
+        connection = amqp.connect(self._rabbitmq, "ws-gateway ingestor notifications")
         with reported_as(Unavailable, *amqp.AWAY):
             try:
                 self._consume(connection.channel())
@@ -42,8 +42,8 @@ class Pokes:
         channel.exchange_declare(topology.CONTROL, "direct", durable=True)
         limits = {"x-max-length": _MOST_WAITING, "x-overflow": "drop-head"}
         channel.queue_declare(self._queue, exclusive=True, auto_delete=True, arguments=limits)
-        channel.queue_bind(self._queue, topology.CONTROL, topology.POKE)
+        channel.queue_bind(self._queue, topology.CONTROL, topology.NOTIFY)
         channel.basic_consume(self._queue, self._heard, auto_ack=True)
 
     def _heard(self, _channel: Any, _method: Any, _properties: Any, body: bytes) -> None:
-        self._poked(notifications.decode(body))
+        self._notified(notifications.decode(body))

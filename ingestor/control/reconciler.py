@@ -13,11 +13,11 @@ from sqlalchemy import Connection, Engine
 from common import database, logs, settings
 from common.channels import Channel
 from common.errors import Unavailable
-from common.notifications import Poke
+from common.notifications import Notification
 from common.retrying import Backoff, keep_trying
 from common.tables import ingestors, subscriptions
-from common.tables.subscriptions import Wish
-from ingestor.control.cache import Cache
+from common.tables.subscriptions import DesiredSubscription
+from ingestor.control.cache import SubscriptionCache
 from ingestor.control.desired_state import DesiredState
 from ingestor.delivery.plan import Plan
 
@@ -28,7 +28,7 @@ CHANGED_AT_ONCE = (
     1_000  # rows whose queues are bound before the next ones are read: the first topics do not wait for all
 )
 _MADE_WITHIN_S = 3.0
-_MOST_POKES = 1000  # several are one reason to look; anybody on the broker may send them
+_MAX_NOTIFICATIONS = 1000  # several are one reason to look; anybody on the broker may send them
 _AGAIN_AFTER_S = 0.25  # when the queues could not be made in time
 _LONGEST_REST_S = 0.3  # after work that took as long: many subscriptions at once leave the other threads their share
 
@@ -37,12 +37,12 @@ class Queues(Protocol):
     def make(self, plan: Plan, within_s: float) -> bool: ...
 
 
-class Fleet(Protocol):
+class Pool(Protocol):
     def want(self, channels: Iterable[Channel]) -> None: ...
 
 
 class Reconciler:
-    """Reads what changed on a poke, and every five seconds; a poke that is lost, doubled or forged changes nothing.
+    """Reads what changed on a notification, and every five seconds. One that is lost or forged changes nothing.
 
     All active subscriptions are read at the start, and whenever Postgres was away or knows less than we do.
     """
@@ -53,24 +53,24 @@ class Reconciler:
         self,
         engine: Engine,
         queues: Queues,
-        fleet: Fleet,
+        pool: Pool,
         broker_connected: Callable[[], bool],
         held: Callable[[], None],
         carried_out: Callable[[int], None],
-        cache: Cache,
+        cache: SubscriptionCache,
         retention: settings.Retention,
         market_queue_type: str,
         own: Callable[[], Sequence[Channel]],
     ) -> None:
         self._engine = engine
         self._queues = queues
-        self._fleet = fleet
+        self._pool = pool
         self._broker_connected = broker_connected
         self._tell_held = held
         self._tell_carried_out = carried_out
         self._cache = cache
         self._own = own
-        self._pokes: Queue[Poke] = Queue(_MOST_POKES)
+        self._notifications: Queue[Notification] = Queue(_MAX_NOTIFICATIONS)
         self._desired = DesiredState(retention, market_queue_type)
         self._generation = 0  # the newest change that was read, ends included
         self._carried_out = 0
@@ -78,9 +78,9 @@ class Reconciler:
         self._older = 0  # the newest change of a Postgres that knows less than we do, once that was read
         self._began = False
 
-    def poke(self, poke: Poke) -> None:
+    def notify(self, notification: Notification) -> None:
         with suppress(Full):  # then there is reason enough to look
-            self._pokes.put_nowait(poke)
+            self._notifications.put_nowait(notification)
 
     def run(self, stop: threading.Event) -> None:
         if not self._began:  # a second start must not give up what is held
@@ -103,18 +103,18 @@ class Reconciler:
             self._wait(stop, lease_ends_in_s if carried_out else _AGAIN_AFTER_S)
 
     def _wait(self, stop: threading.Event, at_most_s: float | None) -> None:
-        """Until somebody pokes or a lease ends; several pokes are one reason to look."""
+        """Until a notification comes or a lease ends; several notifications are one reason to look."""
         within_s = LOOKED_AT_EVERY_S if at_most_s is None else min(LOOKED_AT_EVERY_S, at_most_s)
         until = time.monotonic() + within_s
         while not stop.is_set() and (left_s := until - time.monotonic()) > 0:
             try:
-                poke = self._pokes.get(timeout=min(0.25, left_s))
+                notification = self._notifications.get(timeout=min(0.25, left_s))
             except Empty:
                 continue
-            with logs.traced(poke.trace_id):
-                log.info("poked", generation=poke.generation)
-            while not self._pokes.empty():
-                self._pokes.get_nowait()
+            with logs.traced(notification.trace_id):
+                log.info("notified", generation=notification.generation)
+            while not self._notifications.empty():
+                self._notifications.get_nowait()
             return
 
     def _read(self) -> float | None:
@@ -141,9 +141,9 @@ class Reconciler:
         def take_up() -> None:
             self._desired.change(changed)
             for each in changed:
-                _log_change("subscription ended" if each.ended_at else "subscription taken up", each.wish)
+                _log_change("subscription ended" if each.ended_at else "subscription taken up", each.subscription)
             more = len(changed) == CHANGED_AT_ONCE
-            self._generation = changed[-1].wish.generation if more else newest
+            self._generation = changed[-1].subscription.generation if more else newest
 
         return take_up
 
@@ -151,26 +151,26 @@ class Reconciler:
         """What ended before the last life of the ingestor stopped, that one has unbound."""
         if newest < self._generation:
             return self._read_older(connection, newest)
-        wishes, unused = subscriptions.wishes(connection), subscriptions.unused(connection)
+        desired, unused = subscriptions.active(connection), subscriptions.unused(connection)
         carried_out = self._carried_out or ingestors.carried_out(connection)
         ended = subscriptions.ended(connection, carried_out) if carried_out else []  # 0: nobody ever bound anything
 
         def take_up() -> None:
             self._desired.ended(ended)
             self._desired.last_ends(unused)
-            self._desired.replace(wishes)
+            self._desired.replace(desired)
             self._generation, self._complete = newest, True
-            log.info("wishes read", subscriptions=len(wishes))
+            log.info("subscriptions read", subscriptions=len(desired))
 
         return take_up
 
     def _read_older(self, connection: Connection, newest: int) -> Callable[[], None]:
         """A restored backup, or a standby that had lagged: that a row is missing does not say that it ended."""
-        wishes = subscriptions.wishes(connection)
+        desired = subscriptions.active(connection)
         subscriptions.continue_above(connection, self._generation)  # or later changes would look like known ones
 
         def take_up() -> None:
-            self._desired.add(wishes)
+            self._desired.add(desired)
             self._older, self._complete = newest, True
             log.warning(
                 "postgres knows less than before; what is subscribed stays", newest=newest, known=self._generation
@@ -180,12 +180,12 @@ class Reconciler:
 
     def _carry_out(self) -> bool:
         """False when it has to be tried again soon."""
-        self._cache.keep(self._desired.wishes())
+        self._cache.keep(self._desired.desired())
         made = self._queues.make(self._desired.plan(), _MADE_WITHIN_S)
         if not made and self._broker_connected():
             log.warning("queues could not be made in time; nothing new is subscribed before they are")
             return False
-        self._fleet.want(self._channels())
+        self._pool.want(self._channels())
         if self._complete:  # and not what the cache remembers
             self._tell_held()
         if made:  # while the broker is away topics are held and spooled, but their queues are not there yet
@@ -200,17 +200,19 @@ class Reconciler:
         return list((own | self._desired.channels()).values())
 
     def _start_from_cache(self) -> None:
-        """Until Postgres answers, the last known wishes are the best guess there is."""
-        self._fleet.want(self._own())
+        """Until Postgres answers, the last known subscriptions are the best guess there is."""
+        self._pool.want(self._own())
         try:
             with database.retriable():
                 self._read()
             self._carry_out()
         except Unavailable as error:
-            wishes = self._cache.last()
-            log.warning("postgres is away; starting from the last known wishes", wishes=len(wishes), error=str(error))
-            if wishes:
-                self._desired.replace(wishes)
+            desired = self._cache.last()
+            log.warning(
+                "postgres is away; starting from the last known subscriptions", desired=len(desired), error=str(error)
+            )
+            if desired:
+                self._desired.replace(desired)
                 self._carry_out()
 
 
@@ -218,6 +220,6 @@ def _nothing() -> None:
     """There is nothing new."""
 
 
-def _log_change(what: str, wish: Wish) -> None:
-    with logs.traced(wish.trace_id):
-        log.info(what, service=wish.service, endpoint=wish.endpoint, topic=wish.topic)
+def _log_change(what: str, subscription: DesiredSubscription) -> None:
+    with logs.traced(subscription.trace_id):
+        log.info(what, service=subscription.service, endpoint=subscription.endpoint, topic=subscription.topic)

@@ -26,7 +26,7 @@ from ingestor.delivery.queue_alarms import Level
 from ingestor.delivery.queue_monitor import Depth
 from ingestor.feed.gaps import Gap
 from ingestor.metrics import BROKER_CONNECTED, LANE, RECONCILED, TOPICS
-from ingestor.sockets.worker import SocketSeen, TopicSeen
+from ingestor.sockets.worker import ObservedConnection, ObservedTopic
 
 log = structlog.get_logger(__name__)
 
@@ -41,10 +41,10 @@ class Unwritten(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Sights:
+class ReportSources:
     """Where to look."""
 
-    sockets: Callable[[], list[SocketSeen]]
+    sockets: Callable[[], list[ObservedConnection]]
     link: Callable[[], Link]
     depths: Callable[[], dict[str, Depth]]
     consumptions: Callable[[], Mapping[str, Consumption]]
@@ -54,12 +54,14 @@ class Sights:
     clock_offset_ms: Callable[[], float | None]
 
 
-class Status:
+class Reporter:
     """The only writer of `topics`, `connections`, `queues`, `gaps` and this life's row in `ingestors`."""
 
     name = "status"
 
-    def __init__(self, engine: Engine, epoch: str, sights: Sights, gaps: Unwritten, changed: threading.Event) -> None:
+    def __init__(
+        self, engine: Engine, epoch: str, sights: ReportSources, gaps: Unwritten, changed: threading.Event
+    ) -> None:
         self._engine = engine
         self._epoch = epoch
         self._sights = sights
@@ -74,7 +76,7 @@ class Status:
         self._summary_at = time.monotonic() + SUMMARY_EVERY_S
 
     def carried_out(self, generation: int) -> None:
-        """The wishes up to this generation are carried out."""
+        """The subscriptions up to this generation are carried out."""
         if generation > self._generation:
             self._generation = generation
             RECONCILED.set(generation)
@@ -98,7 +100,7 @@ class Status:
             if self._changed.wait(WRITTEN_EVERY_S):
                 stop.wait(_TOGETHER_S)
 
-    def _write(self, sockets: list[SocketSeen]) -> None:
+    def _write(self, sockets: list[ObservedConnection]) -> None:
         """In several transactions: the heartbeat does not wait for the rest. Of the rest, what changed."""
         with self._engine.begin() as connection:
             self._beat(connection)
@@ -121,7 +123,7 @@ class Status:
             delivery=self._delivery(),
         )
 
-    def _write_topics(self, sockets: list[SocketSeen]) -> None:
+    def _write_topics(self, sockets: list[ObservedConnection]) -> None:
         now = time.monotonic()
         held = {(seen.endpoint, topic.channel.topic): topic for seen in sockets for topic in seen.topics}
         changes = self._topics.changes(held, now)
@@ -169,7 +171,7 @@ class Status:
         except Exception as error:
             log.info("could not sign off", error=str(error))
 
-    def _measure(self, sockets: Iterable[SocketSeen]) -> None:
+    def _measure(self, sockets: Iterable[ObservedConnection]) -> None:
         BROKER_CONNECTED.set(self._sights.link().connected)
         for lane, counts in self._sights.lanes().items():
             for what in Counts.__slots__:
@@ -177,7 +179,7 @@ class Status:
         for (endpoint, state), number in _by_state(sockets).items():
             TOPICS.labels(endpoint, state).set(number)
 
-    def _summarise(self, sockets: Iterable[SocketSeen]) -> None:
+    def _summarise(self, sockets: Iterable[ObservedConnection]) -> None:
         if time.monotonic() < self._summary_at:
             return
         self._summary_at = time.monotonic() + SUMMARY_EVERY_S
@@ -189,7 +191,7 @@ class Status:
             log.info("connection summary", endpoint=seen.endpoint, socket_no=seen.number, events=came, **states)
 
 
-def _by_state(sockets: Iterable[SocketSeen]) -> Counter[tuple[str, str]]:
+def _by_state(sockets: Iterable[ObservedConnection]) -> Counter[tuple[str, str]]:
     """How many topics of each endpoint are in each state, none included."""
     found = Counter[tuple[str, str]]()
     for seen in sockets:
@@ -198,7 +200,7 @@ def _by_state(sockets: Iterable[SocketSeen]) -> Counter[tuple[str, str]]:
     return found
 
 
-def _row(epoch: str, seen: SocketSeen, offset_ms: float | None) -> connections.Socket:
+def _row(epoch: str, seen: ObservedConnection, offset_ms: float | None) -> connections.Socket:
     return connections.Socket(
         epoch=epoch,
         endpoint=seen.endpoint,
@@ -213,7 +215,7 @@ def _row(epoch: str, seen: SocketSeen, offset_ms: float | None) -> connections.S
     )
 
 
-def _topic_row(epoch: str, endpoint: str, topic: TopicSeen) -> topics.Topic:
+def _topic_row(epoch: str, endpoint: str, topic: ObservedTopic) -> topics.Topic:
     return topics.Topic(
         endpoint=endpoint,
         topic=topic.channel.topic,

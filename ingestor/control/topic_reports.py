@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ingestor.sockets.worker import TopicSeen
+from ingestor.sockets.worker import ObservedTopic
 
 Key = tuple[str, str]  # endpoint and topic
 
@@ -15,7 +15,7 @@ COUNTERS_PER_S = 2_000.0
 class Changes:
     """What one transaction writes; `more` says that there is more to do at once."""
 
-    written: dict[Key, TopicSeen] = field(default_factory=dict)
+    written: dict[Key, ObservedTopic] = field(default_factory=dict)
     gone: tuple[Key, ...] = ()
     more: bool = False
 
@@ -26,10 +26,10 @@ class TopicReports:
     """
 
     def __init__(self) -> None:
-        self._written: dict[Key, TopicSeen | None] = {}  # the longest ago first; None: whatever its row says
+        self._written: dict[Key, ObservedTopic | None] = {}  # the longest ago first; None: whatever its row says
         self._counters_at = 0.0
 
-    def changes(self, held: Mapping[Key, TopicSeen], now: float) -> Changes:
+    def changes(self, held: Mapping[Key, ObservedTopic], now: float) -> Changes:
         gone = tuple(self._written.keys() - held.keys())
         news = {key: seen for key, seen in held.items() if self._is_news(key, seen)}
         first = dict(list(news.items())[:CHANGES_AT_ONCE])
@@ -50,7 +50,7 @@ class TopicReports:
         """The database was away, and may be another one now: all rows are to be written."""
         self._written = dict.fromkeys(self._written)
 
-    def _is_news(self, key: Key, seen: TopicSeen) -> bool:
+    def _is_news(self, key: Key, seen: ObservedTopic) -> bool:
         before = self._written.get(key)
         return before is None or (before.state, before.reason, before.acked_at) != (
             seen.state,
@@ -59,10 +59,10 @@ class TopicReports:
         )
 
     def _counters(
-        self, held: Mapping[Key, TopicSeen], news: Mapping[Key, TopicSeen], now: float
-    ) -> dict[Key, TopicSeen]:
+        self, held: Mapping[Key, ObservedTopic], news: Mapping[Key, ObservedTopic], now: float
+    ) -> dict[Key, ObservedTopic]:
         room = int(min(1.0, now - self._counters_at) * COUNTERS_PER_S)
-        found: dict[Key, TopicSeen] = {}
+        found: dict[Key, ObservedTopic] = {}
         for key, before in self._written.items():
             if len(found) >= room:
                 break

@@ -8,7 +8,7 @@ from pika.exceptions import StreamLostError
 from ingestor.delivery.amqp_frames import Confirm, confirms
 
 
-class JoinedConnection(SelectConnection):  # type: ignore[misc]
+class BatchingConnection(SelectConnection):  # type: ignore[misc]
     """pika sends method, header and body of each message on their own, each after asking whether the socket takes it,
     and looks a confirm up three times.
 

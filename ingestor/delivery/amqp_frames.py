@@ -42,7 +42,7 @@ _CONTENT = _short(events.CONTENT_TYPE) + _PERSISTENT
 _APP = _short(events.APP_ID)
 
 
-class Wire:
+class FrameEncoder:
     """Writes for one channel of one connection."""
 
     def __init__(self, channel_number: int, frame_max: int) -> None:

@@ -22,7 +22,7 @@ class Trouble:
     since: datetime
 
 
-class Disk:
+class DiskProbe:
     """Tries the spool's folder, asks the two spools whether their own limits leave them room, and hears what failed."""
 
     def __init__(

@@ -16,11 +16,11 @@ from common import amqp, settings
 from common.errors import Unavailable
 from common.foreign import plain
 from common.retrying import Backoff
-from ingestor.delivery.amqp_connection import JoinedConnection
-from ingestor.delivery.amqp_frames import Confirm, Wire
+from ingestor.delivery.amqp_connection import BatchingConnection
+from ingestor.delivery.amqp_frames import Confirm, FrameEncoder
 from ingestor.delivery.outbox import Entry, Lane
 from ingestor.delivery.queue_monitor import Traffic
-from ingestor.delivery.unconfirmed import Ledger
+from ingestor.delivery.unconfirmed import Unconfirmed
 from ingestor.metrics import PUBLISHER
 
 log = structlog.get_logger(__name__)
@@ -81,14 +81,14 @@ class Publisher:
         self._traffic = traffic
         self._window = window
         self._retention_s = retention_s
-        self._ledger: Ledger[Entry] = Ledger()
+        self._ledger: Unconfirmed[Entry] = Unconfirmed()
         self._returned: set[str] = set()  # ids that came back and are still wanted; their confirm follows
         self._unroutable: list[Entry] = []
         self._backoff = Backoff(first_s=0.2, most_s=5.0)
         self.link = Link(False, datetime.now(UTC), "not connected yet")
-        self._connection: JoinedConnection | None = None
+        self._connection: BatchingConnection | None = None
         self._channel: Any = None
-        self._wire: Wire | None = None
+        self._wire: FrameEncoder | None = None
         self._ready = False
         self._away_since: float | None = time.monotonic()
         self._oldest: Entry | None = None  # without a confirm
@@ -119,7 +119,7 @@ class Publisher:
 
     def _converse(self, parameters: pika.ConnectionParameters, stop: threading.Event) -> None:
         loop = IOLoop()
-        self._connection = JoinedConnection(
+        self._connection = BatchingConnection(
             parameters,
             on_open_callback=self._opened,
             on_open_error_callback=lambda _, error: self._ended(error),
@@ -140,12 +140,12 @@ class Publisher:
             self._connection = None
             loop.close()
 
-    def _opened(self, connection: JoinedConnection) -> None:
+    def _opened(self, connection: BatchingConnection) -> None:
         connection.channel(on_open_callback=self._channel_opened)
 
     def _channel_opened(self, channel: Any) -> None:
         self._channel = channel
-        self._wire = Wire(channel.channel_number, channel.connection.params.frame_max)
+        self._wire = FrameEncoder(channel.channel_number, channel.connection.params.frame_max)
         channel.add_on_close_callback(self._channel_closed)
         channel.add_on_return_callback(self._came_back)
         channel.confirm_delivery(self._answered, callback=lambda _: self._make_topology())
@@ -295,7 +295,7 @@ class Publisher:
             self._lane.spill()
         self._lane.sweep(time.time() - self._retention_s if self._retention_s else None)
 
-    def _leave(self, connection: JoinedConnection, now: float) -> None:
+    def _leave(self, connection: BatchingConnection, now: float) -> None:
         """Stop when everything is confirmed, or when it takes too long: the rest waits on disk."""
         self._drain_until = self._drain_until or now + _DRAIN_S
         if (self._lane.empty or now > self._drain_until or not self._ready) and not self._closing:

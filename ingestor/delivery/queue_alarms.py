@@ -27,7 +27,7 @@ LEVELS = (Level.OK, Level.WARNING, Level.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class MonitoredQueue:
     """A queue as it was seen; `kept` is how many messages retention keeps, None for no limit."""
 
     name: str
@@ -42,7 +42,7 @@ class Watched:
         return "." in self.name.removeprefix("ws-gateway.")
 
 
-def alarm_of(queue: Watched) -> Alarm:
+def alarm_of(queue: MonitoredQueue) -> Alarm:
     """The worst that can be said of it; a class queue that nobody reads is nobody's worry."""
     if queue.name == topology.DEAD:
         return Alarm(Level.WARNING, f"{queue.ready} messages were refused") if queue.ready else FINE
@@ -53,7 +53,7 @@ def alarm_of(queue: Watched) -> Alarm:
     )
 
 
-def _shared(queue: Watched) -> Alarm:
+def _shared(queue: MonitoredQueue) -> Alarm:
     if queue.services or queue.consumers < 2:
         return FINE
     hint = f"{queue.name}.<service>"
@@ -62,18 +62,18 @@ def _shared(queue: Watched) -> Alarm:
     )
 
 
-def _unread(queue: Watched) -> Alarm:
+def _unread(queue: MonitoredQueue) -> Alarm:
     if queue.consumers or queue.nobody_for_s < NOBODY_FOR_S:
         return FINE
     return Alarm(Level.WARNING, f"nobody has read it for {queue.nobody_for_s / 60:.0f} min")
 
 
-def _backlog(queue: Watched) -> Alarm:
+def _backlog(queue: MonitoredQueue) -> Alarm:
     level = _level(queue.ready, BACKLOG)
     return Alarm(level, f"{queue.ready} messages wait") if level is not Level.OK else FINE
 
 
-def _full(queue: Watched) -> Alarm:
+def _full(queue: MonitoredQueue) -> Alarm:
     if not queue.kept:
         return FINE
     level = _level(queue.ready / queue.kept, FULL)

@@ -12,7 +12,7 @@ from ingestor.delivery.queue_alarms import LEVELS
 from ingestor.delivery.queue_monitor import Depth
 
 
-class QueueFigures(Collector):
+class QueueMetrics(Collector):
     """What is unknown has no sample, and neither has a queue that is gone."""
 
     def __init__(

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ingestor.delivery.queue_alarms import FINE, Alarm, Watched, alarm_of
+from ingestor.delivery.queue_alarms import FINE, Alarm, MonitoredQueue, alarm_of
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Depth:
     alarm: Alarm = FINE
 
 
-class Depths:
+class QueueMonitor:
     """Compares each look at a queue with the last one."""
 
     def __init__(self, traffic: Traffic) -> None:
@@ -68,5 +68,5 @@ class Depths:
             observed_at=now,
             nobody_since=nobody_since,
             read_since=read_since,
-            alarm=alarm_of(Watched(name, ready, consumers, kept, nobody_for_s)),
+            alarm=alarm_of(MonitoredQueue(name, ready, consumers, kept, nobody_for_s)),
         )

@@ -19,7 +19,7 @@ from common.retrying import Backoff, keep_trying
 from common.topology import Binding, Queue
 from ingestor.delivery.plan import Plan, Unused
 from ingestor.delivery.queue_alarms import FINE, Alarm, Level
-from ingestor.delivery.queue_monitor import Depth, Depths, Traffic
+from ingestor.delivery.queue_monitor import Depth, QueueMonitor, Traffic
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ class Order:
     put_at: float = field(default_factory=time.monotonic)
 
 
-class Queues:
+class Topology:
     """Owns one connection to the broker; everything on it happens in this thread."""
 
     name = "queues"
@@ -72,7 +72,7 @@ class Queues:
         self._to_look_at: list[str] = []  # what is left of this round
         self._looked_at: dict[str, Depth] = {}
         self._missing = False  # one that should be there is not
-        self._depths = Depths(traffic)
+        self._depths = QueueMonitor(traffic)
 
     # -- from other threads ---------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class Ledger(Generic[T]):
+class Unconfirmed(Generic[T]):
     """Delivery tags rise by one from 1 on each channel; confirms come in any order, singly or up to a tag."""
 
     _by_tag: OrderedDict[int, T] = field(default_factory=OrderedDict)  # a dict's front grows slow as it is emptied

@@ -15,7 +15,7 @@ _RECENT = {"execution": 2_000, "order": 2_000, "trades": 10, "kline": 10}  # fra
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldPush:
     """A live push that waits until the past is told."""
 
     data: Deliver
@@ -23,7 +23,7 @@ class Held:
 
 
 @dataclass(slots=True)
-class Healing:
+class Backfill:
     """One topic. From `begin` to `end` the past is being asked for; where it `holds`, live pushes wait so long."""
 
     channel: Channel
@@ -31,7 +31,7 @@ class Healing:
     number: int = 0  # of the question; an answer to an earlier one comes too late
     window_ns: int = 0  # the gap that is being healed began then, by our clock
     unhealed_ms: int | None = None  # the oldest moment from which something is still missing
-    held: list[Held] = field(default_factory=list)
+    held: list[HeldPush] = field(default_factory=list)
     _from_ms: int = 0
     _asked_ms: int = 0
     _recent: deque[bytes] = field(init=False)  # live pushes, the last ones before the window
@@ -63,7 +63,7 @@ class Healing:
     def missing(self, past: Iterable[Element]) -> list[Element]:
         """What of the past no push has told or will tell, each once."""
         waiting = [each.data.frame for each in self.held]
-        told = identity.keys(self.channel.channel_type, [*self._recent, *self._since, *waiting])
+        told = identity.identities(self.channel.channel_type, [*self._recent, *self._since, *waiting])
         found: list[Element] = []
         for element in past:
             if element.key not in told and self._in_window(element):
@@ -71,7 +71,7 @@ class Healing:
                 found.append(element)
         return found
 
-    def end(self, healed: bool) -> list[Held]:
+    def end(self, healed: bool) -> list[HeldPush]:
         """It was told, or nobody waits any longer; the pushes that were held, in order."""
         held, self.held = self.held, []
         self.until = float("inf")
@@ -91,7 +91,7 @@ class Healing:
         return last_before <= element.time_ms <= first_after
 
 
-def healing_of(channel: Channel) -> Healing | None:
+def backfill_of(channel: Channel) -> Backfill | None:
     """None for a topic whose past REST does not tell."""
     known = channel.channel_type in identity.HEALED and channel.category != "spread"
-    return Healing(channel) if known else None
+    return Backfill(channel) if known else None

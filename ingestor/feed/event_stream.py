@@ -11,17 +11,17 @@ from common.events import Event, Form
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class StreamSource:
     """What all events of one life of the gateway have in common."""
 
     environment: str
     epoch: str
 
 
-class Line:
+class EventStream:
     """Counts from 1 within an epoch. One thread at a time speaks for a topic."""
 
-    def __init__(self, channel: Channel, origin: Origin) -> None:
+    def __init__(self, channel: Channel, origin: StreamSource) -> None:
         self.channel = channel
         self.sequence = 0
         self.last_id: str | None = None
@@ -83,14 +83,14 @@ class Line:
         )
 
 
-class Lines:
+class EventStreams:
     """Every topic's line, for all sockets that ever carry it."""
 
-    def __init__(self, origin: Origin) -> None:
+    def __init__(self, origin: StreamSource) -> None:
         self._origin = origin
-        self._by_topic: dict[tuple[str, str], Line] = {}
+        self._by_topic: dict[tuple[str, str], EventStream] = {}
 
-    def of(self, channel: Channel) -> Line:
+    def of(self, channel: Channel) -> EventStream:
         key = (channel.endpoint, channel.topic)
         line = self._by_topic.get(key)
-        return line if line is not None else self._by_topic.setdefault(key, Line(channel, self._origin))
+        return line if line is not None else self._by_topic.setdefault(key, EventStream(channel, self._origin))

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from common.channels import Channel
 from common.events import Event, rfc3339_us
-from ingestor.feed.event_stream import Line
+from ingestor.feed.event_stream import EventStream
 from ingestor.metrics import GAPS
 
 log = structlog.get_logger(__name__)
@@ -59,7 +59,7 @@ class Gaps:
         }
         self._lock = threading.Lock()
 
-    def opened(self, line: Line, cause: str, since_ns: int, now_ns: int) -> Event | None:
+    def opened(self, line: EventStream, cause: str, since_ns: int, now_ns: int) -> Event | None:
         """The event to publish, None when the topic's window is open already."""
         key = (line.channel.endpoint, line.channel.topic)
         if key in self._open:
@@ -78,7 +78,7 @@ class Gaps:
         gap = self._open.get((channel.endpoint, channel.topic))
         return gap.opened_ns if gap is not None else None
 
-    def closed(self, line: Line, first_id: str | None, now_ns: int, healed: str | None = "no") -> Event | None:
+    def closed(self, line: EventStream, first_id: str | None, now_ns: int, healed: str | None = "no") -> Event | None:
         """The event to publish before the first live event after the window, whose id is `first_id` if it is here.
 
         `healed` is yes, in part or no; None when `healed` is going to be called.

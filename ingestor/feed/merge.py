@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class Handover(Generic[T]):
+class TopicMerge(Generic[T]):
     """The leader's pushes are told; the follower's wait, until the leader told the same or leaves.
 
     Each connection brings its pushes in the exchange's order, the follower's from some moment on. Once both have

@@ -52,7 +52,7 @@ _NO_EXPIRY_YEAR = 1970  # what Bybit says of a key that does not expire
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class RestSnapshot:
     """A REST result as JSON; its version is when it was asked for, by the exchange's clock."""
 
     result: bytes
@@ -60,7 +60,7 @@ class Snapshot:
 
 
 @dataclass(slots=True)
-class Past:
+class RestHistory:
     """What REST remembers, and what it could not tell."""
 
     elements: list[Element] = field(default_factory=list)  # the oldest first
@@ -77,14 +77,14 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyInfo:
+class ApiKeyInfo:
     """Of our API key: when it ends, None if never, and what it may do."""
 
     expires_at: datetime | None
     permissions: Mapping[str, list[str]]
 
 
-class Rest:
+class RestClient:
     """Signed and public calls; every failure is Unavailable, because nothing may hang on them."""
 
     def __init__(self, bybit: settings.Bybit, account: Account, now_ms: Callable[[], int]) -> None:
@@ -112,7 +112,7 @@ class Rest:
             log.warning("instruments that make no sense", category=category, passed_over=len(rows) - len(found))
         return list({instrument.symbol: instrument for instrument in found}.values())
 
-    def wallet(self) -> Snapshot:
+    def wallet(self) -> RestSnapshot:
         """The unified account's coins; those that are zero are left out by Bybit."""
         version_ms = self._now_ms()
         with reported_as(Unavailable, *_ERRORS):
@@ -120,28 +120,28 @@ class Rest:
             result = answer["result"]
             if not result["list"]:
                 raise ValueError("an empty wallet list")
-            return Snapshot(orjson.dumps(result), version_ms)
+            return RestSnapshot(orjson.dumps(result), version_ms)
 
-    def open_orders(self) -> list[Snapshot]:
+    def open_orders(self) -> list[RestSnapshot]:
         """All orders that may still be filled, category by category."""
         return self._state("get_open_orders", [each | {"openOnly": 0, "limit": _ORDERS} for each in _ORDERS_OF])
 
-    def positions(self) -> list[Snapshot]:
+    def positions(self) -> list[RestSnapshot]:
         """All positions that are not flat, category by category."""
         return self._state("get_positions", [each | {"limit": _POSITIONS} for each in _POSITIONS_OF])
 
-    def key(self) -> KeyInfo:
+    def key(self) -> ApiKeyInfo:
         with reported_as(Unavailable, *_ERRORS):
             result = self._client().get_api_key_information()["result"]
             ends = datetime.fromisoformat(result["expiredAt"]) if result.get("expiredAt") else None
             if ends is not None and ends.tzinfo is None:
                 ends = ends.replace(tzinfo=UTC)
             never = ends is None or ends.year <= _NO_EXPIRY_YEAR
-            return KeyInfo(None if never else ends, dict(result["permissions"]))
+            return ApiKeyInfo(None if never else ends, dict(result["permissions"]))
 
     # -- the past -------------------------------------------------------------------------------------------
 
-    def past(self, channel: Channel, since_ms: int, to_ms: int, until: float) -> Past:
+    def past(self, channel: Channel, since_ms: int, to_ms: int, until: float) -> RestHistory:
         """What happened on the topic in this time, as far as it is told before `until`, a monotonic moment.
 
         What is younger than `to_ms` may be among it.
@@ -150,10 +150,10 @@ class Rest:
             past = self._rows(channel, since_ms, to_ms, until)
             past.elements = identity.elements(channel.channel_type, past.rows)
         except MALFORMED as error:
-            return Past(failures=[plain(f"rows that make no sense: {type(error).__name__}: {error}")])
+            return RestHistory(failures=[plain(f"rows that make no sense: {type(error).__name__}: {error}")])
         return past
 
-    def _rows(self, channel: Channel, since_ms: int, to_ms: int, until: float) -> Past:
+    def _rows(self, channel: Channel, since_ms: int, to_ms: int, until: float) -> RestHistory:
         match channel.channel_type:
             case "execution":
                 return self._executions(since_ms, until)
@@ -164,16 +164,16 @@ class Rest:
             case _:
                 return self._candles(channel, since_ms, to_ms, until)
 
-    def _executions(self, since_ms: int, until: float) -> Past:
+    def _executions(self, since_ms: int, until: float) -> RestHistory:
         earliest_ms = self._now_ms() - _EXECUTIONS_REACH_BACK_MS
-        past = Past(failures=[] if since_ms >= earliest_ms else ["longer ago than Bybit tells"])
+        past = RestHistory(failures=[] if since_ms >= earliest_ms else ["longer ago than Bybit tells"])
         for category in CATEGORIES:
             query = {"category": category, "startTime": max(since_ms, earliest_ms), "limit": _EXECUTIONS}
             self._gather(past, "get_executions", query, until)
         return past
 
-    def _orders(self, since_ms: int, until: float) -> Past:
-        past = Past()
+    def _orders(self, since_ms: int, until: float) -> RestHistory:
+        past = RestHistory()
         for open_only in (0, 1):
             for which in _ORDERS_OF:
                 query = which | {"openOnly": open_only, "limit": _ORDERS}
@@ -182,8 +182,8 @@ class Rest:
         past.rows.sort(key=lambda row: int(row["updatedTime"]), reverse=True)
         return past
 
-    def _trades(self, channel: Channel, since_ms: int, until: float) -> Past:
-        past = Past()
+    def _trades(self, channel: Channel, since_ms: int, until: float) -> RestHistory:
+        past = RestHistory()
         which = "baseCoin" if channel.category == "option" else "symbol"
         limit = _SPOT_TRADES if channel.category == "spot" else _TRADES
         query = {"category": channel.category, which: channel.symbol, "limit": limit}
@@ -194,8 +194,8 @@ class Rest:
         past.rows = [row for row in past.rows if int(row["time"]) >= since_ms]
         return past
 
-    def _candles(self, channel: Channel, since_ms: int, to_ms: int, until: float) -> Past:
-        past, interval = Past(), channel.interval or "1"
+    def _candles(self, channel: Channel, since_ms: int, to_ms: int, until: float) -> RestHistory:
+        past, interval = RestHistory(), channel.interval or "1"
         start_ms = since_ms - identity.interval_ms(interval)
         query = {"category": channel.category, "symbol": channel.symbol, "interval": interval, "start": start_ms}
         self._gather(past, "get_kline", query | {"limit": _CANDLES}, until)
@@ -204,7 +204,7 @@ class Rest:
         past.rows = identity.closed_candles(past.rows, interval, since_ms, to_ms)
         return past
 
-    def _gather(self, past: Past, call: str, query: Mapping[str, Any], until: float) -> None:
+    def _gather(self, past: RestHistory, call: str, query: Mapping[str, Any], until: float) -> None:
         try:
             past.rows += self._listed(call, query, until)
             past.answered += 1
@@ -213,14 +213,14 @@ class Rest:
 
     # -- asking ---------------------------------------------------------------------------------------------
 
-    def _state(self, call: str, queries: list[dict[str, Any]]) -> list[Snapshot]:
+    def _state(self, call: str, queries: list[dict[str, Any]]) -> list[RestSnapshot]:
         found: dict[str, list[Any]] = {}
         version_ms = self._now_ms()
         for query in queries:
             found.setdefault(query["category"], []).extend(self._listed(call, query))
         with reported_as(Unavailable, *_ERRORS):
             return [
-                Snapshot(orjson.dumps({"category": category, "list": rows}), version_ms)
+                RestSnapshot(orjson.dumps({"category": category, "list": rows}), version_ms)
                 for category, rows in found.items()
             ]
 

@@ -8,7 +8,7 @@ PER_S = 300.0  # Bybit's own limit is 500 per domain in this time (websocket/con
 KEPT_FOR_PRIVATE = 10
 
 
-class Budget:
+class ConnectBudget:
     """A sliding window of connects; its last places are the private socket's."""
 
     def __init__(self, most: int = MOST, per_s: float = PER_S, kept_for_private: int = KEPT_FOR_PRIVATE) -> None:

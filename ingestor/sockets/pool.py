@@ -12,8 +12,8 @@ from common.lifecycle import Running
 from common.settings import Credentials
 from ingestor.bybit.actions import Action
 from ingestor.bybit.session import Session
-from ingestor.feed.event_stream import Line
-from ingestor.sockets.worker import SocketSeen, Stream
+from ingestor.feed.event_stream import EventStream
+from ingestor.sockets.worker import ObservedConnection, SocketWorker
 
 MOST_TOPIC_CHARACTERS = 20_000  # of a connection; Bybit says 21,000 (websocket/connect)
 MOST_OPTION_TOPICS = 2_000
@@ -35,10 +35,10 @@ def url_of(bybit: settings.Bybit, endpoint: str) -> str:
 
 
 @dataclass(slots=True)
-class Berth:
+class ConnectionSlot:
     """A stream and the topics that it carries."""
 
-    stream: Stream
+    stream: SocketWorker
     running: Running
     channels: dict[str, Channel] = field(default_factory=dict)
     characters: int = 0
@@ -58,26 +58,28 @@ class Berth:
         self.characters += _weight(channel.topic)
 
 
-class Fleet:
+class ConnectionPool:
     """Keeps one stream per endpoint, and further ones where one socket cannot carry all topics."""
 
-    name = "fleet"
+    name = "pool"
 
-    def __init__(self, open_stream: Callable[[str, int], Stream], start: Callable[[Stream], Running]) -> None:
+    def __init__(
+        self, open_stream: Callable[[str, int], SocketWorker], start: Callable[[SocketWorker], Running]
+    ) -> None:
         self._open_stream = open_stream
         self._start = start
-        self._berths: dict[str, list[Berth]] = {}
+        self._slots: dict[str, list[ConnectionSlot]] = {}
         self._lock = threading.Lock()
 
     def run(self, stop: threading.Event) -> None:
         stop.wait()
         with self._lock:
-            berths = [berth for berths in self._berths.values() for berth in berths]
-        for berth in berths:
-            berth.running.stop()
-            berth.stream.want([])  # wakes it
-        for berth in berths:
-            berth.running.ended(within_s=STOPPED_WITHIN_S)
+            slots = [slot for slots in self._slots.values() for slot in slots]
+        for slot in slots:
+            slot.running.stop()
+            slot.stream.want([])  # wakes it
+        for slot in slots:
+            slot.running.ended(within_s=STOPPED_WITHIN_S)
 
     def want(self, channels: Iterable[Channel]) -> None:
         """From now on exactly these are to be subscribed; a topic stays on the socket that carries it."""
@@ -85,25 +87,23 @@ class Fleet:
         for channel in channels:
             wanted.setdefault(channel.endpoint, {})[channel.topic] = channel
         with self._lock:
-            for endpoint in wanted.keys() | self._berths.keys():
+            for endpoint in wanted.keys() | self._slots.keys():
                 self._share_out(endpoint, wanted.get(endpoint, {}))
 
     def carried(self) -> set[tuple[str, str]]:
         """Endpoint and topic of everything that is to be subscribed."""
         with self._lock:
-            return {
-                (endpoint, topic) for endpoint, berths in self._berths.items() for b in berths for topic in b.channels
-            }
+            return {(endpoint, topic) for endpoint, slots in self._slots.items() for b in slots for topic in b.channels}
 
     def retry_rejected(self, endpoint: str) -> None:
         for stream in self._of(endpoint):
             stream.ask(lambda session, now: session.retry_rejected(now))
 
-    def tell(self, channel: Channel, make: Callable[[Line], Event]) -> bool:
+    def tell(self, channel: Channel, make: Callable[[EventStream], Event]) -> bool:
         """Publish one more event in the stream of this topic; False when nobody carries it."""
         with self._lock:
-            berths = self._berths.get(channel.endpoint, [])
-            stream = next((berth.stream for berth in berths if channel.topic in berth.channels), None)
+            slots = self._slots.get(channel.endpoint, [])
+            stream = next((slot.stream for slot in slots if channel.topic in slot.channels), None)
         if stream is not None:
             stream.tell(channel, make)
         return stream is not None
@@ -125,50 +125,50 @@ class Fleet:
         for stream in self._of("private"):
             stream.renew(credentials)
 
-    def seen(self) -> list[SocketSeen]:
+    def seen(self) -> list[ObservedConnection]:
         with self._lock:
-            return [berth.stream.seen for berths in self._berths.values() for berth in berths]
+            return [slot.stream.seen for slots in self._slots.values() for slot in slots]
 
-    def _carriers(self, keys: set[str]) -> list[tuple[Stream, list[str]]]:
+    def _carriers(self, keys: set[str]) -> list[tuple[SocketWorker, list[str]]]:
         """The streams with those of their topics that have these keys; takes away the keys that were found."""
-        found: list[tuple[Stream, list[str]]] = []
+        found: list[tuple[SocketWorker, list[str]]] = []
         with self._lock:
-            for berth in (berth for berths in self._berths.values() for berth in berths):
-                mine = [channel for channel in berth.channels.values() if channel.routing_key in keys]
+            for slot in (slot for slots in self._slots.values() for slot in slots):
+                mine = [channel for channel in slot.channels.values() if channel.routing_key in keys]
                 keys -= {channel.routing_key for channel in mine}
                 if mine:
-                    found.append((berth.stream, [channel.topic for channel in mine]))
+                    found.append((slot.stream, [channel.topic for channel in mine]))
         return found
 
-    def _of(self, endpoint: str) -> list[Stream]:
+    def _of(self, endpoint: str) -> list[SocketWorker]:
         with self._lock:
-            return [berth.stream for berth in self._berths.get(endpoint, [])]
+            return [slot.stream for slot in self._slots.get(endpoint, [])]
 
     def _share_out(self, endpoint: str, wanted: dict[str, Channel]) -> None:
         """Only the streams whose topics change hear of it."""
-        berths = self._berths.setdefault(endpoint, [])
+        slots = self._slots.setdefault(endpoint, [])
         new, changed = dict(wanted), set[int]()
-        for number, berth in enumerate(berths):
-            if gone := berth.channels.keys() - wanted.keys():
-                berth.drop(gone)
+        for number, slot in enumerate(slots):
+            if gone := slot.channels.keys() - wanted.keys():
+                slot.drop(gone)
                 changed.add(number)
-            for topic in berth.channels:
+            for topic in slot.channels:
                 del new[topic]
         for channel in new.values():
             number = self._with_room(endpoint, channel.topic)
-            berths[number].add(channel)
+            slots[number].add(channel)
             changed.add(number)
         for number in changed:
-            berths[number].stream.want(list(berths[number].channels.values()))
+            slots[number].stream.want(list(slots[number].channels.values()))
 
     def _with_room(self, endpoint: str, topic: str) -> int:
-        berths = self._berths[endpoint]
-        for number, berth in enumerate(berths):
-            if berth.has_room_for(topic):
+        slots = self._slots[endpoint]
+        for number, slot in enumerate(slots):
+            if slot.has_room_for(topic):
                 return number
-        stream = self._open_stream(endpoint, len(berths))
-        berths.append(Berth(stream, self._start(stream)))
-        return len(berths) - 1
+        stream = self._open_stream(endpoint, len(slots))
+        slots.append(ConnectionSlot(stream, self._start(stream)))
+        return len(slots) - 1
 
 
 def _overflowed(topics: list[str], since: float, session: Session, _now: float) -> Sequence[Action]:

@@ -11,23 +11,23 @@ from ingestor.bybit import identity
 from ingestor.bybit.actions import Action, Close, Connect, Deliver, Entered, Marked, Send
 from ingestor.bybit.session import Session
 from ingestor.bybit.states import State, TopicState
-from ingestor.feed.backfill import Held
-from ingestor.feed.merge import Handover
+from ingestor.feed.backfill import HeldPush
+from ingestor.feed.merge import TopicMerge
 from ingestor.sockets.transport import Lost, Transport
 
 QUIET_S = 5.0  # a topic that brings nothing for so long on either connection has nothing under way
 DONE_WITHIN_S = 60.0
 
 
-class Union:
+class StreamMerge:
     """The topics of two connections: what is to be told, of what either brings."""
 
     def __init__(self) -> None:
-        self._topics: dict[str, Handover[Held]] = {}
+        self._topics: dict[str, TopicMerge[HeldPush]] = {}
 
     def begin(self, channel: Channel, last: bytes | None) -> None:
         """`last` is the topic's last push so far, if there was one."""
-        handover = self._topics.setdefault(channel.topic, Handover())
+        handover = self._topics.setdefault(channel.topic, TopicMerge())
         if last is not None:
             handover.told_before(identity.push_key(channel.channel_type, last))
 
@@ -35,12 +35,12 @@ class Union:
     def over(self) -> bool:
         return not self._topics
 
-    def leader(self, channel: Channel, push: Held) -> None:
+    def leader(self, channel: Channel, push: HeldPush) -> None:
         """The first connection brought this, and it is told."""
         if (handover := self._topics.get(channel.topic)) is not None:
             handover.leader(_key(channel, push), push)
 
-    def follower(self, channel: Channel, push: Held) -> list[Held]:
+    def follower(self, channel: Channel, push: HeldPush) -> list[HeldPush]:
         handover = self._topics.get(channel.topic)
         if handover is None:
             return []
@@ -52,13 +52,13 @@ class Union:
     def synced(self, topic: str) -> bool:
         return topic in self._topics and self._topics[topic].synced
 
-    def switch(self) -> list[Held]:
+    def switch(self) -> list[HeldPush]:
         """The follower leads from now on: what it is ahead."""
         told = [push for handover in self._topics.values() for push in handover.switch()]
         self._topics = {topic: handover for topic, handover in self._topics.items() if not handover.over}
         return told
 
-    def after(self, channel: Channel, push: Held) -> list[Held]:
+    def after(self, channel: Channel, push: HeldPush) -> list[HeldPush]:
         """What the new leader brings, without what the old one told."""
         return self.follower(channel, push) if channel.topic in self._topics else [push]
 
@@ -68,7 +68,7 @@ class Rotation:
     """The second connection, from its beginning until it is the first one or given up."""
 
     session: Session
-    union: Union
+    union: StreamMerge
     open_transport: Callable[[], Transport]
     wake: Callable[[], None]  # whoever calls `step`
     give_up_at: float
@@ -133,7 +133,9 @@ class Rotation:
                 case Marked(state=TopicState.HELD):
                     self._held_at.setdefault(action.topic, now)
                 case Deliver():
-                    self.union.follower(self.session.topics.by_name[action.topic].channel, Held(action, received_ns))
+                    self.union.follower(
+                        self.session.topics.by_name[action.topic].channel, HeldPush(action, received_ns)
+                    )
                 case _:
                     pass
 
@@ -155,5 +157,5 @@ class Rotation:
         self.failed = self.failed or reason
 
 
-def _key(channel: Channel, push: Held) -> Hashable:
+def _key(channel: Channel, push: HeldPush) -> Hashable:
     return identity.push_key(channel.channel_type, push.data.frame)

@@ -33,16 +33,16 @@ from ingestor.bybit.actions import (
 )
 from ingestor.bybit.session import Session
 from ingestor.bybit.states import State, TopicState
-from ingestor.bybit.subscriptions import Topic
-from ingestor.feed.backfill import Healing, Held, healing_of
-from ingestor.feed.event_stream import Line
+from ingestor.bybit.subscriptions import TopicSubscription
+from ingestor.feed.backfill import Backfill, HeldPush, backfill_of
+from ingestor.feed.event_stream import EventStream
 from ingestor.feed.gaps import Gaps
 from ingestor.metrics import CONNECTS, FRAMES, RTT_SECONDS, SET_ASIDE, SOCKET_LIVE
-from ingestor.rest.client import Past
+from ingestor.rest.client import RestHistory
 from ingestor.rest.clock import ExchangeClock
-from ingestor.rest.jobs.backfill import Question
-from ingestor.sockets.connect_budget import Budget
-from ingestor.sockets.rotation import DONE_WITHIN_S, Rotation, Union
+from ingestor.rest.jobs.backfill import BackfillRequest
+from ingestor.sockets.connect_budget import ConnectBudget
+from ingestor.sockets.rotation import DONE_WITHIN_S, Rotation, StreamMerge
 from ingestor.sockets.transport import Lost, Readiness, Transport, Unfit, open_transport
 
 log = structlog.get_logger(__name__)
@@ -65,7 +65,7 @@ class Out(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class TopicSeen:
+class ObservedTopic:
     channel: Channel
     state: str  # pending, live or rejected
     reason: str | None
@@ -75,7 +75,7 @@ class TopicSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class SocketSeen:
+class ObservedConnection:
     endpoint: str
     number: int
     state: State
@@ -84,18 +84,18 @@ class SocketSeen:
     last_error: str | None
     rtt_ms: float | None
     last_heartbeat_at: datetime | None
-    topics: tuple[TopicSeen, ...] = ()
+    topics: tuple[ObservedTopic, ...] = ()
 
 
 @dataclass(slots=True)
-class Count:
+class TopicCounters:
     """What flowed on one topic."""
 
     events: int = 0
     last_ns: int | None = None
     last: bytes | None = None
     acked_at: datetime | None = None
-    healing: Healing | None = None
+    healing: Backfill | None = None
 
     @property
     def due_at(self) -> float:
@@ -107,18 +107,18 @@ class Surroundings:
     """What every stream uses."""
 
     out: Out
-    line_of: Callable[[Channel], Line]
+    stream_of: Callable[[Channel], EventStream]
     gaps: Gaps
-    budget: Budget
+    budget: ConnectBudget
     clock: ExchangeClock
     changed: Callable[[], None]  # somebody should look at `seen`
     went_live: Callable[[], None]  # an endpoint did: from now on it can miss something, which a next life has to know
     subscribed: Callable[[Channel], None]  # a topic is held from now on
-    ask_past: Callable[[Question], None]
+    ask_past: Callable[[BackfillRequest], None]
     clock_doubted: Callable[[], None]
 
 
-class Stream:
+class SocketWorker:
     """One socket over all of its connections."""
 
     def __init__(
@@ -140,7 +140,7 @@ class Stream:
         self._rotation: Rotation | None = None
         self._rotate_at = 0.0  # not earlier
         self._outdated = False  # its credentials are not the present ones
-        self._union: Union | None = None  # of the last two connections, until the second brings only news
+        self._union: StreamMerge | None = None  # of the last two connections, until the second brings only news
         self._transport: Transport | None = None
         self._commands: SimpleQueue[Command] = SimpleQueue()
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -148,16 +148,16 @@ class Stream:
         self._due_at = 0.0  # what time brings is looked at by then
         self._read_at = self._read_from = 0.0
         self._burst: list[Event] = []
-        self._counts: dict[str, Count] = {}
+        self._counts: dict[str, TopicCounters] = {}
         self._asking: set[str] = set()  # topics whose past is being asked for
-        self._topics_seen: dict[str, tuple[object, TopicSeen]] = {}  # with what each was made of
+        self._topics_seen: dict[str, tuple[object, ObservedTopic]] = {}  # with what each was made of
         self._seen_at = 0.0
         self._news = False  # `seen` is not true any more
         self._stopping = False
         self._frames = FRAMES.labels(self.endpoint)
         self._frames_set_aside = SET_ASIDE.labels(self.endpoint)
         self._log = log.bind(endpoint=self.endpoint, socket_no=number)
-        self.seen = SocketSeen(self.endpoint, number, session.state, _now(), 0, None, None, None)
+        self.seen = ObservedConnection(self.endpoint, number, session.state, _now(), 0, None, None, None)
 
     # -- from other threads ---------------------------------------------------------------------------------
 
@@ -171,7 +171,7 @@ class Stream:
     def renew(self, credentials: Credentials | None) -> None:
         self.ask(lambda session, _now: self._renew(session, credentials))
 
-    def tell(self, channel: Channel, make: Callable[[Line], Event]) -> None:
+    def tell(self, channel: Channel, make: Callable[[EventStream], Event]) -> None:
         """Publish one more event in the stream of this topic."""
         self.ask(lambda _session, _now: self._tell(channel, make))
 
@@ -378,7 +378,7 @@ class Stream:
             return
         CONNECTS.labels(self.endpoint).inc()
         wanted = [topic.channel for topic in self._session.topics.by_name.values() if topic.wanted]
-        union = Union()
+        union = StreamMerge()
         for channel in wanted:
             union.begin(channel, self._count(channel.topic).last)
         self._rotation = Rotation(
@@ -426,7 +426,7 @@ class Stream:
         if self._rotation is None and self._union is None:
             self._deliver(data, received_ns)
             return
-        channel, push = self._session.topics.by_name[data.topic].channel, Held(data, received_ns)
+        channel, push = self._session.topics.by_name[data.topic].channel, HeldPush(data, received_ns)
         if self._rotation is not None:
             self._rotation.union.leader(channel, push)
             self._deliver(data, received_ns)
@@ -443,7 +443,7 @@ class Stream:
         count.last = data.frame
         if count.healing is not None:
             if count.healing.holds:
-                count.healing.held.append(Held(data, received_ns))
+                count.healing.held.append(HeldPush(data, received_ns))
                 return
             count.healing.pushed(data.frame)
         line = self._line(data.topic)
@@ -468,8 +468,8 @@ class Stream:
         self._frames_set_aside.inc()
         self._log.warning("frame set aside", reason=reason, sample=repr(frame[:_SAMPLE]))
 
-    def _tell(self, channel: Channel, make: Callable[[Line], Event]) -> Sequence[Action]:
-        self._burst.append(make(self._around.line_of(channel)))
+    def _tell(self, channel: Channel, make: Callable[[EventStream], Event]) -> Sequence[Action]:
+        self._burst.append(make(self._around.stream_of(channel)))
         return ()
 
     def _interrupted(self, told: Interrupted) -> None:
@@ -489,14 +489,14 @@ class Stream:
         first = next((line.id_of(each.frame) for each in following if isinstance(each, Deliver)), None)
         self._close_gap(line, first, None if healing is not None else "no")
 
-    def _close_gap(self, line: Line, first_id: str | None, healed: str | None) -> None:
+    def _close_gap(self, line: EventStream, first_id: str | None, healed: str | None) -> None:
         event = self._around.gaps.closed(line, first_id, time.time_ns(), healed)
         if event is not None:
             self._burst.append(event)
 
     # -- the past -------------------------------------------------------------------------------------------
 
-    def _ask_past(self, healing: Healing) -> bool:
+    def _ask_past(self, healing: Backfill) -> bool:
         """False when there is no window to heal."""
         channel, clock = healing.channel, self._around.clock
         window_ns = self._around.gaps.since_ns(channel)
@@ -507,16 +507,18 @@ class Stream:
         since_ms = healing.begin(window_ns, from_ms, now_ms, time.monotonic())
         self._asking.add(channel.topic)
         answer = partial(self._told_past, channel.topic, healing.number)
-        question = Question(channel, since_ms, now_ms, healing.until, lambda past: self.ask(partial(answer, past)))
+        question = BackfillRequest(
+            channel, since_ms, now_ms, healing.until, lambda past: self.ask(partial(answer, past))
+        )
         self._around.ask_past(question)
         return True
 
     def _give_up(self, topic: str) -> None:
         """What is asked for comes too late, if it comes."""
         if topic in self._asking:
-            self._told_past(topic, None, Past(failures=["no answer in time"]))
+            self._told_past(topic, None, RestHistory(failures=["no answer in time"]))
 
-    def _told_past(self, topic: str, number: int | None, past: Past, *_: object) -> Sequence[Action]:
+    def _told_past(self, topic: str, number: int | None, past: RestHistory, *_: object) -> Sequence[Action]:
         healing = self._counts[topic].healing if topic in self._asking else None
         if healing is None or number not in (None, healing.number):
             return ()
@@ -537,9 +539,9 @@ class Stream:
         self._log.info("past told", topic=topic, healed=past.healed, events=len(missing), failures=failures)
         return ()
 
-    def _line(self, topic: str) -> Line:
+    def _line(self, topic: str) -> EventStream:
         known = self._session.topics.by_name.get(topic)
-        return self._around.line_of(known.channel if known is not None else of_topic(self.endpoint, topic))
+        return self._around.stream_of(known.channel if known is not None else of_topic(self.endpoint, topic))
 
     # -- what is told ---------------------------------------------------------------------------------------
 
@@ -596,7 +598,9 @@ class Stream:
         if news:
             self._around.changed()
 
-    def _topic_seen(self, name: str, topic: Topic, live: bool, pending: str) -> tuple[object, TopicSeen]:
+    def _topic_seen(
+        self, name: str, topic: TopicSubscription, live: bool, pending: str
+    ) -> tuple[object, ObservedTopic]:
         count = self._count(name)
         live = live and topic.live
         made_of = (topic.state, live, topic.reason, count.events, count.acked_at, live or pending)
@@ -606,17 +610,17 @@ class Stream:
         state = "rejected" if topic.state is TopicState.REJECTED else "live" if live else "pending"
         last_at = datetime.fromtimestamp(count.last_ns / 1e9, UTC) if count.last_ns else None
         reason = topic.reason or (None if live else pending)
-        return made_of, TopicSeen(topic.channel, state, reason, count.acked_at, last_at, count.events)
+        return made_of, ObservedTopic(topic.channel, state, reason, count.acked_at, last_at, count.events)
 
     def _why_pending(self) -> str:
         if self._session.state is State.LIVE:
             return "waiting for the exchange's answer"
         return f"the {self.endpoint} socket is {self._session.state}: {self._session.reason}"
 
-    def _count(self, topic: str) -> Count:
+    def _count(self, topic: str) -> TopicCounters:
         count = self._counts.get(topic)
         if count is None:
-            count = self._counts[topic] = Count(healing=healing_of(of_topic(self.endpoint, topic)))
+            count = self._counts[topic] = TopicCounters(healing=backfill_of(of_topic(self.endpoint, topic)))
         return count
 
     def _wake(self) -> None:

@@ -152,8 +152,8 @@ class Stack:
     def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
         return call(self.api_port, method, path, body, {"X-API-Key": KEY} | dict(headers or {}))
 
-    def subscribe(self, service: str, **wish: object) -> dict[str, Any]:
-        status, row = self.call("POST", "/api/v1/subscriptions", wish | {"requesting_service": service})
+    def subscribe(self, service: str, **subscription: object) -> dict[str, Any]:
+        status, row = self.call("POST", "/api/v1/subscriptions", subscription | {"requesting_service": service})
         assert status in (200, 201), (status, row)
         return dict(row)
 

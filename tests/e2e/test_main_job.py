@@ -1,4 +1,4 @@
-"""A wish over HTTP, events on a queue, balances in Postgres, and one trace id through all of it."""
+"""A subscription over HTTP, events on a queue, balances in Postgres, and one trace id through all of it."""
 
 import json
 import signal
@@ -11,8 +11,8 @@ from tests.e2e.stack import KEY, Stack, call, get
 from tests.kit.waiting import eventually
 
 
-def test_a_wish_becomes_events_and_its_end_ends_them(gateway: Stack):
-    headers = {"X-Request-ID": "trace-of-the-wish"}
+def test_a_subscription_becomes_events_and_its_end_ends_them(gateway: Stack):
+    headers = {"X-Request-ID": "trace-of-the-subscription"}
     body = {"channel_type": "ticker", "symbol": "BTCUSDT", "requesting_service": "model"}
     status, row = gateway.call("POST", "/api/v1/subscriptions", body, headers)
     assert (status, row["queue"], row["routing_key"]) == (201, "ws-gateway.ticker.model", "ticker.linear.BTCUSDT")
@@ -30,11 +30,13 @@ def test_a_wish_becomes_events_and_its_end_ends_them(gateway: Stack):
     assert first.properties.message_id == json.loads(first.body)["id"]
 
     taken_up = [line for line in gateway.processes["ingestor"].lines() if line["event"] == "subscription taken up"]
-    assert [line["trace_id"] for line in taken_up] == ["trace-of-the-wish"]
-    requests = [line for line in gateway.processes["api"].lines() if line.get("trace_id") == "trace-of-the-wish"]
+    assert [line["trace_id"] for line in taken_up] == ["trace-of-the-subscription"]
+    requests = [
+        line for line in gateway.processes["api"].lines() if line.get("trace_id") == "trace-of-the-subscription"
+    ]
     assert requests
-    wishes = gateway.database.execute("SELECT trace_id FROM subscriptions WHERE requesting_service = 'model'")
-    assert wishes == [("trace-of-the-wish",)]
+    subscriptions = gateway.database.execute("SELECT trace_id FROM subscriptions WHERE requesting_service = 'model'")
+    assert subscriptions == [("trace-of-the-subscription",)]
 
     assert gateway.call("DELETE", f"/api/v1/subscriptions/{row['id']}")[0] in (200, 204)
 
@@ -78,21 +80,21 @@ def test_balances_are_kept_though_nobody_asked(gateway: Stack):
     assert gateway.call("GET", "/api/v1/subscriptions?requesting_service=persister")[1]["total"] == 0
 
 
-def test_wishes_that_make_no_sense_are_refused_and_nothing_is_stored(gateway: Stack):
-    wish = {"channel_type": "trades", "symbol": "BTCUSDT", "requesting_service": "fool"}
+def test_subscriptions_that_make_no_sense_are_refused_and_nothing_is_stored(gateway: Stack):
+    subscription = {"channel_type": "trades", "symbol": "BTCUSDT", "requesting_service": "fool"}
     refused: list[tuple[dict[str, Any], int]] = [
-        (wish | {"channel_type": "trade"}, 422),
-        (wish | {"symbol": "BTCUSD"}, 422),
-        (wish | {"requesting_service": "Model!"}, 422),
-        (wish | {"surprise": 1}, 422),
+        (subscription | {"channel_type": "trade"}, 422),
+        (subscription | {"symbol": "BTCUSD"}, 422),
+        (subscription | {"requesting_service": "Model!"}, 422),
+        (subscription | {"surprise": 1}, 422),
     ]
     for body, expected in refused:
         status, problem = gateway.call("POST", "/api/v1/subscriptions", body)
         assert (status, problem["status"]) == (expected, expected), problem
-    assert gateway.call("POST", "/api/v1/subscriptions", wish, {"X-API-Key": "wrong"})[0] == 401
+    assert gateway.call("POST", "/api/v1/subscriptions", subscription, {"X-API-Key": "wrong"})[0] == 401
     stored = "SELECT count(*) FROM subscriptions WHERE requesting_service = 'fool'"
     assert gateway.database.execute(stored) == [(0,)]
-    suggestion = gateway.call("POST", "/api/v1/subscriptions", wish | {"symbol": "BTCUSD"})[1]
+    suggestion = gateway.call("POST", "/api/v1/subscriptions", subscription | {"symbol": "BTCUSD"})[1]
     assert "BTCUSDT" in json.dumps(suggestion)
 
 

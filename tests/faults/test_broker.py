@@ -146,8 +146,8 @@ def flowing(
         try:
             mine.simulate("--speed", "4")
             mine.start("api", "ingestor")
-            wishes = [(symbol, depth) for symbol in ("BTCUSDT", "ETHUSDT") for depth in (50, 200, 1000)]
-            for symbol, depth in wishes:
+            subscriptions = [(symbol, depth) for symbol in ("BTCUSDT", "ETHUSDT") for depth in (50, 200, 1000)]
+            for symbol, depth in subscriptions:
                 mine.subscribe("e2e", channel_type="orderbook", symbol=symbol, depth=depth)
             mine.subscribe("e2e", channel_type="trades", symbol="BTCUSDT")
             mine.live("e2e")

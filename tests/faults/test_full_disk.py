@@ -8,7 +8,7 @@ import pytest
 from common.errors import ConfigError
 from common.events import Event
 from ingestor.__main__ import locked
-from ingestor.delivery.disk_probe import Disk
+from ingestor.delivery.disk_probe import DiskProbe
 from ingestor.delivery.outbox import Lane
 from ingestor.delivery.spool import BALLAST_BYTES, Spool
 from tests.kit import disks
@@ -50,7 +50,7 @@ def test_a_private_lane_waits_and_then_goes_on_without_loss(disk: Path):
 
 def test_it_is_told(disk: Path):
     private, market = (Spool(disk / f"{name}.db", 2**30, durable=True) for name in ("private", "market"))
-    watch = Disk(disk, private, market)
+    watch = DiskProbe(disk, private, market)
     assert watch.trouble() is None
     fill(Lane(private, True, 10_000, 2**30))
     trouble = eventually(watch.trouble, 5, "it is looked at again")

@@ -8,36 +8,36 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from common.channels import Channel
-from ingestor.rest.client import Past
+from ingestor.rest.client import RestHistory
 
 _SPARE_S = 0.25  # to hand the answer over in time
 _LISTEN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class BackfillRequest:
     """What happened on this topic? Exchange's clock in ms; an answer after `until`, a monotonic time, is useless."""
 
     channel: Channel
     since_ms: int
     to_ms: int
     until: float
-    answer: Callable[[Past], None]
+    answer: Callable[[RestHistory], None]
 
 
-class Source(Protocol):
-    def past(self, channel: Channel, since_ms: int, to_ms: int, until: float) -> Past: ...
+class HistorySource(Protocol):
+    def past(self, channel: Channel, since_ms: int, to_ms: int, until: float) -> RestHistory: ...
 
 
-class History:
+class BackfillJob:
     """One thread, one question after the other."""
 
-    def __init__(self, what: str, source: Source) -> None:
+    def __init__(self, what: str, source: HistorySource) -> None:
         self.name = f"history of {what}"
         self._source = source
-        self._asked: SimpleQueue[Question] = SimpleQueue()
+        self._asked: SimpleQueue[BackfillRequest] = SimpleQueue()
 
-    def ask(self, question: Question) -> None:
+    def ask(self, question: BackfillRequest) -> None:
         self._asked.put(question)
 
     def run(self, stop: threading.Event) -> None:
@@ -51,16 +51,16 @@ class History:
                 question.answer(self._source.past(question.channel, question.since_ms, question.to_ms, until))
 
 
-class Histories:
+class BackfillJobs:
     """A thread each for what must not wait for each other."""
 
-    def __init__(self, source: Source) -> None:
-        self._by_type = {kind: History(kind, source) for kind in ("execution", "order")}
-        self._others = History("markets", source)
+    def __init__(self, source: HistorySource) -> None:
+        self._by_type = {kind: BackfillJob(kind, source) for kind in ("execution", "order")}
+        self._others = BackfillJob("markets", source)
 
     @property
-    def workers(self) -> list[History]:
+    def workers(self) -> list[BackfillJob]:
         return [*self._by_type.values(), self._others]
 
-    def ask(self, question: Question) -> None:
+    def ask(self, question: BackfillRequest) -> None:
         self._by_type.get(question.channel.channel_type, self._others).ask(question)

@@ -9,7 +9,7 @@ from common.lifecycle import Running, Worker
 _WAITED_FOR_S = 1.0  # all of them together
 
 
-class Askers:
+class RestJobs:
     """Starts and stops them together."""
 
     name = "askers"

@@ -19,16 +19,16 @@ log = structlog.get_logger(__name__)
 LOOKED_UP_EVERY_S = 3600.0
 
 
-class Source(Protocol):
+class InstrumentSource(Protocol):
     def instruments(self, category: str) -> list[Instrument]: ...
 
 
-class Listing:
+class InstrumentsJob:
     """At the start, every hour, and soon again after a failure; a failed look changes nothing."""
 
     name = "listing"
 
-    def __init__(self, source: Source, engine: Engine, changed: Callable[[str], None]) -> None:
+    def __init__(self, source: InstrumentSource, engine: Engine, changed: Callable[[str], None]) -> None:
         self._source = source
         self._engine = engine
         self._changed = changed

@@ -12,7 +12,7 @@ import structlog
 from common.errors import Unavailable
 from common.retrying import Backoff
 from ingestor.metrics import KEY_EXPIRES_IN
-from ingestor.rest.client import KeyInfo
+from ingestor.rest.client import ApiKeyInfo
 
 log = structlog.get_logger(__name__)
 
@@ -23,16 +23,16 @@ _TRADING = ("ContractTrade", "Derivatives", "Spot", "Options")
 """Whoever may see none of these sees no order, execution or position (v5/user/query-api)."""
 
 
-class Source(Protocol):
-    def key(self) -> KeyInfo: ...
+class ApiKeySource(Protocol):
+    def key(self) -> ApiKeyInfo: ...
 
 
-class KeyCheck:
+class KeyCheckJob:
     """At the start, every six hours, and when there are new credentials; soon again after a failure."""
 
     name = "key check"
 
-    def __init__(self, source: Source, given: Callable[[], bool]) -> None:
+    def __init__(self, source: ApiKeySource, given: Callable[[], bool]) -> None:
         self._source = source
         self._given = given  # whether there is a key at all
         self._asked: SimpleQueue[None] = SimpleQueue()
@@ -68,7 +68,7 @@ class KeyCheck:
         return True
 
 
-def complaints(key: KeyInfo, now: datetime) -> list[str]:
+def complaints(key: ApiKeyInfo, now: datetime) -> list[str]:
     """What a person should know of it, in words."""
     found: list[str] = []
     if key.expires_at is not None and key.expires_at - now <= WARNED_AHEAD:

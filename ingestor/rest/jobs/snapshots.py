@@ -12,8 +12,8 @@ from common.channels import Channel
 from common.errors import Unavailable
 from common.events import Event
 from common.retrying import Backoff
-from ingestor.feed.event_stream import Line
-from ingestor.rest.client import Snapshot
+from ingestor.feed.event_stream import EventStream
+from ingestor.rest.client import RestSnapshot
 from ingestor.rest.clock import ExchangeClock
 
 log = structlog.get_logger(__name__)
@@ -24,14 +24,14 @@ _CLOCK_EVERY_S = 30.0
 _LISTEN_S = 0.5
 
 
-class Source(Protocol):
-    def wallet(self) -> Snapshot: ...
-    def open_orders(self) -> list[Snapshot]: ...
-    def positions(self) -> list[Snapshot]: ...
+class SnapshotSource(Protocol):
+    def wallet(self) -> RestSnapshot: ...
+    def open_orders(self) -> list[RestSnapshot]: ...
+    def positions(self) -> list[RestSnapshot]: ...
     def clock(self) -> tuple[int, float]: ...
 
 
-class Snapshots:
+class SnapshotJob:
     """One thread for calls that may take seconds: the state of a topic after each subscribe, the clock now and then.
 
     The wallet is repeated, so that whoever keeps balances can compare.
@@ -41,9 +41,9 @@ class Snapshots:
 
     def __init__(
         self,
-        source: Source,
+        source: SnapshotSource,
         clock: ExchangeClock,
-        tell: Callable[[Channel, Callable[[Line], Event]], bool],
+        tell: Callable[[Channel, Callable[[EventStream], Event]], bool],
         wallet_every_s: float = WALLET_EVERY_S,
     ) -> None:
         self._source = source
@@ -54,7 +54,7 @@ class Snapshots:
         self._clock_due_at = 0.0
         self._wallet: Channel | None = None
         self._wallet_due_at = float("inf")
-        self._read: dict[str, Callable[[], Sequence[Snapshot]]] = {
+        self._read: dict[str, Callable[[], Sequence[RestSnapshot]]] = {
             "balance": lambda: [source.wallet()],
             "order": source.open_orders,
             "position": source.positions,
@@ -112,7 +112,7 @@ class Snapshots:
             log.info("the exchange's clock could not be asked", error=str(error))
 
 
-def snapshot_event(snapshot: Snapshot) -> Callable[[Line], Event]:
+def snapshot_event(snapshot: RestSnapshot) -> Callable[[EventStream], Event]:
     """How the topic's own stream makes an event of it."""
     received_ns = time.time_ns()
     return lambda line: line.snapshot(snapshot.result, snapshot.version_ms, received_ns)

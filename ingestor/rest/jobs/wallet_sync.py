@@ -14,8 +14,8 @@ from common.events import Event
 from common.retrying import Backoff, keep_trying
 from common.tables import balance_syncs
 from common.tables.balance_syncs import Sync
-from ingestor.feed.event_stream import Line
-from ingestor.rest.client import Snapshot
+from ingestor.feed.event_stream import EventStream
+from ingestor.rest.client import RestSnapshot
 from ingestor.rest.jobs.snapshots import snapshot_event
 
 log = structlog.get_logger(__name__)
@@ -25,17 +25,21 @@ _TRIES = 2
 _LONGEST_REASON = 200
 
 
-class Source(Protocol):
-    def wallet(self) -> Snapshot: ...
+class WalletSource(Protocol):
+    def wallet(self) -> RestSnapshot: ...
 
 
-class Syncs:
-    """Looks for requests in the table: level-triggered, so a poke is not needed."""
+class WalletSyncJob:
+    """Looks for requests in the table: level-triggered, so a notification is not needed."""
 
     name = "syncs"
 
     def __init__(
-        self, engine: Engine, source: Source, line: Line, tell: Callable[[Channel, Callable[[Line], Event]], bool]
+        self,
+        engine: Engine,
+        source: WalletSource,
+        line: EventStream,
+        tell: Callable[[Channel, Callable[[EventStream], Event]], bool],
     ) -> None:
         self._engine = engine
         self._source = source
@@ -76,7 +80,7 @@ class Syncs:
         with database.retriable(), self._engine.begin() as connection:
             balance_syncs.failed(connection, ids, reason)  # type: ignore[arg-type]
 
-    def _fetched(self) -> Snapshot:
+    def _fetched(self) -> RestSnapshot:
         for _ in range(_TRIES - 1):
             try:
                 return self._source.wallet()

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from api.app import create
 from api.settings import Rates, Settings
 from common import database as databases
-from common.notifications import Poke
+from common.notifications import Notification
 from tests.kit.servers import Database
 
 ADMINISTRATOR_KEY = "the-administrators-key"
@@ -21,11 +21,11 @@ TRADES = {"channel_type": "trades", "symbol": "BTCUSDT", "requesting_service": "
 UNLIMITED = Rates(of_a_key=1_000_000, of_an_address=1_000_000)
 
 
-class Pokes(list[Poke]):
+class Notifications(list[Notification]):
     """Remembers instead of telling anybody."""
 
-    def poke(self, poke: Poke) -> None:
-        self.append(poke)
+    def notify(self, notification: Notification) -> None:
+        self.append(notification)
 
 
 class Ingestor:
@@ -117,8 +117,8 @@ def engine(settings: Settings) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def pokes() -> Pokes:
-    return Pokes()
+def notifications() -> Notifications:
+    return Notifications()
 
 
 @pytest.fixture
@@ -127,9 +127,9 @@ def ingestor(engine: Engine) -> Ingestor:
 
 
 @pytest.fixture
-def client(settings: Settings, engine: Engine, pokes: Pokes) -> FlaskClient:
+def client(settings: Settings, engine: Engine, notifications: Notifications) -> FlaskClient:
     """Asks with the administrator's key."""
-    return asking(create(settings, engine, pokes).test_client(), ADMINISTRATOR_KEY)
+    return asking(create(settings, engine, notifications).test_client(), ADMINISTRATOR_KEY)
 
 
 @pytest.fixture

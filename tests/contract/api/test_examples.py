@@ -45,8 +45,8 @@ def placeholders(client: FlaskClient, ingestor: Ingestor, monkeypatch: pytest.Mo
     ingestor.leads(generation=1, age_s=-3600)  # heard of for as long as this test takes
     ingestor.delivers()
     ingestor.connected("linear", age_s=-3600)
-    wish = {"channel_type": "ticker", "symbol": "BTCUSDT", "requesting_service": "dashboard"}
-    live = body(client.post(PATH, json=wish))["id"]
+    subscription = {"channel_type": "ticker", "symbol": "BTCUSDT", "requesting_service": "dashboard"}
+    live = body(client.post(PATH, json=subscription))["id"]
     ingestor.holds("tickers.BTCUSDT")
     ingestor.holds("kline.1.ETHUSDT", "rejected", "error:handler not found")
     ingestor.execute("UPDATE topics SET updated_at = now() + interval '1 hour'")

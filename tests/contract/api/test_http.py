@@ -189,8 +189,10 @@ def _lasted_s(strict: Served) -> float:
 
 def test_a_restart_loses_no_request(database: Database, tmp_path: Path):
     with served(database, tmp_path) as api, ThreadPoolExecutor(4) as crowd:
-        wishes = [TRADES | {"symbol": f"S{number}"} for number in range(4)]
-        slow = [crowd.submit(api.ask, "POST", PATH, wish, {"Prefer": "wait=2"}) for wish in wishes]
+        subscriptions = [TRADES | {"symbol": f"S{number}"} for number in range(4)]
+        slow = [
+            crowd.submit(api.ask, "POST", PATH, subscription, {"Prefer": "wait=2"}) for subscription in subscriptions
+        ]
         eventually(lambda: len(_pending(api)) == 4, 10, "all are stored")
         assert api.stop() == 0
         assert [each.result().status for each in slow] == [201] * 4

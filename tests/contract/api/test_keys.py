@@ -16,7 +16,7 @@ from tests.contract.api.conftest import (
     PATH,
     TRADES,
     Ingestor,
-    Pokes,
+    Notifications,
     asking,
     body,
     code,
@@ -62,11 +62,14 @@ def world(client: FlaskClient, ingestor: Ingestor) -> World:
 
 def matrix(world: World) -> dict[tuple[str, str], list[tuple[str, Any, int, int]]]:
     """(method, rule) -> what is asked: path, body, the administrator's answer, the answer to the key of `model`."""
-    wish, others_wish = TRADES | {"symbol": "A"}, TRADES | {"requesting_service": "other", "symbol": "B"}
+    subscription, others_subscription = (
+        TRADES | {"symbol": "A"},
+        TRADES | {"requesting_service": "other", "symbol": "B"},
+    )
     one, empty = "/api/v1/subscriptions/<uuid:subscription_id>", dict[str, Any](subscriptions=[])
     services = "/api/v1/services"
     return {
-        ("POST", PATH): [(PATH, wish, 201, 200), (PATH, others_wish, 201, 403)],
+        ("POST", PATH): [(PATH, subscription, 201, 200), (PATH, others_subscription, 201, 403)],
         ("GET", PATH): [(PATH, None, 200, 200), (f"{PATH}?requesting_service=other", None, 200, 403)],
         ("GET", one): [(f"{PATH}/{world.mine}", None, 200, 200), (f"{PATH}/{world.others}", None, 200, 404)],
         ("GET", f"{one}/diagnosis"): [
@@ -220,7 +223,7 @@ def test_a_key_for_nobody_is_refused(client: FlaskClient, sent: dict[str, Any]):
 def limited(settings: Settings, engine: Engine) -> Callable[[int, int], FlaskClient]:
     def made(of_a_key: int, of_an_address: int) -> FlaskClient:
         strict = replace(settings, rates=Rates(of_a_key, of_an_address))
-        return asking(create(strict, engine, Pokes(), Still()).test_client(), ADMINISTRATOR_KEY)
+        return asking(create(strict, engine, Notifications(), Still()).test_client(), ADMINISTRATOR_KEY)
 
     return made
 

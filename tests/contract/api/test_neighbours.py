@@ -12,7 +12,7 @@ import pika
 import pytest
 
 from common import notifications, topology
-from common.notifications import Poke
+from common.notifications import Notification
 from tests import conftest
 from tests.contract.api.conftest import PATH, TRADES
 from tests.contract.api.serving import Answer, Served, served
@@ -51,9 +51,9 @@ def api(administered: Database, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def ask(api: Served) -> Answer:
-    """A new wish, which has to be answered within the time."""
-    wish = TRADES | {"symbol": f"S{next(_numbers)}"}
-    return api.ask("POST", PATH, wish, within_s=ANSWERED_WITHIN_S)
+    """A new subscription, which has to be answered within the time."""
+    subscription = TRADES | {"symbol": f"S{next(_numbers)}"}
+    return api.ask("POST", PATH, subscription, within_s=ANSWERED_WITHIN_S)
 
 
 def is_refused(answer: Answer) -> bool:
@@ -149,24 +149,24 @@ def test_a_broker_that_is_away_delays_nobody(api: Served):
     assert [line for line in api.logged() if line.get("neighbour") == "rabbitmq"]
 
 
-def test_the_ingestor_is_poked_at_each_change(
+def test_the_ingestor_is_notified_at_each_change(
     database: Database, broker: Broker, tmp_path_factory: pytest.TempPathFactory
 ):
     with closing(broker.connect()) as connection:
         channel = connection.channel()
         channel.exchange_declare(topology.CONTROL, "direct", durable=True)
-        channel.queue_declare("pokes", exclusive=True)
-        channel.queue_bind("pokes", topology.CONTROL, topology.POKE)
-        with served(database, tmp_path_factory.mktemp("poking"), **broker.environ()) as api:
+        channel.queue_declare("notifications", exclusive=True)
+        channel.queue_bind("notifications", topology.CONTROL, topology.NOTIFY)
+        with served(database, tmp_path_factory.mktemp("notifying"), **broker.environ()) as api:
             asked = api.ask("POST", PATH, TRADES, {"X-Request-ID": "first"})
-            first = eventually(lambda: _next(channel), 10, "a poke")
+            first = eventually(lambda: _next(channel), 10, "a notification")
             api.ask("POST", PATH, TRADES)
             api.ask("DELETE", f"{PATH}/{asked.json['id']}", None, {"X-Request-ID": "second"})
-            second = eventually(lambda: _next(channel), 10, "another poke")
+            second = eventually(lambda: _next(channel), 10, "another notification")
     assert (first.trace_id, second.trace_id) == ("first", "second")
     assert second.generation > first.generation > 0
 
 
-def _next(channel: pika.adapters.blocking_connection.BlockingChannel) -> Poke | None:
-    _, _, body = channel.basic_get("pokes", auto_ack=True)
+def _next(channel: pika.adapters.blocking_connection.BlockingChannel) -> Notification | None:
+    _, _, body = channel.basic_get("notifications", auto_ack=True)
     return notifications.decode(body) if body else None

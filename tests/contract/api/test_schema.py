@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from api.app import create
 from api.settings import Settings
 from common import database as databases
-from tests.contract.api.conftest import ADMINISTRATOR_KEY, PATH, TRADES, UNLIMITED, Ingestor, Pokes, asking
+from tests.contract.api.conftest import ADMINISTRATOR_KEY, PATH, TRADES, UNLIMITED, Ingestor, Notifications, asking
 from tests.kit.servers import Database, Postgres, fresh_database
 
 KEY = {"X-API-Key": ADMINISTRATOR_KEY}
@@ -31,7 +31,7 @@ _FEW = settings(
     suppress_health_check=list(HealthCheck),
 )
 _FEWER = settings(_FEW, max_examples=6, stateful_step_count=5)
-# A wish may fit the schema and still make no sense to Bybit; what has ended can still be looked at.
+# A subscription may fit the schema and still make no sense to Bybit; what has ended can still be looked at.
 _UNPROMISED = ("positive_data_acceptance", "use_after_free")
 
 
@@ -43,7 +43,7 @@ def app(postgres: Postgres, migrated: Database) -> Iterator[Flask]:
         engine = databases.engine(found.postgres, "api tests")
         _answer_syncs_at_once(engine)
         Ingestor(engine).leads(age_s=-3600)  # heard of for as long as these tests take
-        yield create(found, engine, Pokes())
+        yield create(found, engine, Notifications())
         engine.dispose()
 
 
@@ -125,8 +125,8 @@ ANY = st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT | st.li
 @given(st.data())
 def test_no_value_of_a_field_breaks_it(client: FlaskClient, field: str, data: Any):
     value = data.draw(ANY)
-    for wish in (TRADES, {"requesting_service": "model"}):
-        assert client.post(PATH, json=wish | {field: value}).status_code in (200, 201, 400, 422)
+    for subscription in (TRADES, {"requesting_service": "model"}):
+        assert client.post(PATH, json=subscription | {field: value}).status_code in (200, 201, 400, 422)
     whole = {"subscriptions": [{field: value}], "ttl_seconds": value}
     assert client.put("/api/v1/services/fuzzed/subscriptions", json=whole).status_code in (200, 400, 422)
 

@@ -6,16 +6,16 @@ from typing import Any
 from flask.testing import FlaskClient
 from sqlalchemy import Engine
 
-from tests.contract.api.conftest import ADMINISTRATOR_KEY, PATH, TRADES, Ingestor, Pokes, asking, body, code
+from tests.contract.api.conftest import ADMINISTRATOR_KEY, PATH, TRADES, Ingestor, Notifications, asking, body, code
 
 WHOLE = "/api/v1/services/model/subscriptions"
 
 
 def put(client: FlaskClient, *symbols: str, **more: Any) -> Any:
-    return client.put(WHOLE, json={"subscriptions": [wish(symbol) for symbol in symbols]} | more)
+    return client.put(WHOLE, json={"subscriptions": [subscription(symbol) for symbol in symbols]} | more)
 
 
-def wish(symbol: str) -> dict[str, str]:
+def subscription(symbol: str) -> dict[str, str]:
     return {"channel_type": "trades", "symbol": symbol}
 
 
@@ -23,19 +23,19 @@ def symbols(items: list[dict[str, str]]) -> list[str]:
     return sorted(item["symbol"] for item in items)
 
 
-def test_a_list_replaces_what_was_wanted(client: FlaskClient, pokes: Pokes):
+def test_a_list_replaces_what_was_wanted(client: FlaskClient, notifications: Notifications):
     put(client, "A", "B")
     answer = body(put(client, "B", "C"))
     assert {what: symbols(items) for what, items in answer.items()} == {"added": ["C"], "kept": ["B"], "removed": ["A"]}
     assert symbols(body(client.get(f"{PATH}?is_active=true"))["items"]) == ["B", "C"]
-    assert len(pokes) == 2
+    assert len(notifications) == 2
 
 
-def test_the_same_list_again_changes_nothing(client: FlaskClient, pokes: Pokes):
+def test_the_same_list_again_changes_nothing(client: FlaskClient, notifications: Notifications):
     put(client, "A", "B")
     answer = body(put(client, "B", "A", "A"))
     assert (answer["added"], answer["removed"], symbols(answer["kept"])) == ([], [], ["A", "B"])
-    assert len(pokes) == 1
+    assert len(notifications) == 1
 
 
 def test_an_empty_list_ends_everything_of_this_service_only(client: FlaskClient):
@@ -48,7 +48,9 @@ def test_an_empty_list_ends_everything_of_this_service_only(client: FlaskClient)
 def test_one_fault_and_nothing_is_changed(client: FlaskClient, ingestor: Ingestor):
     ingestor.lists("linear", "A", "B")
     put(client, "A")
-    answer = client.put(WHOLE, json={"subscriptions": [wish("B"), wish("Z"), {"channel_type": "kline"}, 7, {"x": 1}]})
+    answer = client.put(
+        WHOLE, json={"subscriptions": [subscription("B"), subscription("Z"), {"channel_type": "kline"}, 7, {"x": 1}]}
+    )
     assert answer.status_code == 422
     assert answer.json is not None
     assert {fault["field"]: fault["code"] for fault in answer.json["errors"]} == {

@@ -13,11 +13,11 @@ from api.app import create
 from api.settings import Settings
 from common.tables import subscriptions
 from common.tables.subscriptions import Caps
-from tests.contract.api.conftest import ADMINISTRATOR_KEY, PATH, TRADES, Ingestor, Pokes, asking, body, code
+from tests.contract.api.conftest import ADMINISTRATOR_KEY, PATH, TRADES, Ingestor, Notifications, asking, body, code
 from tests.kit.waiting import eventually
 
 
-def test_a_first_wish_is_stored_and_told_to_the_ingestor(client: FlaskClient, pokes: Pokes):
+def test_a_first_subscription_is_stored_and_told_to_the_ingestor(client: FlaskClient, notifications: Notifications):
     answer = client.post(PATH, json=TRADES, headers={"X-Request-ID": "abc"})
     assert answer.status_code == 201, answer.text
     assert body(answer)["status"] == "pending"
@@ -25,14 +25,14 @@ def test_a_first_wish_is_stored_and_told_to_the_ingestor(client: FlaskClient, po
     assert body(answer)["routing_key"] == "trades.linear.BTCUSDT"
     assert answer.headers["Location"] == f"{PATH}/{body(answer)['id']}"
     assert answer.headers["X-Request-ID"] == "abc"
-    assert [poke.trace_id for poke in pokes] == ["abc"]
+    assert [notification.trace_id for notification in notifications] == ["abc"]
 
 
-def test_asking_again_answers_with_the_same_row(client: FlaskClient, pokes: Pokes):
+def test_asking_again_answers_with_the_same_row(client: FlaskClient, notifications: Notifications):
     first, again = (client.post(PATH, json=TRADES) for _ in range(2))
     assert (first.status_code, again.status_code) == (201, 200)
     assert first.json == again.json
-    assert len(pokes) == 1
+    assert len(notifications) == 1
 
 
 def test_parts_and_topic_name_the_same_subscription(client: FlaskClient):
@@ -54,12 +54,12 @@ def test_fifty_at_once_make_one_row(client: FlaskClient, engine: Engine):
     assert len({found for _, found in answers}) == 1
 
 
-def test_ending_it_keeps_the_row_and_says_so_again(client: FlaskClient, pokes: Pokes):
+def test_ending_it_keeps_the_row_and_says_so_again(client: FlaskClient, notifications: Notifications):
     asked = body(client.post(PATH, json=TRADES))
     ended = body(client.delete(f"{PATH}/{asked['id']}"))
     assert (ended["is_active"], ended["status"]) == (False, "cancelled")
     assert body(client.delete(f"{PATH}/{asked['id']}")) == ended
-    assert len(pokes) == 2
+    assert len(notifications) == 2
     assert body(client.post(PATH, json=TRADES))["id"] != asked["id"]
 
 
@@ -160,9 +160,12 @@ def test_a_category_that_was_never_looked_up_refuses_nothing(client: FlaskClient
 
 def test_option_trades_go_by_the_base_coin(client: FlaskClient, ingestor: Ingestor):
     ingestor.lists("option", "BTC-27NOV26-100000-C-USDT")
-    wish = TRADES | {"category": "option"}
-    assert client.post(PATH, json=wish | {"symbol": "BTC"}).status_code == 201
-    assert code(client.post(PATH, json=wish | {"symbol": "BTC-27NOV26-100000-C-USDT"})) == (422, "unknown_symbol")
+    subscription = TRADES | {"category": "option"}
+    assert client.post(PATH, json=subscription | {"symbol": "BTC"}).status_code == 201
+    assert code(client.post(PATH, json=subscription | {"symbol": "BTC-27NOV26-100000-C-USDT"})) == (
+        422,
+        "unknown_symbol",
+    )
 
 
 def test_a_lease_is_renewed_by_asking_again_and_ends_without(client: FlaskClient, engine: Engine, ingestor: Ingestor):
@@ -233,12 +236,12 @@ def test_waiting_ends_at_the_deadline(client: FlaskClient):
     assert body(answer)["status"] == "pending"
 
 
-def test_a_database_that_goes_while_it_waits_does_not_hide_that_the_wish_is_stored(
-    client: FlaskClient, pokes: Pokes, engine: Engine
+def test_a_database_that_goes_while_it_waits_does_not_hide_that_the_subscription_is_stored(
+    client: FlaskClient, notifications: Notifications, engine: Engine
 ):
     with ThreadPoolExecutor(1) as pool, engine.connect() as other:
         asked = pool.submit(client.post, PATH, json=TRADES, headers={"Prefer": "wait=10"})
-        eventually(lambda: pokes, 5, "the wish is stored")
+        eventually(lambda: notifications, 5, "the subscription is stored")
         other.execute(text("LOCK TABLE subscriptions IN ACCESS EXCLUSIVE MODE"))
         assert asked.result(10).status_code == 201
         other.rollback()
@@ -249,7 +252,7 @@ def test_a_database_that_goes_while_it_waits_does_not_hide_that_the_wish_is_stor
 def capped(settings: Settings, engine: Engine) -> Callable[[int, int], FlaskClient]:
     def made(of_a_service: int, in_total: int) -> FlaskClient:
         few = replace(settings, caps=Caps(of_a_service, in_total))
-        return asking(create(few, engine, Pokes()).test_client(), ADMINISTRATOR_KEY)
+        return asking(create(few, engine, Notifications()).test_client(), ADMINISTRATOR_KEY)
 
     return made
 
@@ -258,9 +261,9 @@ def test_caps_hold_against_a_crowd(capped: Callable[[int, int], FlaskClient], en
     client = capped(100, 7)
 
     def ask(number: int) -> int:
-        wish = {"topic": f"publicTrade.S{number}", "requesting_service": f"s{number % 3}"}
+        subscription = {"topic": f"publicTrade.S{number}", "requesting_service": f"s{number % 3}"}
         headers = {"X-API-Key": ADMINISTRATOR_KEY}
-        return client.application.test_client().post(PATH, json=wish, headers=headers).status_code
+        return client.application.test_client().post(PATH, json=subscription, headers=headers).status_code
 
     with ThreadPoolExecutor(8) as crowd:
         assert sorted(crowd.map(ask, range(30))) == [201] * 7 + [422] * 23

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from api.app import create
 from api.settings import Settings
 from common import database as databases
-from common.notifications import Poke
+from common.notifications import Notification
 from persister.ledger import Ledger
 from tests.kit import wallets
 from tests.kit.servers import Database
@@ -17,11 +17,11 @@ from tests.kit.servers import Database
 KEY = "the-administrators-key"
 
 
-class Pokes(list[Poke]):
+class Notifications(list[Notification]):
     """Remembers instead of telling anybody."""
 
-    def poke(self, poke: Poke) -> None:
-        self.append(poke)
+    def notify(self, notification: Notification) -> None:
+        self.append(notification)
 
 
 @pytest.fixture
@@ -32,13 +32,13 @@ def engine(database: Database) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def pokes() -> Pokes:
-    return Pokes()
+def notifications() -> Notifications:
+    return Notifications()
 
 
 @pytest.fixture
-def client(database: Database, engine: Engine, pokes: Pokes) -> FlaskClient:
-    app = create(_settings(database), engine, pokes)
+def client(database: Database, engine: Engine, notifications: Notifications) -> FlaskClient:
+    app = create(_settings(database), engine, notifications)
 
     made: FlaskClient = app.test_client()
     made.environ_base["HTTP_X_API_KEY"] = KEY

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from api.services.long_poll import MOST_WAITING
 from common.tables import balance_syncs
-from tests.contract.balances.conftest import Pokes
+from tests.contract.balances.conftest import Notifications
 from tests.kit import wallets
 from tests.kit.waiting import eventually
 from tests.kit.wallets import T0_MS
@@ -68,13 +68,15 @@ def last_audit(engine: Engine) -> str:
 Asked = Callable[[], "Future[TestResponse]"]
 
 
-def test_a_ledger_that_agrees_is_proven_by_one_look(asked: Asked, exchange: Exchange, told: Told, pokes: Pokes) -> None:
+def test_a_ledger_that_agrees_is_proven_by_one_look(
+    asked: Asked, exchange: Exchange, told: Told, notifications: Notifications
+) -> None:
     told(wallets.live(wallets.frame(wallets.account(wallets.coin(walletBalance="5")))))
     answer = asked()
     exchange.look(wallets.coin(walletBalance="5.00"), seconds_later=1)
     found = done(answer)
     assert (found["outcome"], found["coins"], found["changes"]) == ("proven", 1, [])
-    assert len(pokes) == 1
+    assert len(notifications) == 1
 
 
 def test_what_two_looks_agree_on_is_corrected_and_told(
@@ -135,9 +137,9 @@ def test_what_two_looks_do_not_agree_on_is_told_as_unconfirmed(asked: Asked, exc
     assert (found["outcome"], found["coins"], found["changes"]) == ("unconfirmed", 1, [])
 
 
-def test_several_that_wait_share_one_look(asked: Asked, exchange: Exchange, pokes: Pokes) -> None:
+def test_several_that_wait_share_one_look(asked: Asked, exchange: Exchange, notifications: Notifications) -> None:
     answers = [asked(), asked()]
-    eventually(lambda: len(pokes) == 2, 5, "both are written down")
+    eventually(lambda: len(notifications) == 2, 5, "both are written down")
     exchange.look(wallets.coin(walletBalance="0"), seconds_later=1)
     assert {done(answer)["outcome"] for answer in answers} == {"proven"}
     assert exchange.looks == 1
@@ -153,11 +155,13 @@ def test_what_the_exchange_refuses_is_told(asked: Asked, engine: Engine) -> None
     assert "10003 API key is invalid" in found.text
 
 
-def test_more_than_a_few_do_not_wait(asked: Asked, client: FlaskClient, pokes: Pokes, engine: Engine) -> None:
-    wish = {"channel_type": "trades", "symbol": "BTCUSDT", "requesting_service": "model"}
+def test_more_than_a_few_do_not_wait(
+    asked: Asked, client: FlaskClient, notifications: Notifications, engine: Engine
+) -> None:
+    subscription = {"channel_type": "trades", "symbol": "BTCUSDT", "requesting_service": "model"}
     waiting = [asked() for _ in range(MOST_WAITING)]  # all seats of this process, whatever they wait for
-    eventually(lambda: len(pokes) == MOST_WAITING, 5, "they wait")
-    hurried = client.post("/api/v1/subscriptions", json=wish, headers={"Prefer": "wait=10"})
+    eventually(lambda: len(notifications) == MOST_WAITING, 5, "they wait")
+    hurried = client.post("/api/v1/subscriptions", json=subscription, headers={"Prefer": "wait=10"})
     assert (hurried.status_code, hurried.headers.get("Preference-Applied")) == (201, None)
     later = client.post(PATH)
     assert (later.status_code, later.json and later.json["outcome"]) == (202, "pending")

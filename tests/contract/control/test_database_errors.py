@@ -23,18 +23,18 @@ from common.events import Event
 from common.lifecycle import Crew, Worker
 from common.settings import Environment
 from common.tables.instruments import Instrument
-from ingestor.control.cache import Cache
+from ingestor.control.cache import SubscriptionCache
 from ingestor.control.reconciler import Reconciler
-from ingestor.control.reporter import Sights, Status
+from ingestor.control.reporter import Reporter, ReportSources
 from ingestor.delivery.plan import Plan
 from ingestor.delivery.publisher import Link
-from ingestor.feed.event_stream import Line, Origin
+from ingestor.feed.event_stream import EventStream, StreamSource
 from ingestor.feed.gaps import Gaps
-from ingestor.rest.client import Snapshot
-from ingestor.rest.jobs.instruments import Listing
-from ingestor.rest.jobs.wallet_sync import Syncs
+from ingestor.rest.client import RestSnapshot
+from ingestor.rest.jobs.instruments import InstrumentsJob
+from ingestor.rest.jobs.wallet_sync import WalletSyncJob
 from persister.ledger import Ledger
-from persister.maintenance import Upkeep
+from persister.maintenance import PartitionMaintenance
 from tests.kit.servers import Database
 from tests.kit.waiting import eventually
 from tests.kit.workers import at_work
@@ -88,10 +88,10 @@ class Surroundings:
     def instruments(self, category: str) -> list[Instrument]:
         return [Instrument(category, "BTCUSDT", "BTC", "USDT", "Trading")]
 
-    def wallet(self) -> Snapshot:
-        return Snapshot(b"{}", 1)
+    def wallet(self) -> RestSnapshot:
+        return RestSnapshot(b"{}", 1)
 
-    def tell(self, channel: Channel, make: Callable[[Line], Event]) -> bool:
+    def tell(self, channel: Channel, make: Callable[[EventStream], Event]) -> bool:
         return True
 
     def hear(self, *_: object) -> None:
@@ -102,11 +102,11 @@ def reconciler(engine: Engine, around: Surroundings, folder: Path) -> Worker:
     return Reconciler(
         engine=engine,
         queues=around,
-        fleet=around,
+        pool=around,
         broker_connected=lambda: True,
         held=lambda: None,
         carried_out=around.hear,
-        cache=Cache(folder / "wishes.json"),
+        cache=SubscriptionCache(folder / "wishes.json"),
         retention=settings.Retention(24, 100_000),
         market_queue_type="classic",
         own=lambda: (),
@@ -114,15 +114,15 @@ def reconciler(engine: Engine, around: Surroundings, folder: Path) -> Worker:
 
 
 def listing(engine: Engine, around: Surroundings, _folder: Path) -> Worker:
-    return Listing(around, engine, around.hear)
+    return InstrumentsJob(around, engine, around.hear)
 
 
 def syncs(engine: Engine, around: Surroundings, _folder: Path) -> Worker:
-    return Syncs(engine, around, Line(WALLET, Origin("simulator", "01J")), around.tell)
+    return WalletSyncJob(engine, around, EventStream(WALLET, StreamSource("simulator", "01J")), around.tell)
 
 
 def status(engine: Engine, around: Surroundings, _folder: Path) -> Worker:
-    sights = Sights(
+    sights = ReportSources(
         sockets=list,
         link=lambda: Link(True, datetime.now(UTC), "connected"),
         depths=dict,
@@ -132,7 +132,7 @@ def status(engine: Engine, around: Surroundings, _folder: Path) -> Worker:
         disk=lambda: None,
         clock_offset_ms=lambda: None,
     )
-    return Status(engine, "01J", sights, Gaps(), threading.Event())
+    return Reporter(engine, "01J", sights, Gaps(), threading.Event())
 
 
 def failures(worker: Worker) -> float:
@@ -157,7 +157,7 @@ def test_once_the_database_is_well_again_the_work_is_done(engine: Engine, databa
     with failing(engine, "42501") as failed:
         running = [Crew().start(worker) for worker in workers]
         eventually(lambda: len(failed) > 5, 20, "they have failed")
-    eventually(lambda: around.heard >= 5, 30, "wishes are carried out, and four lists of instruments are new")
+    eventually(lambda: around.heard >= 5, 30, "subscriptions are carried out, and four lists of instruments are new")
     eventually(
         lambda: database.execute("SELECT 1 FROM ingestors WHERE heartbeat_at > started_at"), 20, "the status is written"
     )
@@ -175,7 +175,7 @@ def test_any_sqlstate_is_a_wait(engine: Engine, state: str):
 
 @pytest.mark.parametrize("state", STATES)
 def test_the_upkeep_of_balances_goes_on_after_any_error(engine: Engine, state: str):
-    worker = Upkeep(engine, 0, partial(datetime.now, UTC))
+    worker = PartitionMaintenance(engine, 0, partial(datetime.now, UTC))
     before = failures(worker)
     with failing(engine, state) as failed, at_work(worker):
         eventually(lambda: failed, 10, "it asked")

@@ -13,12 +13,12 @@ from common import database as databases
 from common import settings
 from common.channels import Channel, of_topic
 from common.lifecycle import Crew
-from common.notifications import Poke
+from common.notifications import Notification
 from common.settings import Environment
 from common.tables import ingestors, subscriptions
 from common.tables.ingestors import Delivery
 from common.tables.subscriptions import Caps, Counted
-from ingestor.control.cache import Cache
+from ingestor.control.cache import SubscriptionCache
 from ingestor.control.reconciler import CHANGED_AT_ONCE, Reconciler
 from ingestor.delivery.plan import Plan
 from tests.kit.servers import Database
@@ -74,11 +74,11 @@ def started(engine: Engine, around: Surroundings, tmp_path: Path) -> Iterator[Re
     found = Reconciler(
         engine=engine,
         queues=around,
-        fleet=around,
+        pool=around,
         broker_connected=lambda: around.up,
         held=lambda: None,
         carried_out=around.carried_out.append,
-        cache=Cache(tmp_path / "wishes.json"),
+        cache=SubscriptionCache(tmp_path / "wishes.json"),
         retention=settings.Retention(24, 100_000),
         market_queue_type="classic",
         own=lambda: (),
@@ -91,7 +91,7 @@ def started(engine: Engine, around: Surroundings, tmp_path: Path) -> Iterator[Re
         assert at_work.ended(within_s=10)
 
 
-def wish(engine: Engine, channels: Sequence[Channel], lease_s: int | None = None) -> int:
+def subscription(engine: Engine, channels: Sequence[Channel], lease_s: int | None = None) -> int:
     """The generation that it got."""
     with engine.begin() as connection:
         caps, unknown = Caps(100, 100), Counted(100, 0)
@@ -101,21 +101,23 @@ def wish(engine: Engine, channels: Sequence[Channel], lease_s: int | None = None
 
 def active(engine: Engine) -> list[str]:
     with engine.connect() as connection:
-        return [each.topic for each in subscriptions.wishes(connection)]
+        return [each.topic for each in subscriptions.active(connection)]
 
 
-def test_a_wish_is_carried_out_when_its_queue_is_made(engine: Engine, around: Surroundings, running: Reconciler):
-    generation = wish(engine, [TRADES])
+def test_a_subscription_is_carried_out_when_its_queue_is_made(
+    engine: Engine, around: Surroundings, running: Reconciler
+):
+    generation = subscription(engine, [TRADES])
     assert eventually(lambda: generation in around.carried_out, 10, "it is carried out")
     assert around.wanted == [TRADES.topic]
     assert any(queue.name == "ws-gateway.trades.model" for queue in around.plans[-1].queues)
 
 
-def test_while_the_broker_is_away_a_topic_is_held_and_its_wish_not_carried_out(
+def test_while_the_broker_is_away_a_topic_is_held_and_its_subscription_not_carried_out(
     engine: Engine, around: Surroundings, running: Reconciler
 ):
     around.up = False
-    generation = wish(engine, [TRADES])
+    generation = subscription(engine, [TRADES])
     assert eventually(lambda: around.wanted == [TRADES.topic], 10, "it is held")
     assert generation not in around.carried_out
     around.up = True
@@ -123,12 +125,12 @@ def test_while_the_broker_is_away_a_topic_is_held_and_its_wish_not_carried_out(
 
 
 def test_a_failure_gives_up_nothing_that_is_held(engine: Engine, around: Surroundings, running: Reconciler):
-    generation = wish(engine, [TRADES])
+    generation = subscription(engine, [TRADES])
     assert eventually(lambda: generation in around.carried_out, 10, "it is carried out")
     around.fails = True
-    running.poke(Poke(0, None))
+    running.notify(Notification(0, None))
     assert eventually(lambda: not around.fails, 20, "it failed")
-    generation = wish(engine, [BOOK])
+    generation = subscription(engine, [BOOK])
     assert eventually(lambda: generation in around.carried_out, 20, "it goes on")
     assert not around.given_up
 
@@ -136,7 +138,7 @@ def test_a_failure_gives_up_nothing_that_is_held(engine: Engine, around: Surroun
 def test_a_lease_ends_when_it_is_over_and_not_at_the_next_look(
     engine: Engine, around: Surroundings, running: Reconciler
 ):
-    wish(engine, [TRADES], lease_s=6)
+    subscription(engine, [TRADES], lease_s=6)
     assert eventually(lambda: around.wanted == [TRADES.topic], 10, "it is held")
     with engine.connect() as connection:
         left_s = subscriptions.next_lease_ends_in_s(connection)
@@ -166,13 +168,13 @@ def unbound(around: Surroundings) -> set[str]:
 
 def test_changes_are_carried_out_one_after_the_other(engine: Engine, around: Surroundings, running: Reconciler):
     eth = of_topic("linear", "publicTrade.ETHUSDT")
-    first = wish(engine, [TRADES])
+    first = subscription(engine, [TRADES])
     assert eventually(lambda: first in around.carried_out, 10, "the first is carried out")
-    second = wish(engine, [eth])
-    running.poke(Poke(second, None))
+    second = subscription(engine, [eth])
+    running.notify(Notification(second, None))
     assert eventually(lambda: around.wanted == [TRADES.topic, eth.topic], 10, "both are held")
     ended = end(engine, TRADES.topic)
-    running.poke(Poke(ended, None))
+    running.notify(Notification(ended, None))
     assert eventually(lambda: ended in around.carried_out, 10, "the end is carried out")
     assert around.wanted == [eth.topic]
     assert TRADES.routing_key in unbound(around)
@@ -182,26 +184,26 @@ def test_changes_are_carried_out_one_after_the_other(engine: Engine, around: Sur
 def test_an_older_answer_gives_up_nothing_and_later_changes_count(
     engine: Engine, around: Surroundings, running: Reconciler
 ):
-    first = [wish(engine, [TRADES]), end(engine, TRADES.topic), wish(engine, [TRADES])]
+    first = [subscription(engine, [TRADES]), end(engine, TRADES.topic), subscription(engine, [TRADES])]
     eventually(lambda: first[-1] in around.carried_out, 10, "it is carried out")
     with engine.begin() as connection:  # as a backup from before the first of them
         connection.execute(text("DELETE FROM subscriptions"))
         connection.execute(text("ALTER SEQUENCE subscription_generation RESTART"))
-    wish(engine, [BOOK])
-    running.poke(Poke(0, None))
+    subscription(engine, [BOOK])
+    running.notify(Notification(0, None))
     eventually(lambda: BOOK.topic in around.wanted, 10, "what the older one has is taken up")
     assert TRADES.topic in around.wanted
     last = end(engine, BOOK.topic)
-    running.poke(Poke(last, None))
+    running.notify(Notification(last, None))
     assert last > first[-1]
     eventually(lambda: around.wanted == [TRADES.topic], 10, "a row that says so ends a subscription")
 
 
 def test_what_an_earlier_life_unbound_is_not_unbound_again(engine: Engine, around: Surroundings, tmp_path: Path):
-    wish(engine, [TRADES])
+    subscription(engine, [TRADES])
     carried_out_before(engine, end(engine, TRADES.topic))
     other = of_topic("linear", "publicTrade.ETHUSDT")
-    wish(engine, [other])
+    subscription(engine, [other])
     ended = end(engine, other.topic)
     with started(engine, around, tmp_path):
         assert eventually(lambda: ended in around.carried_out, 10, "what ended since is carried out")
@@ -209,7 +211,7 @@ def test_what_an_earlier_life_unbound_is_not_unbound_again(engine: Engine, aroun
 
 
 def test_queues_that_became_unused_in_an_earlier_life_are_known(engine: Engine, around: Surroundings, tmp_path: Path):
-    wish(engine, [TRADES])
+    subscription(engine, [TRADES])
     carried_out_before(engine, end(engine, TRADES.topic))
     with started(engine, around, tmp_path):
         assert eventually(lambda: around.plans, 10, "there is a plan")
@@ -221,7 +223,7 @@ def test_many_leases_that_end_together_are_ended_at_once(engine: Engine, around:
     with engine.begin() as connection:
         caps, unknown = Caps(10_000, 10_000), Counted(10_000, 0)
         subscriptions.add(connection, many, "model", 5, "trace", caps, unknown)
-    running.poke(Poke(0, None))
+    running.notify(Notification(0, None))
     assert eventually(lambda: len(around.wanted) == len(many), 10, "all are held")
     assert eventually(lambda: around.wanted == [], 10, "all are given up")
     assert active(engine) == []
@@ -235,6 +237,6 @@ def test_more_changes_than_are_read_at_once_are_all_carried_out(
     with engine.begin() as connection:
         caps, unknown = Caps(20_000, 20_000), Counted(20_000, 0)
         last = subscriptions.add(connection, many, "model", None, "trace", caps, unknown)[-1].generation
-    running.poke(Poke(last, None))
+    running.notify(Notification(last, None))
     assert eventually(lambda: last in around.carried_out, 20, "the last is carried out")
     assert len(around.wanted) == len(many)

@@ -15,7 +15,7 @@ from common import settings, topology
 from common.events import Event
 from common.lifecycle import Crew
 from common.settings import Environment
-from ingestor.delivery.amqp_connection import JoinedConnection
+from ingestor.delivery.amqp_connection import BatchingConnection
 from ingestor.delivery.outbox import Lane
 from ingestor.delivery.publisher import Publisher
 from ingestor.delivery.queue_monitor import Traffic
@@ -203,7 +203,7 @@ def test_a_stop_waits_for_the_confirms(broker: Broker, tmp_path: Path, channel: 
 
 def test_the_hooks_of_pika_that_we_use_are_there():
     """We send and drop connections below pika's public interface: a release that moves these must not pass unseen."""
-    assert JoinedConnection._adapter_emit_data is SelectConnection._adapter_emit_data
+    assert BatchingConnection._adapter_emit_data is SelectConnection._adapter_emit_data
     assert callable(SelectConnection._terminate_stream)
 
 
@@ -211,7 +211,7 @@ def test_messages_and_confirms_pass_pika_by(broker: Broker, tmp_path: Path, monk
     the_slow_way: list[object] = []
     monkeypatch.setattr(Publisher, "_answered", lambda _, frame: the_slow_way.append(frame))
     world = World(broker, tmp_path)
-    monkeypatch.setattr(JoinedConnection, "_adapter_emit_data", lambda _, data: the_slow_way.append(data))
+    monkeypatch.setattr(BatchingConnection, "_adapter_emit_data", lambda _, data: the_slow_way.append(data))
     world.put(*range(100))
     eventually(world.all_confirmed, 10, "all is confirmed")
     monkeypatch.undo()

@@ -17,7 +17,7 @@ from common.lifecycle import Crew
 from common.settings import Environment, Retention
 from ingestor.delivery.plan import Plan, Unused, common_plan
 from ingestor.delivery.queue_monitor import Traffic
-from ingestor.delivery.topology import Queues
+from ingestor.delivery.topology import Topology
 from tests.kit.servers import Broker
 from tests.kit.waiting import eventually
 
@@ -36,10 +36,10 @@ def plan(*wanted: tuple[Any, str], retention: Retention = RETENTION) -> Plan:
 
 
 @contextmanager
-def running(broker: Broker, classes: tuple[str, ...] = ()) -> Iterator[Queues]:
+def running(broker: Broker, classes: tuple[str, ...] = ()) -> Iterator[Topology]:
     env = Environment(broker.environ())
     rabbitmq = settings.rabbitmq(env)
-    queues = Queues(rabbitmq, common_plan(classes, RETENTION, "classic"), Traffic())
+    queues = Topology(rabbitmq, common_plan(classes, RETENTION, "classic"), Traffic())
     worker = Crew().start(queues)
     try:
         yield queues

@@ -73,7 +73,7 @@ def said(front: Served, raw: bytes) -> bytes:
         return b"".join(iter(lambda: line.recv(65536), b""))
 
 
-def test_a_wish_passes_through(front: Served):
+def test_a_subscription_passes_through(front: Served):
     assert front.ask("POST", PATH, TRADES).status in (200, 201)
     raw = said(front, HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(BODY))
     assert raw.split()[1] == b"200", raw

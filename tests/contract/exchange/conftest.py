@@ -16,17 +16,17 @@ from common.events import Event
 from common.lifecycle import WORKER_FAILURES, Death, Running, Worker
 from common.settings import Credentials
 from ingestor.bybit.session import Session, Timing
-from ingestor.control.checkpoint import Stamp, stamp
+from ingestor.control.checkpoint import Checkpoint, checkpoint_of
 from ingestor.control.credentials import Account
-from ingestor.feed.event_stream import Lines, Origin
+from ingestor.feed.event_stream import EventStreams, StreamSource
 from ingestor.feed.gaps import Gap, Gaps
-from ingestor.rest.client import Rest
+from ingestor.rest.client import RestClient
 from ingestor.rest.clock import ExchangeClock
-from ingestor.rest.jobs.backfill import Histories
-from ingestor.rest.jobs.snapshots import Snapshots
-from ingestor.sockets.connect_budget import Budget
-from ingestor.sockets.pool import Fleet, url_of
-from ingestor.sockets.worker import OLDEST_S, Stream, Surroundings
+from ingestor.rest.jobs.backfill import BackfillJobs
+from ingestor.rest.jobs.snapshots import SnapshotJob
+from ingestor.sockets.connect_budget import ConnectBudget
+from ingestor.sockets.pool import ConnectionPool, url_of
+from ingestor.sockets.worker import OLDEST_S, SocketWorker, Surroundings
 from tests.contract.simulator.conftest import Simulator, started
 from tests.kit.waiting import eventually
 
@@ -75,19 +75,19 @@ class World:
         )
         self.account = Account(self.bybit.credentials)
         self.clock, self.gaps = ExchangeClock(), Gaps(earlier)
-        self.lines = Lines(Origin("simulator", "01J"))
-        self.rest = Rest(self.bybit, self.account, self.clock.now_ms)
-        self.checkpoints: list[tuple[Stamp, int]] = []
+        self.lines = EventStreams(StreamSource("simulator", "01J"))
+        self.rest = RestClient(self.bybit, self.account, self.clock.now_ms)
+        self.checkpoints: list[tuple[Checkpoint, int]] = []
         self._oldest_s = oldest_s
         self._failures_before = worker_failures()
         self._ends: SimpleQueue[Death | None] = SimpleQueue()
-        self.histories = Histories(self.rest)
-        self.snapshots = Snapshots(self.rest, self.clock, lambda channel, make: self.fleet.tell(channel, make))
+        self.histories = BackfillJobs(self.rest)
+        self.snapshots = SnapshotJob(self.rest, self.clock, lambda channel, make: self.pool.tell(channel, make))
         self.around = Surroundings(
             out=self.events,
-            line_of=self.lines.of,
+            stream_of=self.lines.of,
             gaps=self.gaps,
-            budget=Budget(),
+            budget=ConnectBudget(),
             clock=self.clock,
             changed=lambda: None,
             went_live=self._went_live,
@@ -95,8 +95,8 @@ class World:
             ask_past=self.histories.ask,
             clock_doubted=self.snapshots.ask_clock,
         )
-        self.fleet = Fleet(self._open_stream, self.start)
-        workers: list[Worker] = [self.snapshots, *self.histories.workers, self.fleet]
+        self.pool = ConnectionPool(self._open_stream, self.start)
+        workers: list[Worker] = [self.snapshots, *self.histories.workers, self.pool]
         self._running = [self.start(each) for each in workers]
 
     def start(self, worker: Worker) -> Running:
@@ -111,8 +111,8 @@ class World:
         assert self._ends.empty(), f"{self._ends.get()} died"
         assert worker_failures() - self._failures_before <= self.events.failures, "a worker failed"
 
-    def _open_stream(self, endpoint: str, number: int) -> Stream:
-        return Stream(
+    def _open_stream(self, endpoint: str, number: int) -> SocketWorker:
+        return SocketWorker(
             number, url_of(self.bybit, endpoint), partial(self._open_session, endpoint), self.around, self._oldest_s
         )
 
@@ -122,10 +122,10 @@ class World:
 
     def _went_live(self) -> None:
         """What the checkpoint would hold, and how much had come by then."""
-        self.checkpoints.append((stamp(self.fleet.seen(), time.time_ns(), []), len(self.events.all())))
+        self.checkpoints.append((checkpoint_of(self.pool.seen(), time.time_ns(), []), len(self.events.all())))
 
     def want(self, endpoint: str, *topics: str) -> None:
-        self.fleet.want([of_topic(endpoint, topic) for topic in topics])
+        self.pool.want([of_topic(endpoint, topic) for topic in topics])
 
     # -- the exchange -----------------------------------------------------------------------------------------
 

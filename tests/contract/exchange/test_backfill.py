@@ -6,11 +6,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from tests.contract.exchange.conftest import Body, World
 
 from common.channels import of_topic
 from ingestor.bybit import identity
 from ingestor.feed.gaps import Gap
+from tests.contract.exchange.conftest import Body, World
 from tests.kit.waiting import eventually
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "DOGEUSDT")

@@ -1,8 +1,7 @@
 """A failure of our own in the thread of a connection."""
 
-from tests.contract.exchange.conftest import World
-
 from common.channels import of_topic
+from tests.contract.exchange.conftest import World
 
 TICKER = "tickers.BTCUSDT"
 BOOK = "orderbook.50.BTCUSDT"
@@ -33,7 +32,7 @@ def test_tells_what_it_may_have_missed_once_however_often_it_fails(world: World)
 
 
 def test_leaves_other_connections_alone(world: World):
-    world.fleet.want([of_topic("linear", TICKER), of_topic("spot", ELSEWHERE)])
+    world.pool.want([of_topic("linear", TICKER), of_topic("spot", ELSEWHERE)])
     world.flows(TICKER)
     world.flows(ELSEWHERE)
     world.events.fails_on = ["linear"]

@@ -14,18 +14,18 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
-from tests.contract.exchange import raw
-from tests.contract.exchange.conftest import Events
 
 from common.channels import of_topic
 from common.lifecycle import Crew
 from ingestor.bybit.session import Session, Timing
-from ingestor.feed.event_stream import Lines, Origin
+from ingestor.feed.event_stream import EventStreams, StreamSource
 from ingestor.feed.gaps import Gaps
 from ingestor.rest.clock import ExchangeClock
-from ingestor.sockets.connect_budget import Budget
+from ingestor.sockets.connect_budget import ConnectBudget
 from ingestor.sockets.transport import Lost, Transport, open_transport
-from ingestor.sockets.worker import Stream, Surroundings
+from ingestor.sockets.worker import SocketWorker, Surroundings
+from tests.contract.exchange import raw
+from tests.contract.exchange.conftest import Events
 from tests.kit import foreign
 from tests.kit.waiting import eventually
 
@@ -55,9 +55,9 @@ def connecting(serve: raw.Script, topics: Sequence[str], timing: Timing) -> Iter
     kept = Events()
     around = Surroundings(
         out=kept,
-        line_of=Lines(Origin("simulator", "01J")).of,
+        stream_of=EventStreams(StreamSource("simulator", "01J")).of,
         gaps=Gaps(),
-        budget=Budget(most=10_000),
+        budget=ConnectBudget(most=10_000),
         clock=ExchangeClock(),
         changed=lambda: None,
         went_live=lambda: None,
@@ -67,7 +67,7 @@ def connecting(serve: raw.Script, topics: Sequence[str], timing: Timing) -> Iter
     )
     with raw.serving(serve) as server:
         open_session = partial(Session, "linear", timing, time.monotonic())
-        stream = Stream(7, f"ws://127.0.0.1:{server.port}", open_session, around)
+        stream = SocketWorker(7, f"ws://127.0.0.1:{server.port}", open_session, around)
         running = Crew().start(stream)
         stream.want([of_topic("linear", topic) for topic in topics])
         yield kept

@@ -21,12 +21,12 @@ from common.events import Event
 from common.lifecycle import Crew, Worker
 from common.settings import Credentials
 from ingestor.control.credentials import Account
-from ingestor.feed.event_stream import Line, Origin
-from ingestor.rest.client import Past, Rest
+from ingestor.feed.event_stream import EventStream, StreamSource
+from ingestor.rest.client import RestClient, RestHistory
 from ingestor.rest.clock import ExchangeClock
-from ingestor.rest.jobs.backfill import Histories, Question
-from ingestor.rest.jobs.key_check import KeyCheck
-from ingestor.rest.jobs.snapshots import Snapshots
+from ingestor.rest.jobs.backfill import BackfillJobs, BackfillRequest
+from ingestor.rest.jobs.key_check import KeyCheckJob
+from ingestor.rest.jobs.snapshots import SnapshotJob
 from tests.kit import foreign
 from tests.kit.waiting import eventually
 
@@ -72,7 +72,7 @@ class Exchange:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         credentials = Credentials("key", "secret")
         bybit = settings.Bybit("simulator", credentials, "", f"http://127.0.0.1:{self._server.server_port}")
-        self.rest = Rest(bybit, Account(credentials), lambda: int(time.time() * 1000))
+        self.rest = RestClient(bybit, Account(credentials), lambda: int(time.time() * 1000))
 
     def says(self, result: object) -> None:
         self.body = json.dumps({"retCode": 0, "retMsg": "OK", "result": result}).encode()
@@ -89,16 +89,16 @@ def exchange() -> Iterator[Exchange]:
     mine.close()
 
 
-def past(channel: Channel) -> Callable[[Rest], Past]:
+def past(channel: Channel) -> Callable[[RestClient], RestHistory]:
     return lambda rest: rest.past(channel, 0, 10**12, time.monotonic() + 3)
 
 
-CALLS: list[Callable[[Rest], Any]] = [
-    Rest.clock,
-    Rest.wallet,
-    Rest.open_orders,
-    Rest.positions,
-    Rest.key,
+CALLS: list[Callable[[RestClient], Any]] = [
+    RestClient.clock,
+    RestClient.wallet,
+    RestClient.open_orders,
+    RestClient.positions,
+    RestClient.key,
     lambda rest: rest.instruments("linear"),
     *map(past, PAST),
 ]
@@ -106,12 +106,14 @@ CALLS: list[Callable[[Rest], Any]] = [
 
 @given(body=bodies, call=st.sampled_from(CALLS))
 @budget(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-def test_any_body_is_an_answer_or_a_call_that_failed(exchange: Exchange, body: bytes, call: Callable[[Rest], Any]):
+def test_any_body_is_an_answer_or_a_call_that_failed(
+    exchange: Exchange, body: bytes, call: Callable[[RestClient], Any]
+):
     exchange.body = body
     with suppress(Unavailable):
         answer = call(exchange.rest)
-        line = Line(PAST[0], Origin("simulator", "01J"))
-        for element in answer.elements if isinstance(answer, Past) else ():
+        line = EventStream(PAST[0], StreamSource("simulator", "01J"))
+        for element in answer.elements if isinstance(answer, RestHistory) else ():
             assert line.backfill(element.key, element.data, element.time_ms, 1).body
 
 
@@ -125,14 +127,14 @@ def test_the_words_of_a_refusal_are_fit_to_be_stored(exchange: Exchange):
 @pytest.mark.parametrize("body", [b"[]", b"7", b'"x"', b"null", foreign.deeply(100_000).encode()])
 @pytest.mark.parametrize("call", CALLS)
 def test_an_answer_that_is_no_object_is_a_call_that_failed(
-    exchange: Exchange, body: bytes, call: Callable[[Rest], Any]
+    exchange: Exchange, body: bytes, call: Callable[[RestClient], Any]
 ):
     exchange.body = body
     try:
         found = call(exchange.rest)
     except Unavailable:
         return
-    assert isinstance(found, Past)
+    assert isinstance(found, RestHistory)
     assert found.failures
     assert not found.elements
 
@@ -151,19 +153,19 @@ def failures(worker: Worker) -> float:
 
 def test_the_threads_that_ask_go_on_after_answers_that_make_no_sense(exchange: Exchange):
     told: list[Event] = []
-    line = Line(of_topic("private", "wallet"), Origin("simulator", "01J"))
+    line = EventStream(of_topic("private", "wallet"), StreamSource("simulator", "01J"))
 
-    def tell(_channel: Channel, make: Callable[[Line], Event]) -> bool:
+    def tell(_channel: Channel, make: Callable[[EventStream], Event]) -> bool:
         told.append(make(line))
         return True
 
-    snapshots, histories = Snapshots(exchange.rest, ExchangeClock(), tell), Histories(exchange.rest)
-    workers: list[Worker] = [snapshots, *histories.workers, KeyCheck(exchange.rest, lambda: True)]
+    snapshots, histories = SnapshotJob(exchange.rest, ExchangeClock(), tell), BackfillJobs(exchange.rest)
+    workers: list[Worker] = [snapshots, *histories.workers, KeyCheckJob(exchange.rest, lambda: True)]
     before = [failures(worker) for worker in workers]
     running = [Crew().start(worker) for worker in workers]
-    answers: list[Past] = []
+    answers: list[RestHistory] = []
     for channel in PAST:
-        histories.ask(Question(channel, 0, 1, time.monotonic() + 5, answers.append))
+        histories.ask(BackfillRequest(channel, 0, 1, time.monotonic() + 5, answers.append))
     snapshots.ask(line.channel)
     eventually(lambda: len(answers) == len(PAST) and exchange.asked > 10, 20, "all have asked")
     assert {answer.healed for answer in answers} == {"no"}

@@ -7,19 +7,18 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
-from tests.contract.exchange.conftest import Events
-from tests.contract.exchange.raw import frame, received, serving, upgrade
-
 from common.channels import of_topic
 from common.lifecycle import Running
 from ingestor.bybit.session import Session, Timing
 from ingestor.bybit.subscriptions import ASKED_AT_ONCE
-from ingestor.feed.event_stream import Lines, Origin
+from ingestor.feed.event_stream import EventStreams, StreamSource
 from ingestor.feed.gaps import Gaps
 from ingestor.rest.clock import ExchangeClock
-from ingestor.sockets.connect_budget import Budget
-from ingestor.sockets.pool import Fleet
-from ingestor.sockets.worker import Stream, Surroundings
+from ingestor.sockets.connect_budget import ConnectBudget
+from ingestor.sockets.pool import ConnectionPool
+from ingestor.sockets.worker import SocketWorker, Surroundings
+from tests.contract.exchange.conftest import Events
+from tests.contract.exchange.raw import frame, received, serving, upgrade
 from tests.kit.waiting import eventually
 
 TEXT = 1
@@ -58,27 +57,28 @@ def ticker(topic: str) -> bytes:
 
 def test_all_of_them_are_asked_for_again_in_as_few_requests_as_may_be():
     exchange, events = Exchange(), Events()
-    lines, over = Lines(Origin("simulator", "01J")), threading.Event()
+    lines, over = EventStreams(StreamSource("simulator", "01J")), threading.Event()
     around = Surroundings(
-        out=events, line_of=lines.of, gaps=Gaps(), budget=Budget(), clock=ExchangeClock(), changed=lambda: None,
+        out=events, stream_of=lines.of, gaps=Gaps(), budget=ConnectBudget(), clock=ExchangeClock(),
+        changed=lambda: None,
         went_live=lambda: None, subscribed=lambda _: None, ask_past=lambda _: None, clock_doubted=lambda: None,
     )  # fmt: skip
 
-    def start(stream: Stream) -> Running:
+    def start(stream: SocketWorker) -> Running:
         running = Running(stream, SimpleQueue())
         running.start()
         return running
 
     with serving(exchange.serve) as server:
         url = f"ws://127.0.0.1:{server.port}/v5/public/linear"
-        fleet = Fleet(lambda e, n: Stream(n, url, lambda: Session(e, Timing(), 0.0), around), start)
-        thread = threading.Thread(target=fleet.run, args=(over,))
+        pool = ConnectionPool(lambda e, n: SocketWorker(n, url, lambda: Session(e, Timing(), 0.0), around), start)
+        thread = threading.Thread(target=pool.run, args=(over,))
         thread.start()
         try:
-            fleet.want([of_topic("linear", topic) for topic in TOPICS])
+            pool.want([of_topic("linear", topic) for topic in TOPICS])
 
             def all_live() -> bool:
-                [seen] = fleet.seen()
+                [seen] = pool.seen()
                 return len(seen.topics) == 1000 and all(topic.state == "live" for topic in seen.topics)
 
             eventually(all_live, 10, "all are live")

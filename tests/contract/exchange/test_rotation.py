@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import pytest
 import requests
-from tests.contract.exchange.conftest import World
-from tests.contract.exchange.test_backfill import told
 
 from common.settings import Credentials
+from tests.contract.exchange.conftest import World
+from tests.contract.exchange.test_backfill import told
 from tests.kit.waiting import eventually
 
 BOOK, LEVEL_1 = "orderbook.50.BTCUSDT", "orderbook.1.ETHUSDT"
@@ -65,11 +65,11 @@ def test_new_credentials_of_a_live_socket_are_taken_up_and_bad_ones_are_not(worl
     world.flows("execution")
     before = connections(world, "private")
     world.account.credentials = Credentials("simulator-key", "not-the-secret")
-    world.fleet.renew(world.account.credentials)
+    world.pool.renew(world.account.credentials)
     world.flows("execution", more=10)
     assert connections(world, "private") == before
     world.account.credentials = Renewed("simulator-key", "simulator-secret")
-    world.fleet.renew(world.account.credentials)
+    world.pool.renew(world.account.credentials)
     eventually(lambda: replaced(world, "private", before), 20, "it is replaced")
     world.flows("execution")
     assert_untouched(world, "execution", "wallet")

@@ -11,9 +11,9 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
-from tests.contract.exchange.raw import Script, frame, received, request, serving, upgrade
 
 from ingestor.sockets.transport import Lost, Transport, Unfit, open_transport
+from tests.contract.exchange.raw import Script, frame, received, request, serving, upgrade
 from tests.kit.waiting import eventually
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")

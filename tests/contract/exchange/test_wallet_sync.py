@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, Row
-from tests.contract.exchange.conftest import World
 
 from common import database as databases
 from common.channels import of_topic
 from common.settings import Environment, postgres
 from common.tables import balance_syncs
-from ingestor.rest.jobs.wallet_sync import Syncs
+from ingestor.rest.jobs.wallet_sync import WalletSyncJob
+from tests.contract.exchange.conftest import World
 from tests.kit.servers import Database
 from tests.kit.waiting import eventually
 
@@ -30,7 +30,7 @@ def engine(database: Database) -> Iterator[Engine]:
 @pytest.fixture
 def syncs(engine: Engine, world: World) -> Iterator[None]:
     stop = threading.Event()
-    worker = Syncs(engine, world.rest, world.lines.of(WALLET), world.fleet.tell)
+    worker = WalletSyncJob(engine, world.rest, world.lines.of(WALLET), world.pool.tell)
     thread = threading.Thread(target=worker.run, args=(stop,))
     thread.start()
     yield

@@ -14,7 +14,7 @@ from common.errors import Unavailable
 from common.tables.partitions import Month
 from common.tables.partitions import add as add_month
 from persister.ledger import Ledger
-from persister.maintenance import Upkeep
+from persister.maintenance import PartitionMaintenance
 from tests.kit import wallets
 from tests.kit.servers import Database
 from tests.kit.waiting import eventually
@@ -47,7 +47,7 @@ def looked_after(engine: Engine, clock: Time) -> Iterator[Looked]:
     threads = []
 
     def look(now: datetime = clock.now, months_kept: int = 0, until: Callable[[], bool] = lambda: True) -> None:
-        thread = threading.Thread(target=Upkeep(engine, months_kept, lambda: now).run, args=(stop,))
+        thread = threading.Thread(target=PartitionMaintenance(engine, months_kept, lambda: now).run, args=(stop,))
         threads.append(thread)
         thread.start()
         eventually(until, 10, "the upkeep is done")

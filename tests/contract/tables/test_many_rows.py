@@ -104,7 +104,7 @@ def test_what_changed_is_read_without_the_rest(connection: Connection, asked: Se
     add(connection, 1, "service-2")
     subscriptions.cancel(connection, [first], None)
     changes = subscriptions.changed(connection, before, 5_000)
-    assert [(each.wish.service, each.ended_at is None) for each in changes] == [
+    assert [(each.subscription.service, each.ended_at is None) for each in changes] == [
         ("service-2", True),
         ("service-1", False),
     ]
@@ -115,8 +115,8 @@ def test_many_changes_are_read_in_pieces(connection: Connection, asked: Sent):
     first = subscriptions.changed(connection, 0, 100)
     assert len(first) == 100
     assert touched(connection, asked) == 100
-    [following] = subscriptions.changed(connection, first[-1].wish.generation, 1)
-    assert following.wish.generation > first[-1].wish.generation
+    [following] = subscriptions.changed(connection, first[-1].subscription.generation, 1)
+    assert following.subscription.generation > first[-1].subscription.generation
 
 
 def test_what_ended_lately_is_read_without_the_rest(connection: Connection, asked: Sent):
@@ -127,7 +127,7 @@ def test_what_ended_lately_is_read_without_the_rest(connection: Connection, aske
 
 
 def test_all_active_ones_are_read_without_those_that_ended(connection: Connection, asked: Sent):
-    assert len(subscriptions.wishes(connection)) == ACTIVE
+    assert len(subscriptions.active(connection)) == ACTIVE
     assert touched(connection, asked) == ACTIVE
 
 

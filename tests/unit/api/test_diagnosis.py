@@ -1,4 +1,4 @@
-"""Where the way from a wish to its reader is broken."""
+"""Where the way from a subscription to its reader is broken."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -154,7 +154,7 @@ def test_nothing_is_claimed_of_a_broker_that_does_not_answer(name: str):
     assert {states[hop] for hop in ("binding", "queue", "consumer")} == {"unknown"}
 
 
-def test_a_pending_wish_says_what_it_waits_for():
+def test_a_pending_subscription_says_what_it_waits_for():
     seen = Seen(rows.NOW, rows.leader(), [rows.socket(state="connecting")])
     why = diagnosis.why_pending(rows.subscription(topic_state="pending"), seen)
     assert why == "the socket linear is connecting, attempt 3"

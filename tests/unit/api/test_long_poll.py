@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.services.long_poll import WaitingRoom, preferred_s
+from api.services.long_poll import LongPollSlots, preferred_s
 
 
 @pytest.mark.parametrize(
@@ -28,15 +28,15 @@ def test_a_preference_is_kept_within_reason(prefer: str, expected: int):
 
 def test_it_answers_as_soon_as_it_is_settled():
     looks = iter(["pending", "live"])
-    assert WaitingRoom().wait(lambda: next(looks), lambda seen: seen == "live", within_s=10) == "live"
+    assert LongPollSlots().wait(lambda: next(looks), lambda seen: seen == "live", within_s=10) == "live"
 
 
 def test_it_answers_with_what_there_is_at_the_deadline():
-    assert WaitingRoom().wait(lambda: "pending", lambda seen: seen == "live", within_s=0.0) == "pending"
+    assert LongPollSlots().wait(lambda: "pending", lambda seen: seen == "live", within_s=0.0) == "pending"
 
 
 def test_nobody_is_kept_waiting_for_a_seat():
-    room = WaitingRoom(seats=1)
+    room = LongPollSlots(seats=1)
     inner = []
 
     def look() -> str:
@@ -48,7 +48,7 @@ def test_nobody_is_kept_waiting_for_a_seat():
 
 
 def test_a_seat_is_free_again_after_an_error():
-    room = WaitingRoom(seats=1)
+    room = LongPollSlots(seats=1)
 
     def broken() -> str:
         raise LookupError

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from common.notifications import Poke, decode, encode
+from common.notifications import Notification, decode, encode
 
 
 def test_what_was_encoded_is_read():
-    assert decode(encode(Poke(5, "trace"))) == Poke(5, "trace")
+    assert decode(encode(Notification(5, "trace"))) == Notification(5, "trace")
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_what_was_encoded_is_read():
     ],
 )
 def test_what_is_none_reads_as_one_that_knows_nothing(body: bytes):
-    assert decode(body) == Poke(0, None)
+    assert decode(body) == Notification(0, None)
 
 
 def test_its_trace_id_is_fit_to_be_stored():

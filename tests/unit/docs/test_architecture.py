@@ -59,4 +59,4 @@ def test_every_thread_is_listed_and_every_listed_thread_exists():
 
 def test_the_names_are_found_in_the_code():
     assert {"reconciler", "stream\\ .+/.+", "rotation", "publisher\\ .+", "metrics"} <= in_the_code("ingestor")
-    assert "poker" in in_the_code("api")
+    assert "notifier" in in_the_code("api")

@@ -5,13 +5,13 @@ import re
 from pathlib import Path
 
 from common.channels import of_topic
-from ingestor.feed.event_stream import Line, Origin
+from ingestor.feed.event_stream import EventStream, StreamSource
 
 PAGE = (Path(__file__).parents[3] / "docs" / "events.md").read_text()
 
 
 def published() -> list[dict[str, str]]:
-    line = Line(of_topic("linear", "publicTrade.BTCUSDT"), Origin("mainnet", "01J"))
+    line = EventStream(of_topic("linear", "publicTrade.BTCUSDT"), StreamSource("mainnet", "01J"))
     events = [
         line.live(b"{}", 1, 1),
         line.snapshot(b"{}", 1, 1),

@@ -12,7 +12,7 @@ from common.settings import Credentials
 from ingestor.bybit import identity
 from ingestor.bybit.actions import Clock, Deliver, Marked, SetAside
 from ingestor.bybit.session import Session, Timing
-from ingestor.feed.backfill import Healing
+from ingestor.feed.backfill import Backfill
 from ingestor.rest.clock import ExchangeClock
 from tests.kit import foreign
 
@@ -53,7 +53,7 @@ def test_a_conversation_survives_any_frames(frames: list[bytes]):
 @example(frames=[b'{"data":[{"T":null,"i":"x"}]}'], kind=HEALED[0])
 @budget(max_examples=100, deadline=None)
 def test_the_past_is_compared_with_any_frames(frames: list[bytes], kind: tuple[str, str]):
-    healing = Healing(of_topic(*kind))
+    healing = Backfill(of_topic(*kind))
     for frame in frames:
         healing.pushed(frame)
     healing.begin(0, from_ms=10, now_ms=20, now=0.0)
@@ -82,7 +82,7 @@ def test_any_push_has_a_key_that_two_connections_agree_on(frame: bytes, kind: st
 
 def test_a_row_of_another_shape_takes_no_other_row_along():
     frame = b'{"data":[{"i":"1","T":5},7,{"T":"x","i":"2"},{"i":"3","T":9}]}'
-    assert identity.keys("trades", [frame]) == {"1", "2", "3"}
+    assert identity.identities("trades", [frame]) == {"1", "2", "3"}
     assert identity.trade_times([frame]) == [5, 9]
 
 

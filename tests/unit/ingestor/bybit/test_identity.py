@@ -25,23 +25,23 @@ def frame(*rows: dict[str, Any]) -> bytes:
 )
 def test_the_socket_and_rest_know_an_element_by_the_same_key(kind: str, live: dict[str, Any], listed: Any):
     [element] = identity.elements(kind, [listed])
-    assert identity.keys(kind, [frame(live)]) == {element.key}
+    assert identity.identities(kind, [frame(live)]) == {element.key}
     assert json.loads(element.data) == listed
 
 
 @pytest.mark.parametrize("field", ["updatedTime", "orderStatus", "cumExecQty", "cancelType"])
 def test_another_state_of_an_order_is_another_element(field: str):
     changed = ORDER | {field: "7"}
-    assert len(identity.keys("order", [frame(ORDER, changed)])) == 2
+    assert len(identity.identities("order", [frame(ORDER, changed)])) == 2
 
 
 def test_a_candle_that_is_not_closed_is_not_known_yet():
-    assert identity.keys("kline", [frame({"start": 1, "confirm": False})]) == set()
+    assert identity.identities("kline", [frame({"start": 1, "confirm": False})]) == set()
 
 
 @pytest.mark.parametrize("strange", [b"{}", b"no", b'{"data":[{}]}', b'{"data":7}', b'{"data":["x"]}'])
 def test_a_frame_that_makes_no_sense_has_no_keys(strange: bytes):
-    assert identity.keys("execution", [strange, frame({"execId": "e"})]) == {"e"}
+    assert identity.identities("execution", [strange, frame({"execId": "e"})]) == {"e"}
 
 
 def test_the_oldest_comes_first_and_of_equal_times_the_one_that_bybit_lists_last():

@@ -1,18 +1,18 @@
-"""The last known wishes on disk."""
+"""The last known subscriptions on disk."""
 
 from pathlib import Path
 
 import pytest
 
-from common.tables.subscriptions import Wish
-from ingestor.control.cache import Cache
+from common.tables.subscriptions import DesiredSubscription
+from ingestor.control.cache import SubscriptionCache
 
-WISH = Wish("model", "linear", "tickers.BTCUSDT", 5, None)
+WISH = DesiredSubscription("model", "linear", "tickers.BTCUSDT", 5, None)
 
 
 def test_the_next_life_reads_what_the_last_one_kept(tmp_path: Path):
-    Cache(tmp_path / "wishes.json").keep([WISH])
-    assert Cache(tmp_path / "wishes.json").last() == (WISH,)
+    SubscriptionCache(tmp_path / "wishes.json").keep([WISH])
+    assert SubscriptionCache(tmp_path / "wishes.json").last() == (WISH,)
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,13 @@ def test_the_next_life_reads_what_the_last_one_kept(tmp_path: Path):
         "[" * 100_000,
     ],
 )
-def test_a_file_that_makes_no_sense_knows_no_wishes(tmp_path: Path, text: str):
+def test_a_file_that_makes_no_sense_knows_no_subscriptions(tmp_path: Path, text: str):
     (tmp_path / "wishes.json").write_text(text)
-    assert Cache(tmp_path / "wishes.json").last() == ()
+    assert SubscriptionCache(tmp_path / "wishes.json").last() == ()
 
 
 def test_a_folder_that_takes_nothing_costs_the_cache_only(tmp_path: Path):
     (tmp_path / "folder").write_text("in the way")
-    cache = Cache(tmp_path / "folder" / "wishes.json")
+    cache = SubscriptionCache(tmp_path / "folder" / "wishes.json")
     cache.keep([WISH])
     assert cache.last() == ()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from common.settings import Retention
-from common.tables.subscriptions import Changed, Wish
+from common.tables.subscriptions import Changed, DesiredSubscription
 from ingestor.control.desired_state import DesiredState
 from ingestor.delivery.plan import Plan, Unused
 
@@ -19,16 +19,16 @@ def state() -> DesiredState:
     return DesiredState(Retention(24, 100_000), "classic")
 
 
-def wish(topic: str = BTC, service: str = "model", generation: int = 1) -> Wish:
-    return Wish(service, "linear", topic, generation, None)
+def subscription(topic: str = BTC, service: str = "model", generation: int = 1) -> DesiredSubscription:
+    return DesiredSubscription(service, "linear", topic, generation, None)
 
 
 def added(topic: str = BTC, service: str = "model") -> Changed:
-    return Changed(wish(topic, service), None)
+    return Changed(subscription(topic, service), None)
 
 
 def ended(topic: str = BTC, service: str = "model", at: datetime = NOW) -> Changed:
-    return Changed(wish(topic, service), at)
+    return Changed(subscription(topic, service), at)
 
 
 def topics(state: DesiredState) -> list[str]:
@@ -88,24 +88,24 @@ def test_what_ended_and_was_added_again_stays_bound(state: DesiredState):
 def test_what_ended_before_the_start_is_unbound_too(state: DesiredState):
     state.ended([("model", "linear", BTC), ("model", "linear", "no topic")])
     state.last_ends([("model", "trades", NOW), ("model", "ticker", NOW - timedelta(days=31))])
-    state.replace([wish(ETH, "other")])
+    state.replace([subscription(ETH, "other")])
     assert "trades.linear.BTCUSDT" in {binding.routing_key for binding in state.plan().unbound}
     assert state.plan().unused == {Unused(QUEUE, NOW)}
 
 
 def test_a_whole_list_replaces_what_was_known(state: DesiredState):
-    state.replace([wish(BTC), wish(ETH)])
-    state.replace([wish(ETH, generation=7)])
+    state.replace([subscription(BTC), subscription(ETH)])
+    state.replace([subscription(ETH, generation=7)])
     assert topics(state) == [ETH]
-    assert state.wishes() == (wish(ETH, generation=7),)
+    assert state.desired() == (subscription(ETH, generation=7),)
     assert "trades.linear.BTCUSDT" in {binding.routing_key for binding in state.plan().unbound}
 
 
 def test_a_row_that_makes_no_sense_is_passed_over(state: DesiredState):
-    nonsense = Changed(Wish("model", "linear", "no topic", 1, None), None)
-    state.change([nonsense, added(), Changed(nonsense.wish, NOW)])
+    nonsense = Changed(DesiredSubscription("model", "linear", "no topic", 1, None), None)
+    state.change([nonsense, added(), Changed(nonsense.subscription, NOW)])
     assert topics(state) == [BTC]
-    assert state.wishes() == (wish(),)
+    assert state.desired() == (subscription(),)
 
 
 def test_the_queues_of_a_key_are_known(state: DesiredState):

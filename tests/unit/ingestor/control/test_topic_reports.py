@@ -4,15 +4,15 @@ from dataclasses import replace
 
 from common.channels import of_topic
 from ingestor.control.topic_reports import CHANGES_AT_ONCE, COUNTERS_PER_S, Changes, Key, TopicReports
-from ingestor.sockets.worker import TopicSeen
+from ingestor.sockets.worker import ObservedTopic
 
 
-def held(number: int, state: str = "live", events: int = 0) -> dict[Key, TopicSeen]:
+def held(number: int, state: str = "live", events: int = 0) -> dict[Key, ObservedTopic]:
     channel = of_topic("linear", "tickers.BTCUSDT")
-    return {("linear", str(n)): TopicSeen(channel, state, None, None, None, events) for n in range(number)}
+    return {("linear", str(n)): ObservedTopic(channel, state, None, None, None, events) for n in range(number)}
 
 
-def write(reports: TopicReports, seen: dict[Key, TopicSeen], now: float) -> Changes:
+def write(reports: TopicReports, seen: dict[Key, ObservedTopic], now: float) -> Changes:
     changes = reports.changes(seen, now)
     reports.written(changes, now)
     return changes

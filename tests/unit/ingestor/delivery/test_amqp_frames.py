@@ -6,8 +6,8 @@ from pika import frame, spec
 
 from common import events, topology
 from common.events import Event
-from ingestor.delivery.amqp_connection import JoinedConnection
-from ingestor.delivery.amqp_frames import Wire, confirms
+from ingestor.delivery.amqp_connection import BatchingConnection
+from ingestor.delivery.amqp_frames import FrameEncoder, confirms
 
 FRAME_MAX = 4096
 BODIES = [b"", b"{}", b"x" * (FRAME_MAX - 8), b"x" * (FRAME_MAX - 7), bytes(range(256)) * 100]
@@ -19,7 +19,7 @@ def event(body: bytes, **more: str) -> Event:
 
 
 def written(*events: Event) -> bytes:
-    wire, out = Wire(1, FRAME_MAX), list[bytes]()
+    wire, out = FrameEncoder(1, FRAME_MAX), list[bytes]()
     for each in events:
         wire.publish(each, out)
     return b"".join(out)
@@ -64,7 +64,7 @@ def test_pika_decodes_them():
 def test_what_the_socket_does_not_take_at_once_goes_where_pika_sends(taken: int):
     passed: list[bytes] = []
 
-    class Deaf(JoinedConnection):
+    class Deaf(BatchingConnection):
         def __init__(self) -> None:
             self.bytes_sent = self.frames_sent = 0
 

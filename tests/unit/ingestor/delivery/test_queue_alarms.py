@@ -3,13 +3,13 @@
 import pytest
 from structlog.testing import capture_logs
 
-from ingestor.delivery.queue_alarms import Alarm, Level, Watched, alarm_of
+from ingestor.delivery.queue_alarms import Alarm, Level, MonitoredQueue, alarm_of
 from ingestor.delivery.topology import log_alarm
 
 
 def alarm(name: str = "ws-gateway.trades.demo", ready: int = 0, consumers: int = 1, nobody_for_s: float = 0.0) -> Alarm:
     kept = None if name.endswith("persister") else 100_000
-    return alarm_of(Watched(name, ready, consumers, kept, nobody_for_s))
+    return alarm_of(MonitoredQueue(name, ready, consumers, kept, nobody_for_s))
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_a_backlog_is_told(ready: int, level: Level):
 
 
 def test_a_queue_that_is_nearly_full_is_told_before_it_drops():
-    small = [alarm_of(Watched("ws-gateway.trades.demo", ready, 1, 100, 0.0)).level for ready in (79, 80, 95)]
+    small = [alarm_of(MonitoredQueue("ws-gateway.trades.demo", ready, 1, 100, 0.0)).level for ready in (79, 80, 95)]
     assert small == [Level.OK, Level.WARNING, Level.CRITICAL]
 
 

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from ingestor.delivery.management import Consumption
 from ingestor.delivery.queue_alarms import Alarm, Level
-from ingestor.delivery.queue_metrics import QueueFigures
+from ingestor.delivery.queue_metrics import QueueMetrics
 from ingestor.delivery.queue_monitor import Depth
 
 NAME = "ws-gateway.trades.model"
@@ -15,7 +15,7 @@ NAME = "ws-gateway.trades.model"
 def shown(consumption: dict[str, Consumption]) -> list[str]:
     depth = Depth(NAME, ready=7, consumers=1, net_rate=None, observed_at=0.0, alarm=Alarm(Level.CRITICAL, "why"))
     registry = CollectorRegistry()
-    registry.register(QueueFigures(lambda: {NAME: depth}, lambda: consumption))
+    registry.register(QueueMetrics(lambda: {NAME: depth}, lambda: consumption))
     return [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
 
 

@@ -1,25 +1,25 @@
 """How full the queues are, and how fast that changes."""
 
 from ingestor.delivery.queue_alarms import Level
-from ingestor.delivery.queue_monitor import Depth, Depths, Traffic
+from ingestor.delivery.queue_monitor import Depth, QueueMonitor, Traffic
 
 KEYS = ("trades.linear.BTCUSDT", "gap.trades.linear.BTCUSDT")
 
 
-def look(depths: Depths, now: float, ready: int = 0, consumers: int = 1) -> Depth:
+def look(depths: QueueMonitor, now: float, ready: int = 0, consumers: int = 1) -> Depth:
     depth = depths.seen("ws-gateway.trades.demo", ready, consumers, KEYS, 100_000, now)
     depths.by_name[depth.name] = depth
     return depth
 
 
 def test_the_first_look_knows_no_rates():
-    depth = look(Depths(Traffic()), now=0.0)
+    depth = look(QueueMonitor(Traffic()), now=0.0)
     assert (depth.net_rate, depth.publish_rate) == (None, None)
 
 
 def test_rates_are_per_second_between_two_looks():
     traffic = Traffic()
-    depths = Depths(traffic)
+    depths = QueueMonitor(traffic)
     look(depths, now=0.0, ready=10)
     for _ in range(50):
         traffic.count("trades.linear.BTCUSDT")
@@ -36,7 +36,7 @@ def test_a_key_with_a_wildcard_stands_for_all_that_begin_so():
 
 
 def test_a_reader_is_there_since_the_first_look_that_found_one():
-    depths = Depths(Traffic())
+    depths = QueueMonitor(Traffic())
     assert look(depths, now=1.0, consumers=0).read_since is None
     assert look(depths, now=5.0, consumers=1).read_since == 5.0
     assert look(depths, now=9.0, consumers=2).read_since == 5.0
@@ -45,7 +45,7 @@ def test_a_reader_is_there_since_the_first_look_that_found_one():
 
 
 def test_how_long_nobody_reads_is_counted_from_the_first_look_without_a_reader():
-    depths = Depths(Traffic())
+    depths = QueueMonitor(Traffic())
     look(depths, now=0.0, consumers=1)
     look(depths, now=5.0, consumers=0)
     assert look(depths, now=604.0, consumers=0).alarm.level is Level.OK

@@ -7,7 +7,7 @@ from common import settings
 from common.settings import Environment
 from ingestor.delivery.plan import Plan
 from ingestor.delivery.queue_monitor import Traffic
-from ingestor.delivery.topology import Queues
+from ingestor.delivery.topology import Topology
 
 
 class Remembered(Plan):
@@ -15,7 +15,7 @@ class Remembered(Plan):
 
 
 def test_only_the_newest_plan_is_kept_while_the_broker_is_away():
-    queues = Queues(settings.rabbitmq(Environment({"RABBITMQ_PASSWORD": "x"})), Plan(), Traffic())
+    queues = Topology(settings.rabbitmq(Environment({"RABBITMQ_PASSWORD": "x"})), Plan(), Traffic())
     plans = [Remembered() for _ in range(3)]
     kept = [weakref.ref(plan) for plan in plans]
     for plan in plans:

@@ -1,10 +1,10 @@
 """What the broker has and has not confirmed."""
 
-from ingestor.delivery.unconfirmed import Ledger
+from ingestor.delivery.unconfirmed import Unconfirmed
 
 
-def ledger(*items: str) -> Ledger[str]:
-    book: Ledger[str] = Ledger()
+def ledger(*items: str) -> Unconfirmed[str]:
+    book: Unconfirmed[str] = Unconfirmed()
     for item in items:
         book.published(item)
     return book

@@ -5,7 +5,7 @@ import json
 from common.channels import of_topic
 from ingestor.bybit.actions import Deliver
 from ingestor.bybit.identity import Element
-from ingestor.feed.backfill import ANSWER_WITHIN_S, OVERLAP_MS, Healing, Held, healing_of
+from ingestor.feed.backfill import ANSWER_WITHIN_S, OVERLAP_MS, Backfill, HeldPush, backfill_of
 
 EXECUTION = of_topic("private", "execution")
 TRADES = of_topic("linear", "publicTrade.BTCUSDT")
@@ -28,16 +28,16 @@ def names(found: list[Element]) -> list[str]:
 
 
 def test_what_live_told_before_and_tells_after_is_not_missing():
-    healing = Healing(EXECUTION)
+    healing = Backfill(EXECUTION)
     healing.pushed(executions("a", "b"))
     assert healing.begin(window_ns=0, from_ms=10_000, now_ms=20_000, now=0.0) == 10_000 - OVERLAP_MS
-    healing.held.append(Held(Deliver("execution", executions("d"), 1), 1))
+    healing.held.append(HeldPush(Deliver("execution", executions("d"), 1), 1))
     found = healing.missing(past(("b", 9_000), ("c", 12_000), ("c", 12_000), ("d", 20_000), ("e", 21_000)))
     assert names(found) == ["c", "e"]
 
 
 def test_live_pushes_of_private_topics_wait_and_those_of_markets_do_not():
-    private, market = Healing(EXECUTION), Healing(TRADES)
+    private, market = Backfill(EXECUTION), Backfill(TRADES)
     assert not private.holds
     for each in (private, market):
         each.begin(0, 0, 0, now=7.0)
@@ -48,16 +48,16 @@ def test_live_pushes_of_private_topics_wait_and_those_of_markets_do_not():
 
 
 def test_what_was_held_is_given_back_in_order():
-    healing = Healing(EXECUTION)
+    healing = Backfill(EXECUTION)
     healing.begin(0, 0, 0, 0.0)
-    held = [Held(Deliver("execution", executions(name), 1), 1) for name in "abc"]
+    held = [HeldPush(Deliver("execution", executions(name), 1), 1) for name in "abc"]
     healing.held += held
     assert healing.end(healed=True) == held
     assert healing.held == []
 
 
 def test_the_next_window_asks_for_what_could_not_be_healed_too():
-    healing = Healing(EXECUTION)
+    healing = Backfill(EXECUTION)
     healing.begin(0, from_ms=10_000, now_ms=11_000, now=0.0)
     healing.end(healed=False)
     assert healing.begin(0, from_ms=50_000, now_ms=51_000, now=9.0) == 10_000 - OVERLAP_MS
@@ -66,7 +66,7 @@ def test_the_next_window_asks_for_what_could_not_be_healed_too():
 
 
 def test_trades_between_the_last_one_before_and_the_first_one_after_are_missing():
-    healing = Healing(TRADES)
+    healing = Backfill(TRADES)
     for number in range(30):  # far more than are remembered
         healing.pushed(trades((f"old{number}", 1_000 + number)))
     healing.begin(0, from_ms=2_000, now_ms=9_000, now=0.0)
@@ -77,12 +77,12 @@ def test_trades_between_the_last_one_before_and_the_first_one_after_are_missing(
 
 
 def test_without_trades_around_the_window_its_own_times_count():
-    healing = Healing(TRADES)
+    healing = Backfill(TRADES)
     healing.begin(0, from_ms=2_000, now_ms=9_000, now=0.0)
     assert names(healing.missing(past(("a", 1_999), ("b", 2_000), ("c", 9_000), ("d", 9_001)))) == ["b", "c"]
 
 
 def test_only_what_rest_can_tell_is_healed():
-    assert healing_of(of_topic("linear", "tickers.BTCUSDT")) is None
-    assert healing_of(of_topic("spread", "publicTrade.SOLUSDT_SOL/USDT")) is None
-    assert healing_of(of_topic("spot", "kline.1.BTCUSDT")) is not None
+    assert backfill_of(of_topic("linear", "tickers.BTCUSDT")) is None
+    assert backfill_of(of_topic("spread", "publicTrade.SOLUSDT_SOL/USDT")) is None
+    assert backfill_of(of_topic("spot", "kline.1.BTCUSDT")) is not None

@@ -4,14 +4,14 @@ import json
 
 from common.channels import of_topic
 from ingestor.epoch import new_epoch
-from ingestor.feed.event_stream import Line, Lines, Origin
+from ingestor.feed.event_stream import EventStream, EventStreams, StreamSource
 
 TRADES = of_topic("linear", "publicTrade.BTCUSDT")
 FRAME = b'{"topic":"publicTrade.BTCUSDT", "ts":1}'
 
 
-def line(epoch: str = "01J") -> Line:
-    return Line(TRADES, Origin("mainnet", epoch))
+def line(epoch: str = "01J") -> EventStream:
+    return EventStream(TRADES, StreamSource("mainnet", epoch))
 
 
 def test_the_frame_is_in_the_event_byte_for_byte():
@@ -24,12 +24,12 @@ def test_the_same_bytes_have_the_same_id_in_every_life_and_other_bytes_another()
 
 
 def test_the_same_bytes_on_another_endpoint_have_another_id():
-    spot = Line(of_topic("spot", "publicTrade.BTCUSDT"), Origin("mainnet", "01J"))
+    spot = EventStream(of_topic("spot", "publicTrade.BTCUSDT"), StreamSource("mainnet", "01J"))
     assert spot.live(FRAME, 1, 2).id != line().live(FRAME, 1, 2).id
 
 
 def test_a_topic_counts_from_one_for_all_sockets_that_carry_it():
-    lines = Lines(Origin("mainnet", "01J"))
+    lines = EventStreams(StreamSource("mainnet", "01J"))
     events = [lines.of(TRADES).live(FRAME, 1, 2) for _ in range(3)]
     assert [json.loads(event.body)["sequence"] for event in events] == [f"{n:020d}" for n in (1, 2, 3)]
 

@@ -5,14 +5,14 @@ import json
 from structlog.testing import capture_logs
 
 from common.channels import of_topic
-from ingestor.feed.event_stream import Line, Origin
+from ingestor.feed.event_stream import EventStream, StreamSource
 from ingestor.feed.gaps import Gap, Gaps
 
 TICKER = of_topic("linear", "tickers.BTCUSDT")
 
 
-def line() -> Line:
-    return Line(TICKER, Origin("mainnet", "01J"))
+def line() -> EventStream:
+    return EventStream(TICKER, StreamSource("mainnet", "01J"))
 
 
 def test_a_window_is_two_events_in_the_stream_of_its_topic():

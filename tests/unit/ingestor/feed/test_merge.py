@@ -3,7 +3,7 @@
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ingestor.feed.merge import Handover
+from ingestor.feed.merge import TopicMerge
 
 PUSHES = list(range(30))
 
@@ -22,7 +22,7 @@ def test_whoever_is_ahead_and_whenever_it_switches_each_push_is_told_once_and_in
     meeting: tuple[int, int, list[bool], int],
 ):
     before, begins, turns, soonest = meeting
-    handover: Handover[int] = Handover()
+    handover: TopicMerge[int] = TopicMerge()
     handover.told_before(before)
     leader, follower = iter(PUSHES[before + 1 :]), iter(PUSHES[begins:])
     told: list[int] = []
@@ -44,7 +44,7 @@ def test_whoever_is_ahead_and_whenever_it_switches_each_push_is_told_once_and_in
 
 @given(st.integers(0, 29), st.integers(0, 29))
 def test_a_follower_that_is_never_needed_changes_nothing(begins: int, brought: int):
-    handover: Handover[int] = Handover()
+    handover: TopicMerge[int] = TopicMerge()
     told = [out for push in PUSHES[:brought] for out in handover.leader(push, push)]
     assert [out for push in PUSHES[begins:] for out in handover.follower(push, push)] == []
     told += [out for push in PUSHES[brought:] for out in handover.leader(push, push)]
@@ -52,7 +52,7 @@ def test_a_follower_that_is_never_needed_changes_nothing(begins: int, brought: i
 
 
 def test_a_snapshot_that_the_follower_alone_brings_is_dropped_once_the_leader_told_what_came_after_it():
-    handover: Handover[str] = Handover()
+    handover: TopicMerge[str] = TopicMerge()
     handover.follower("snapshot of 5", "snapshot")
     handover.follower(6, "six")
     handover.follower(7, "seven")
@@ -61,12 +61,12 @@ def test_a_snapshot_that_the_follower_alone_brings_is_dropped_once_the_leader_to
 
 
 def test_a_repeat_of_the_leader_is_told_again():
-    handover: Handover[int] = Handover()
+    handover: TopicMerge[int] = TopicMerge()
     assert [handover.leader("same", n) for n in range(2)] == [[0], [1]]
 
 
 def test_it_is_over_when_the_new_leader_brings_something_new():
-    handover: Handover[int] = Handover()
+    handover: TopicMerge[int] = TopicMerge()
     handover.leader(1, 1)
     handover.switch()
     assert not handover.over

@@ -4,7 +4,7 @@ import threading
 from queue import SimpleQueue
 
 from common.lifecycle import Running, Worker
-from ingestor.rest.jobs.group import Askers
+from ingestor.rest.jobs.group import RestJobs
 from tests.kit.waiting import eventually
 
 
@@ -30,7 +30,7 @@ def start(worker: Worker) -> Running:
 
 def test_a_call_that_hangs_does_not_hold_up_the_end():
     hanging = Hanging()
-    askers = start(Askers([hanging], start))
+    askers = start(RestJobs([hanging], start))
     eventually(lambda: hanging.stopped is not None, 5, "it began")
     askers.stop()
     assert askers.ended(within_s=5)

@@ -8,8 +8,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from common.errors import Unavailable
-from ingestor.rest.client import KeyInfo
-from ingestor.rest.jobs.key_check import KeyCheck, complaints
+from ingestor.rest.client import ApiKeyInfo
+from ingestor.rest.jobs.key_check import KeyCheckJob, complaints
 from tests.kit.waiting import eventually
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -26,16 +26,16 @@ RIGHTS = {"ContractTrade": ["Order", "Position"], "Spot": [], "Wallet": ["Accoun
     ],
 )
 def test_a_key_that_ends_within_a_week_is_told(left: timedelta, complaint: str | None):
-    assert complaints(KeyInfo(NOW + left, RIGHTS), NOW) == ([complaint] if complaint else [])
+    assert complaints(ApiKeyInfo(NOW + left, RIGHTS), NOW) == ([complaint] if complaint else [])
 
 
 def test_a_key_without_an_end_is_no_cause_for_complaint():
-    assert complaints(KeyInfo(None, RIGHTS), NOW) == []
+    assert complaints(ApiKeyInfo(None, RIGHTS), NOW) == []
 
 
 @pytest.mark.parametrize("rights", [{}, {"Wallet": ["AccountTransfer"]}, {"ContractTrade": [], "Spot": []}])
 def test_a_key_that_may_see_no_orders_is_told(rights: dict[str, list[str]]):
-    [complaint] = complaints(KeyInfo(None, rights), NOW)
+    [complaint] = complaints(ApiKeyInfo(None, rights), NOW)
     assert "no orders" in complaint
 
 
@@ -45,17 +45,17 @@ class Source:
     def __init__(self) -> None:
         self.looks = 0
 
-    def key(self) -> KeyInfo:
+    def key(self) -> ApiKeyInfo:
         self.looks += 1
         if self.looks == 1:
             raise Unavailable("503")
-        return KeyInfo(datetime.now(UTC) + timedelta(days=1), RIGHTS)
+        return ApiKeyInfo(datetime.now(UTC) + timedelta(days=1), RIGHTS)
 
 
 @pytest.fixture
 def source() -> Iterator[Source]:
     source, stop = Source(), threading.Event()
-    check = KeyCheck(source, given=lambda: True)
+    check = KeyCheckJob(source, given=lambda: True)
     thread = threading.Thread(target=check.run, args=(stop,))
     thread.start()
     yield source

@@ -8,10 +8,10 @@ import pytest
 from common.channels import Channel, of_topic
 from common.errors import Unavailable
 from common.events import Event
-from ingestor.feed.event_stream import Line, Origin
-from ingestor.rest.client import Snapshot
+from ingestor.feed.event_stream import EventStream, StreamSource
+from ingestor.rest.client import RestSnapshot
 from ingestor.rest.clock import ExchangeClock
-from ingestor.rest.jobs.snapshots import Snapshots
+from ingestor.rest.jobs.snapshots import SnapshotJob
 from tests.kit.waiting import eventually
 
 WALLET, ORDERS = of_topic("private", "wallet"), of_topic("private", "order")
@@ -24,16 +24,16 @@ class Exchange:
         self.refusals = 0
         self.asked = 0
 
-    def wallet(self) -> Snapshot:
+    def wallet(self) -> RestSnapshot:
         self.asked += 1
         if self.asked <= self.refusals:
             raise Unavailable("too busy")
-        return Snapshot(b'{"list":[]}', self.asked)
+        return RestSnapshot(b'{"list":[]}', self.asked)
 
-    def open_orders(self) -> list[Snapshot]:
-        return [Snapshot(b'{"list":[]}', 0)]
+    def open_orders(self) -> list[RestSnapshot]:
+        return [RestSnapshot(b'{"list":[]}', 0)]
 
-    def positions(self) -> list[Snapshot]:
+    def positions(self) -> list[RestSnapshot]:
         return []
 
     def clock(self) -> tuple[int, float]:
@@ -52,13 +52,13 @@ def told() -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def snapshots(exchange: Exchange, told: list[tuple[str, str]]) -> Iterator[Snapshots]:
-    def tell(channel: Channel, make: Callable[[Line], Event]) -> bool:
-        event = make(Line(channel, Origin("mainnet", "01A")))
+def snapshots(exchange: Exchange, told: list[tuple[str, str]]) -> Iterator[SnapshotJob]:
+    def tell(channel: Channel, make: Callable[[EventStream], Event]) -> bool:
+        event = make(EventStream(channel, StreamSource("mainnet", "01A")))
         told.append((channel.topic, "snapshot" if b'"origin":"snapshot"' in event.body else "live"))
         return True
 
-    made, stop = Snapshots(exchange, ExchangeClock(), tell, wallet_every_s=0.01), threading.Event()
+    made, stop = SnapshotJob(exchange, ExchangeClock(), tell, wallet_every_s=0.01), threading.Event()
     thread = threading.Thread(target=made.run, args=(stop,))
     thread.start()
     yield made
@@ -67,12 +67,14 @@ def snapshots(exchange: Exchange, told: list[tuple[str, str]]) -> Iterator[Snaps
     assert not thread.is_alive()
 
 
-def test_the_wallet_is_asked_for_again_and_again_once_it_was(snapshots: Snapshots, told: list[tuple[str, str]]) -> None:
+def test_the_wallet_is_asked_for_again_and_again_once_it_was(
+    snapshots: SnapshotJob, told: list[tuple[str, str]]
+) -> None:
     snapshots.ask(WALLET)
     eventually(lambda: told.count(("wallet", "snapshot")) >= 3, 10, "it is repeated")
 
 
-def test_other_topics_are_asked_for_once(snapshots: Snapshots, told: list[tuple[str, str]]) -> None:
+def test_other_topics_are_asked_for_once(snapshots: SnapshotJob, told: list[tuple[str, str]]) -> None:
     snapshots.ask(ORDERS)
     snapshots.ask(WALLET)
     eventually(lambda: told.count(("wallet", "snapshot")) >= 3, 10, "time has passed")
@@ -80,7 +82,7 @@ def test_other_topics_are_asked_for_once(snapshots: Snapshots, told: list[tuple[
 
 
 def test_an_answer_that_failed_is_asked_for_again(
-    snapshots: Snapshots, exchange: Exchange, told: list[tuple[str, str]]
+    snapshots: SnapshotJob, exchange: Exchange, told: list[tuple[str, str]]
 ) -> None:
     exchange.refusals = 2
     snapshots.ask(WALLET)

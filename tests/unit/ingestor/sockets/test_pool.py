@@ -7,7 +7,7 @@ import pytest
 
 from common.channels import Channel, of_topic
 from common.settings import Bybit
-from ingestor.sockets.pool import MOST_TOPIC_CHARACTERS, Berth, Fleet, url_of
+from ingestor.sockets.pool import MOST_TOPIC_CHARACTERS, ConnectionPool, ConnectionSlot, url_of
 
 
 class Socket:
@@ -34,26 +34,26 @@ def sockets() -> Sockets:
 
 
 @pytest.fixture
-def fleet(sockets: Sockets) -> Fleet:
+def pool(sockets: Sockets) -> ConnectionPool:
     no_thread: Any = None
-    return Fleet(sockets.open, lambda _: no_thread)
+    return ConnectionPool(sockets.open, lambda _: no_thread)
 
 
 def channels(endpoint: str, *topics: str) -> list[Channel]:
     return [of_topic(endpoint, topic) for topic in topics]
 
 
-def test_each_endpoint_has_a_socket_of_its_own(fleet: Fleet, sockets: Sockets):
-    fleet.want(channels("linear", "tickers.BTCUSDT") + channels("spot", "tickers.BTCUSDT"))
+def test_each_endpoint_has_a_socket_of_its_own(pool: ConnectionPool, sockets: Sockets):
+    pool.want(channels("linear", "tickers.BTCUSDT") + channels("spot", "tickers.BTCUSDT"))
     assert sorted((each.endpoint, each.topics) for each in sockets) == [
         ("linear", ["tickers.BTCUSDT"]),
         ("spot", ["tickers.BTCUSDT"]),
     ]
 
 
-def test_a_further_socket_is_opened_where_bybits_limit_would_be_passed(fleet: Fleet, sockets: Sockets):
+def test_a_further_socket_is_opened_where_bybits_limit_would_be_passed(pool: ConnectionPool, sockets: Sockets):
     topics = [f"tickers.SYMBOL{number:05}USDT" for number in range(1500)]
-    fleet.want(channels("linear", *topics))
+    pool.want(channels("linear", *topics))
     assert [each.number for each in sockets] == [0, 1]
     assert sorted(topic for each in sockets for topic in each.topics) == topics
     for each in sockets:
@@ -63,22 +63,24 @@ def test_a_further_socket_is_opened_where_bybits_limit_would_be_passed(fleet: Fl
 
 def test_on_option_the_number_of_topics_has_a_limit_too():
     no_thread: Any = None
-    berth = Berth(Sockets().open("option", 0), no_thread)
+    slot = ConnectionSlot(Sockets().open("option", 0), no_thread)
     [channel] = channels("option", "tickers.X")
-    berth.channels = {str(number): channel for number in range(1999)}
-    assert berth.has_room_for("x")
-    berth.channels["one more"] = channel
-    assert not berth.has_room_for("x")
+    slot.channels = {str(number): channel for number in range(1999)}
+    assert slot.has_room_for("x")
+    slot.channels["one more"] = channel
+    assert not slot.has_room_for("x")
 
 
-def test_a_topic_stays_on_its_socket_when_others_leave_and_its_place_is_used_again(fleet: Fleet, sockets: Sockets):
+def test_a_topic_stays_on_its_socket_when_others_leave_and_its_place_is_used_again(
+    pool: ConnectionPool, sockets: Sockets
+):
     topics = [f"tickers.SYMBOL{number:05}USDT" for number in range(1500)]
-    fleet.want(channels("linear", *topics))
+    pool.want(channels("linear", *topics))
     stays = sockets[1].topics[0]
-    fleet.want(channels("linear", stays, "tickers.NEW"))
+    pool.want(channels("linear", stays, "tickers.NEW"))
     assert (sockets[0].topics, sockets[1].topics) == (["tickers.NEW"], [stays])
     assert len(sockets) == 2
-    assert fleet.carried() == {("linear", stays), ("linear", "tickers.NEW")}
+    assert pool.carried() == {("linear", stays), ("linear", "tickers.NEW")}
 
 
 MAIN, TEST, DEMO = "wss://stream.bybit.com", "wss://stream-testnet.bybit.com", "wss://stream-demo.bybit.com"
@@ -113,19 +115,19 @@ def test_a_regional_host_is_a_setting():
     assert url_of(bybit, "private") == "wss://stream.bybit.eu/v5/private"
 
 
-def test_a_socket_hears_of_changes_of_its_own_topics_only(fleet: Fleet, sockets: Sockets):
-    fleet.want(channels("linear", "tickers.BTCUSDT") + channels("spot", "tickers.BTCUSDT"))
+def test_a_socket_hears_of_changes_of_its_own_topics_only(pool: ConnectionPool, sockets: Sockets):
+    pool.want(channels("linear", "tickers.BTCUSDT") + channels("spot", "tickers.BTCUSDT"))
     linear, spot = sorted(sockets, key=lambda each: each.endpoint)
     linear.topics = spot.topics = ["as before"]
-    fleet.want(channels("linear", "tickers.BTCUSDT", "tickers.ETHUSDT") + channels("spot", "tickers.BTCUSDT"))
+    pool.want(channels("linear", "tickers.BTCUSDT", "tickers.ETHUSDT") + channels("spot", "tickers.BTCUSDT"))
     assert (linear.topics, spot.topics) == (["tickers.BTCUSDT", "tickers.ETHUSDT"], ["as before"])
-    fleet.want(channels("linear", "tickers.BTCUSDT", "tickers.ETHUSDT"))
+    pool.want(channels("linear", "tickers.BTCUSDT", "tickers.ETHUSDT"))
     assert spot.topics == []
 
 
-def test_the_room_of_topics_that_left_is_free_again(fleet: Fleet, sockets: Sockets):
+def test_the_room_of_topics_that_left_is_free_again(pool: ConnectionPool, sockets: Sockets):
     topics = [f"tickers.SYMBOL{number:05}USDT" for number in range(700)]
     for _ in range(3):
-        fleet.want(channels("linear", *topics))
-        fleet.want([])
+        pool.want(channels("linear", *topics))
+        pool.want([])
     assert len(sockets) == 1

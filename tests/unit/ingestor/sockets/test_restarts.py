@@ -6,10 +6,10 @@ from queue import SimpleQueue
 from common.channels import Channel, of_topic
 from common.events import Event
 from ingestor.delivery.overflow import Overflow
-from ingestor.feed.event_stream import Line
-from ingestor.rest.client import Snapshot
+from ingestor.feed.event_stream import EventStream
+from ingestor.rest.client import RestSnapshot
 from ingestor.rest.clock import ExchangeClock
-from ingestor.rest.jobs.snapshots import Snapshots
+from ingestor.rest.jobs.snapshots import SnapshotJob
 from tests.kit.waiting import eventually
 from tests.kit.workers import at_work
 
@@ -29,14 +29,14 @@ class Failing:
 
 
 class Exchange(Failing):
-    def wallet(self) -> Snapshot:
+    def wallet(self) -> RestSnapshot:
         self.call()
-        return Snapshot(b"{}", 1)
+        return RestSnapshot(b"{}", 1)
 
-    def open_orders(self) -> list[Snapshot]:
+    def open_orders(self) -> list[RestSnapshot]:
         return []
 
-    def positions(self) -> list[Snapshot]:
+    def positions(self) -> list[RestSnapshot]:
         return []
 
     def clock(self) -> tuple[int, float]:
@@ -60,11 +60,11 @@ class Holders(Failing):
 def test_the_wallet_is_asked_for_again():
     told: list[Channel] = []
 
-    def tell(channel: Channel, _make: Callable[[Line], Event]) -> bool:
+    def tell(channel: Channel, _make: Callable[[EventStream], Event]) -> bool:
         told.append(channel)
         return True
 
-    snapshots = Snapshots(Exchange(), ExchangeClock(), tell, wallet_every_s=0.1)
+    snapshots = SnapshotJob(Exchange(), ExchangeClock(), tell, wallet_every_s=0.1)
     snapshots.ask(WALLET)
     with at_work(snapshots):
         eventually(lambda: WALLET in told, 10, "it was asked once, and is asked for again")
