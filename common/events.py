@@ -20,6 +20,14 @@ class Event(NamedTuple):
     timestamp_s: int
 
 
+class Dropped(NamedTuple):
+    """Events that were given up before they were published; `oldest_s` is when the oldest was read, in Unix time."""
+
+    routing_key: str
+    events: int
+    oldest_s: int
+
+
 def digest(*parts: bytes) -> str:
     """32 hex digits: the same parts give the same id, in every life of the gateway."""
     seed = blake2b(digest_size=16)

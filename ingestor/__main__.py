@@ -1,33 +1,32 @@
-"""The ingestor is put together here."""
+"""The ingestor: which objects exist, with which settings."""
 
-import errno
-import fcntl
 import gc
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
-from typing import IO
 
 import structlog
 from prometheus_client import REGISTRY
+from sqlalchemy import Engine
 
 from common import database, entrypoint, logs
 from common.channels import FIXED, BadChannel, Channel, of_topic
-from common.errors import ConfigError
-from common.lifecycle import Crew, Worker
+from common.lifecycle import Crew, Running, Worker
 from common.metrics import MetricsServer
 from common.settings import Credentials, process_environment
 from common.tables.subscriptions import DesiredSubscription
+from ingestor import spool_folder
 from ingestor.bybit.session import Session, Timing
 from ingestor.control.cache import SubscriptionCache
 from ingestor.control.checkpoint import Checkpoint, CheckpointWriter, SafePoint, checkpoint_of, read_checkpoint
 from ingestor.control.credentials import Account, CredentialsWatch
+from ingestor.control.gap_store import GapStore
 from ingestor.control.notifications import NotificationListener
 from ingestor.control.pruning import Pruning
 from ingestor.control.reconciler import Reconciler
@@ -35,7 +34,6 @@ from ingestor.control.reporter import Reporter, ReportSources
 from ingestor.delivery.disk_probe import DiskProbe
 from ingestor.delivery.management import Management
 from ingestor.delivery.outbox import Lane, Outbox
-from ingestor.delivery.overflow import Overflow
 from ingestor.delivery.plan import common_plan
 from ingestor.delivery.publisher import Link, Publisher, worst
 from ingestor.delivery.queue_metrics import QueueMetrics
@@ -43,10 +41,12 @@ from ingestor.delivery.queue_monitor import Traffic
 from ingestor.delivery.spool import Spool
 from ingestor.delivery.topology import Topology
 from ingestor.epoch import new_epoch
+from ingestor.feed.backfill import BackfillRequest, History
 from ingestor.feed.event_stream import EventStreams, StreamSource
-from ingestor.feed.gaps import Gaps
+from ingestor.feed.feed import Feed
 from ingestor.rest.client import RestClient
 from ingestor.rest.clock import ExchangeClock
+from ingestor.rest.jobs import backfill as rest_backfill
 from ingestor.rest.jobs.backfill import BackfillJobs
 from ingestor.rest.jobs.group import RestJobs
 from ingestor.rest.jobs.instruments import InstrumentsJob
@@ -54,134 +54,171 @@ from ingestor.rest.jobs.key_check import KeyCheckJob
 from ingestor.rest.jobs.snapshots import SnapshotJob
 from ingestor.rest.jobs.wallet_sync import WalletSyncJob
 from ingestor.settings import Settings
+from ingestor.sockets.allocation import Allocation
 from ingestor.sockets.connect_budget import ConnectBudget
+from ingestor.sockets.interfaces import Surroundings
+from ingestor.sockets.poller import TransportPoller
 from ingestor.sockets.pool import ConnectionPool, url_of
-from ingestor.sockets.worker import SocketWorker, Surroundings
+from ingestor.sockets.transport import open_transport
+from ingestor.sockets.worker import SocketWorker
 
 log = structlog.get_logger(__name__)
 
 GRACE_S = 15.0  # below supervisor's stopwaitsecs
 _MARKET_EVENTS, _PRIVATE_EVENTS, _LANE_BYTES = 20_000, 2_000, 64 * 2**20
 _PRIVATE_SPOOL_BYTES = 256 * 2**20
-_DISK_TAKES_NOTHING = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_WALLET = of_topic(*FIXED["balance"])
 
 
 def main(env: Mapping[str, str]) -> int:
     settings = Settings.from_env(env)
     logs.configure("ingestor", settings.log_level)
-    lock = locked(settings.spool_dir)
+    lock = spool_folder.lock(settings.spool_dir)
     epoch = new_epoch(time.time_ns() // 1_000_000)
     crew = Crew()
     database.limit_waits()
     engine = database.engine(settings.postgres, f"{settings.service_name} ingestor", pool_size=3)
+    cache = SubscriptionCache(settings.spool_dir / "wishes.json")
 
-    dropped: SimpleQueue[Mapping[str, int]] = SimpleQueue()
-    spools = open_spools(settings.spool_dir, settings.market_spool_bytes)
-    outbox = make_outbox(spools, settings.market_spool_bytes, dropped.put)
-    room = min(2**20, settings.market_spool_bytes // 64)
-    disk = DiskProbe(settings.spool_dir, *spools, room, lambda: outbox.private.failure or outbox.market.failure)
-    traffic = Traffic()
-    common = common_plan(settings.class_queues, settings.retention, settings.market_queue_type)
-    queues = Topology(settings.rabbitmq, common, traffic)
-    management = Management(settings.rabbitmq)
-    REGISTRY.register(QueueMetrics(lambda: queues.depths, lambda: management.by_queue))
-    private = Publisher("private", outbox.private, settings.rabbitmq, queues, traffic, settings.publish_window)
-    market = Publisher(
-        "market",
-        outbox.market,
-        settings.rabbitmq,
-        queues,
-        traffic,
-        settings.publish_window,
-        settings.retention.hours * 3600,
-    )
-
-    wallet = of_topic(*FIXED["balance"])
-    cache, sign_of_life = SubscriptionCache(settings.spool_dir / "wishes.json"), settings.spool_dir / "alive.json"
-    held = [wallet, *channels_of(cache.last())]
-    clock, gaps, changed = ExchangeClock(), Gaps(read_checkpoint(sign_of_life).missed(held)), threading.Event()
-    lines = EventStreams(StreamSource(settings.bybit.environment, epoch))
-    account = Account(settings.bybit.credentials)
-    rest = RestClient(settings.bybit, account, clock.now_ms)
-    histories = BackfillJobs(rest)
-    snapshots = SnapshotJob(rest, clock, lambda channel, make: pool.tell(channel, make))
-    safe = SafePoint(outbox.market.counts().accepted, time.time_ns())
-
-    def alive_now() -> Checkpoint:
-        safe_ns = safe.until_ns(outbox.market.counts(), market.link.connected, time.time_ns())
-        return checkpoint_of(pool.seen(), safe_ns, gaps.windows())
-
-    alive = CheckpointWriter(sign_of_life, alive_now)
-    around = Surroundings(
-        out=outbox,
-        stream_of=lines.of,
-        gaps=gaps,
-        budget=ConnectBudget(),
-        clock=clock,
-        changed=changed.set,
-        went_live=alive.write,
-        subscribed=snapshots.ask,
-        ask_past=histories.ask,
-        clock_doubted=snapshots.ask_clock,
-    )
-    pool = ConnectionPool(partial(open_stream, settings, account, around), crew.start)
-    listing = InstrumentsJob(rest, engine, pool.retry_rejected)
-
-    def link() -> Link:
-        return worst([private.link, market.link])
-
-    sights = ReportSources(
-        sockets=pool.seen,
-        link=link,
-        depths=lambda: queues.depths,
-        consumptions=lambda: management.by_queue,
-        mismatched=lambda: queues.mismatched,
-        lanes=lambda: {"private": outbox.private.counts(), "market": outbox.market.counts()},
-        disk=disk.trouble,
-        clock_offset_ms=lambda: clock.offset_ms,
-    )
-    status = Reporter(engine, epoch, sights, gaps, changed)
-    syncs = WalletSyncJob(engine, rest, lines.of(wallet), pool.tell)
-    overflow = Overflow(dropped, pool, lambda: outbox.market.counts().spooled)
-    reconciler = Reconciler(
-        engine=engine,
-        queues=queues,
-        pool=pool,
-        broker_connected=lambda: private.link.connected or market.link.connected,
-        held=lambda: gaps.carried(pool.carried(), time.time_ns()),
-        carried_out=status.carried_out,
-        cache=cache,
-        retention=settings.retention,
-        market_queue_type=settings.market_queue_type,
-        own=lambda: (wallet,) if account.credentials else (),
-    )
-    key_check = KeyCheckJob(rest, lambda: account.credentials is not None)
-    watch = CredentialsWatch(process_environment, lambda found: renew(account, found, pool, key_check))
-    signal.signal(signal.SIGHUP, lambda *_: watch.look())
-    notifications = NotificationListener(settings.rabbitmq, epoch, reconciler.notify)
+    delivery = build_delivery(settings)
+    exchange = build_exchange(settings, epoch, engine, crew.start, delivery, cache)
+    control = build_control(settings, epoch, engine, delivery, exchange, cache)
     metrics = MetricsServer(settings.bind, settings.metrics_port)
+    workers: list[Worker] = [metrics, control.reporter, *delivery.workers, *exchange.workers, *control.workers]
 
     gc.collect()
     gc.freeze()  # what lives for ever need not be walked by each full collection, which took 60 ms
     log.info("starting", epoch=epoch, environment=settings.bybit.environment)
-    workers: list[Worker] = [metrics, status, queues, private, market, pool]
-    askers = RestJobs([snapshots, *histories.workers, syncs, key_check, listing], crew.start)
-    workers += [askers, overflow, alive, management, Pruning(engine), reconciler, watch, notifications]
-    try:
+    with nullcontext() if lock is None else closing(lock):
         return crew.run_until_stopped(workers, GRACE_S)
-    finally:
-        if lock is not None:
-            lock.close()
 
 
-def open_stream(settings: Settings, account: Account, around: Surroundings, endpoint: str, number: int) -> SocketWorker:
+@dataclass(frozen=True, slots=True)
+class DeliverySide:
+    """From an event to the broker's confirm."""
+
+    outbox: Outbox
+    private: Publisher
+    market: Publisher
+    topology: Topology
+    management: Management
+    disk: DiskProbe
+
+    @property
+    def workers(self) -> list[Worker]:
+        return [self.topology, self.private, self.market]
+
+    def link(self) -> Link:
+        """The worse of the two connections to the broker."""
+        return worst([self.private.link, self.market.link])
+
+    def connected(self) -> bool:
+        """Whether either of them is there."""
+        return self.private.link.connected or self.market.link.connected
+
+
+def build_delivery(settings: Settings) -> DeliverySide:
+    spools = open_spools(settings.spool_dir, settings.market_spool_bytes)
+    outbox = make_outbox(spools, settings.market_spool_bytes)
+    smallest_room = min(2**20, settings.market_spool_bytes // 64)
+    traffic = Traffic()
+    plan = common_plan(settings.class_queues, settings.retention, settings.market_queue_type)
+    topology = Topology(settings.rabbitmq, plan, traffic)
+    management = Management(settings.rabbitmq)
+    REGISTRY.register(QueueMetrics(lambda: topology.depths, lambda: management.by_queue))
+    publisher = partial(
+        Publisher, rabbitmq=settings.rabbitmq, made=topology, traffic=traffic, window=settings.publish_window
+    )
+    return DeliverySide(
+        outbox=outbox,
+        private=publisher("private", outbox.private),
+        market=publisher("market", outbox.market, retention_s=settings.retention.hours * 3600),
+        topology=topology,
+        management=management,
+        disk=DiskProbe(
+            settings.spool_dir, *spools, smallest_room, lambda: outbox.private.failure or outbox.market.failure
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeSide:
+    """Connections to Bybit, and what is asked over REST."""
+
+    account: Account
+    clock: ExchangeClock
+    gaps: GapStore
+    pool: ConnectionPool
+    allocation: Allocation
+    key_check: KeyCheckJob
+    changed: threading.Event  # `pool.observed()` shows something new
+    workers: list[Worker]
+
+
+def build_exchange(
+    settings: Settings,
+    epoch: str,
+    engine: Engine,
+    start: Callable[[Worker], Running],
+    delivery: DeliverySide,
+    cache: SubscriptionCache,
+) -> ExchangeSide:
+    bybit = settings.bybit
+    path = settings.spool_dir / "alive.json"
+    gaps = GapStore(read_checkpoint(path).missed([_WALLET, *channels_of(cache.last())]))
+    streams = EventStreams(StreamSource(bybit.environment, epoch))
+    account, clock, pool = Account(bybit.credentials), ExchangeClock(), ConnectionPool()
+    delivery.outbox.market.on_dropped(pool.dropped)
+    rest = RestClient(bybit, account, clock.now_ms)
+    backfill, snapshots = BackfillJobs(rest), SnapshotJob(rest, clock, pool.publish)
+    wallet_sync = WalletSyncJob(engine, rest, streams.of(_WALLET), pool.publish)
+    key_check = KeyCheckJob(rest, lambda: account.credentials is not None)
+    instruments = InstrumentsJob(rest, engine, pool.retry_rejected)
+    jobs = RestJobs([snapshots, *backfill.workers, wallet_sync, key_check, instruments], start)
+
+    safe_point = SafePoint(delivery.outbox.market.counts().accepted, time.time_ns())
+    checkpoint = CheckpointWriter(path, partial(current_checkpoint, delivery, pool, gaps, safe_point))
+    changed = threading.Event()
+    around = Surroundings(
+        outbox=delivery.outbox,
+        clocks=clock,
+        budget=ConnectBudget(),
+        changed=changed.set,
+        live=checkpoint.write,
+        subscribed=snapshots.ask,
+        request_backfill=partial(request_backfill, backfill),
+        clock_doubted=snapshots.ask_clock,
+    )
+    open_worker = partial(build_worker, settings, account, streams, gaps, around)
+    allocation = Allocation(pool, open_worker, start)
+    return ExchangeSide(
+        account, clock, gaps, pool, allocation, key_check, changed, workers=[allocation, jobs, checkpoint]
+    )
+
+
+def build_worker(
+    settings: Settings,
+    account: Account,
+    streams: EventStreams,
+    gaps: GapStore,
+    around: Surroundings,
+    endpoint: str,
+    number: int,
+) -> SocketWorker:
+    """The worker of one connection."""
     return SocketWorker(
         number,
-        url_of(settings.bybit, endpoint),
         partial(open_session, account, endpoint),
+        partial(open_transport, url_of(settings.bybit, endpoint)),
+        TransportPoller(),
+        Feed(endpoint, streams.of, gaps),
         around,
         settings.socket_age_s,
     )
+
+
+def request_backfill(jobs: BackfillJobs, request: BackfillRequest, answer: Callable[[History], None]) -> None:
+    jobs.ask(rest_backfill.BackfillRequest(request.channel, request.since_ms, request.to_ms, request.answer_by, answer))
 
 
 def open_session(account: Account, endpoint: str) -> Session:
@@ -189,62 +226,100 @@ def open_session(account: Account, endpoint: str) -> Session:
     return Session(endpoint, Timing(), time.monotonic(), credentials)
 
 
-def renew(account: Account, credentials: Credentials | None, pool: ConnectionPool, key_check: KeyCheckJob) -> None:
-    account.credentials = credentials
-    pool.renew(credentials)
-    key_check.look()
+def current_checkpoint(delivery: DeliverySide, pool: ConnectionPool, gaps: GapStore, safe: SafePoint) -> Checkpoint:
+    safe_ns = safe.until_ns(delivery.outbox.market.counts(), delivery.market.link.connected, time.time_ns())
+    return checkpoint_of(pool.observed(), safe_ns, gaps.for_next_run())
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSide:
+    """From the desired state to the observed one."""
+
+    reporter: Reporter
+    workers: list[Worker]
+
+
+def build_control(
+    settings: Settings,
+    epoch: str,
+    engine: Engine,
+    delivery: DeliverySide,
+    exchange: ExchangeSide,
+    cache: SubscriptionCache,
+) -> ControlSide:
+    outbox = delivery.outbox
+    sources = ReportSources(
+        sockets=exchange.pool.observed,
+        link=delivery.link,
+        depths=lambda: delivery.topology.depths,
+        consumptions=lambda: delivery.management.by_queue,
+        mismatched=lambda: delivery.topology.mismatched,
+        lanes=lambda: {"private": outbox.private.counts(), "market": outbox.market.counts()},
+        disk=delivery.disk.trouble,
+        clock_offset_ms=lambda: exchange.clock.offset_ms,
+    )
+    reporter = Reporter(engine, epoch, sources, exchange.gaps, exchange.changed)
+    reconciler = Reconciler(
+        engine=engine,
+        queues=delivery.topology,
+        pool=exchange.allocation,
+        broker_connected=delivery.connected,
+        held=partial(close_unsubscribed_gaps, exchange),
+        carried_out=reporter.carried_out,
+        cache=cache,
+        retention=settings.retention,
+        market_queue_type=settings.market_queue_type,
+        own=partial(own_channels, exchange.account),
+    )
+    credentials = CredentialsWatch(process_environment, partial(renew, exchange))
+    signal.signal(signal.SIGHUP, partial(look_at_credentials, credentials))
+    notifications = NotificationListener(settings.rabbitmq, epoch, reconciler.notify)
+    return ControlSide(reporter, [delivery.management, Pruning(engine), reconciler, credentials, notifications])
+
+
+def close_unsubscribed_gaps(exchange: ExchangeSide) -> None:
+    exchange.gaps.close_unsubscribed(exchange.pool.carried(), time.time_ns())
+
+
+def own_channels(account: Account) -> tuple[Channel, ...]:
+    """What the gateway subscribes for itself."""
+    return (_WALLET,) if account.credentials else ()
+
+
+def renew(exchange: ExchangeSide, credentials: Credentials | None) -> None:
+    exchange.account.credentials = credentials
+    exchange.pool.renew(credentials)
+    exchange.key_check.look()
+
+
+def look_at_credentials(credentials: CredentialsWatch, *_: object) -> None:
+    """A signal handler."""
+    credentials.look()
 
 
 def open_spools(folder: Path, market_bytes: int) -> tuple[Spool, Spool]:
-    """That of private and that of market events, each with what an earlier life left in it."""
+    """That of private and that of market events, each with what an earlier run left in it."""
     private = Spool(folder / "private.db", _PRIVATE_SPOOL_BYTES, durable=True)
     market = Spool(folder / "market.db", market_bytes, durable=False)
     return private, market
 
 
-def make_outbox(spools: tuple[Spool, Spool], market_bytes: int, dropped: Callable[[dict[str, int]], None]) -> Outbox:
+def make_outbox(spools: tuple[Spool, Spool], market_bytes: int) -> Outbox:
     """The two lanes; what memory holds has room in the spool."""
     private, market = spools
     return Outbox(
         Lane(private, durable=True, most_events=_PRIVATE_EVENTS, most_bytes=_LANE_BYTES),
-        Lane(market, False, _MARKET_EVENTS, min(_LANE_BYTES, market_bytes // 4), dropped),
+        Lane(market, durable=False, most_events=_MARKET_EVENTS, most_bytes=min(_LANE_BYTES, market_bytes // 4)),
     )
 
 
 def channels_of(desired: Iterable[DesiredSubscription]) -> list[Channel]:
-    """Those of the subscriptions that name one."""
+    """The channels of those subscriptions that name one."""
     found: list[Channel] = []
     for subscription in desired:
         with suppress(BadChannel):
             found.append(of_topic(subscription.endpoint, subscription.topic))
     return found
-
-
-def locked(folder: Path) -> IO[str] | None:
-    """The spool folder is ours alone, for as long as the file is open; None where the disk cannot even hold a lock."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = opened_lock(folder / "lock")
-    except OSError as error:
-        if error.errno in _DISK_TAKES_NOTHING:
-            log.error("the spool's folder cannot be locked", folder=str(folder), error=str(error))
-            return None
-        raise ConfigError(f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: allowed is a writable folder ({error})") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise ConfigError(f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: another ingestor uses this folder") from error
-    return file
-
-
-def opened_lock(path: Path) -> IO[str]:
-    """A disk that has become read-only still lets an earlier life's file be locked."""
-    try:
-        return path.open("a")
-    except OSError as error:
-        if error.errno in _DISK_TAKES_NOTHING and path.exists():
-            return path.open()
-        raise
 
 
 if __name__ == "__main__":

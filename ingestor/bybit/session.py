@@ -107,6 +107,14 @@ class Session:
     def overflow_over(self, topics: Iterable[str], now: float) -> list[Action]:
         return [*self.topics.overflow_over(topics), *self._converge(now)]
 
+    def resubscribe(self, topics: Iterable[str], now: float) -> list[Action]:
+        """Leave these topics and subscribe to them anew, because what was received of them is incomplete.
+
+        Each is interrupted, unless it was already, and resumes as after any interruption: a book with its next
+        snapshot, another topic with its next push or, where pushes are rare, its ack. Unknown topics are passed over.
+        """
+        return [*self.topics.resubscribe(topics, now), *self._converge(now)]
+
     # -- the connection -------------------------------------------------------------------------------------
 
     def opened(self, now: float, exchange_ms: int) -> list[Action]:

@@ -370,6 +370,14 @@ class TopicSubscriptions:
                 told += self._resumed(topic, name)
         return told
 
+    def resubscribe(self, names: Iterable[str], now: float) -> list[Action]:
+        """Something of these was lost after it was received: only a new subscription makes them whole."""
+        actions: list[Action] = []
+        for topic in [self.by_name[name] for name in names if name in self.by_name]:
+            actions += self._interrupted(topic, topic.channel.topic, "overflow", now)
+            topic.renew = True
+        return actions
+
     def retry_rejected(self, now: float) -> None:
         """The list of instruments changed: what was refused may exist now."""
         for topic in self.by_name.values():

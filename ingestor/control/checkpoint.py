@@ -18,7 +18,7 @@ from common.errors import MALFORMED
 from ingestor.bybit.states import State
 from ingestor.delivery.outbox import Counts
 from ingestor.feed.gaps import Gap, Nanoseconds
-from ingestor.sockets.worker import ObservedConnection
+from ingestor.observed import ObservedConnection
 
 log = structlog.get_logger(__name__)
 

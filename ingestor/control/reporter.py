@@ -26,7 +26,7 @@ from ingestor.delivery.queue_alarms import Level
 from ingestor.delivery.queue_monitor import Depth
 from ingestor.feed.gaps import Gap
 from ingestor.metrics import BROKER_CONNECTED, LANE, RECONCILED, TOPICS
-from ingestor.sockets.worker import ObservedConnection, ObservedTopic
+from ingestor.observed import ObservedConnection, ObservedTopic
 
 log = structlog.get_logger(__name__)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ingestor.sockets.worker import ObservedTopic
+from ingestor.observed import ObservedTopic
 
 Key = tuple[str, str]  # endpoint and topic
 

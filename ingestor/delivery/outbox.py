@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from common.events import Event
+from common.events import Dropped, Event
 from ingestor.delivery.spool import Spool, SpoolFailure, Stored
 
 log = structlog.get_logger(__name__)
@@ -48,13 +48,12 @@ class Lane:
         durable: bool,
         most_events: int,
         most_bytes: int,
-        dropped: Callable[[dict[str, int]], None] = lambda _: None,
     ) -> None:
         self._spool = spool
         self._durable = durable
         self._most_events = most_events
         self._most_bytes = most_bytes
-        self._tell_dropped = dropped
+        self._report_dropped: Callable[[Sequence[Dropped]], None] = lambda _: None
         self._lock = threading.Lock()
         self._waiting: deque[Entry] = deque()
         self._taken = 0  # in the publisher's hands
@@ -75,6 +74,10 @@ class Lane:
     def on_arrival(self, ring: Callable[[], None]) -> None:
         """`ring` is called from the producer's thread, once per burst that finds the publisher idle."""
         self._ring = ring
+
+    def on_dropped(self, report: Callable[[Sequence[Dropped]], None]) -> None:
+        """`report` is called under the lane's lock with what was dropped: it must not wait, nor call the lane."""
+        self._report_dropped = report
 
     def put(self, events: Sequence[Event]) -> bool:
         """Accept these and tell the publisher; False when they have to be offered again later."""
@@ -260,25 +263,22 @@ class Lane:
         """The last position that memory holds: what is on disk behind it may be dropped."""
         return (self._tail_from or self._position + 1) - 1
 
-    def _drop(self, choose: Callable[[], dict[str, int]]) -> None:
+    def _drop(self, choose: Callable[[], Sequence[Dropped]]) -> None:
         try:
             dropped = choose()
         except SpoolFailure as failure:
             self._fail(str(failure))
             return
-        count = sum(dropped.values())
+        count = sum(drop.events for drop in dropped)
         self._dropped += count
         self._spooled -= count
         if dropped:
-            self._tell_dropped(dropped)
+            self._report_dropped(dropped)
 
     def _lose(self, entries: list[Entry]) -> None:
         self._accepted += len(entries)
         self._dropped += len(entries)
-        lost: dict[str, int] = {}
-        for entry in entries:
-            lost[entry.event.routing_key] = lost.get(entry.event.routing_key, 0) + 1
-        self._tell_dropped(lost)
+        self._report_dropped([Dropped(e.event.routing_key, 1, e.event.timestamp_s) for e in entries])
 
     def _fail(self, reason: str) -> None:
         if self.failure is None:

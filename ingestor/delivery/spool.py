@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from common.events import Event
+from common.events import Dropped, Event
 
 log = structlog.get_logger(__name__)
 
@@ -127,31 +127,32 @@ class Spool:
         if not self.count:
             self._give_back()
 
-    def drop_oldest(self, size: int, above: int) -> dict[str, int]:
-        """Make room for `size` bytes behind position `above`: what went, by routing key.
+    def drop_oldest(self, size: int, above: int) -> list[Dropped]:
+        """Make room for `size` bytes behind position `above`.
 
         Half a chain of book deltas is worse than none, so a book goes with all of its rows.
         """
-        dropped: dict[str, int] = {}
+        dropped: list[Dropped] = []
         for kind in DROPPED_FIRST:
             while not self.has_room(size) and (oldest := self._oldest(kind, above)):
                 key, position = oldest
                 last = 2**62 if kind == "orderbook" else position
-                dropped[key] = dropped.get(key, 0) + self._drop(kind, key, above, last)
+                dropped.append(self._drop(kind, key, above, last))
         return dropped
 
-    def drop_older(self, than_s: float, above: int) -> dict[str, int]:
-        """What is too old to be of use: what went, by routing key."""
+    def drop_older(self, than_s: float, above: int) -> list[Dropped]:
+        """Drop what is too old to be of use, one entry per routing key."""
         condition = "position > ? AND timestamp_s < ? AND event_class != 'gap'"
         with self._written():
             found = self._db.execute(
-                f"SELECT routing_key, count(*), sum(length(body)) FROM events WHERE {condition} GROUP BY 1",  # noqa: S608
+                "SELECT routing_key, count(*), min(timestamp_s), sum(length(body)) FROM events"  # noqa: S608
+                f" WHERE {condition} GROUP BY 1",
                 (above, than_s),
             ).fetchall()
             self._db.execute(f"DELETE FROM events WHERE {condition}", (above, than_s))  # noqa: S608
-        self.count -= sum(count for _, count, _ in found)
-        self.bytes -= sum(size for _, _, size in found)
-        return {key: count for key, count, _ in found}
+        self.count -= sum(count for _, count, _, _ in found)
+        self.bytes -= sum(size for _, _, _, size in found)
+        return [Dropped(key, count, oldest_s) for key, count, oldest_s, _ in found]
 
     def close(self) -> None:
         if self._handle is not None:
@@ -198,18 +199,18 @@ class Spool:
             ).fetchall()
         return (rows[0][0], rows[-1][1]) if rows else None
 
-    def _drop(self, kind: str, key: str, above: int, last: int) -> int:
+    def _drop(self, kind: str, key: str, above: int, last: int) -> Dropped:
         which = "event_class = ? AND routing_key = ? AND position > ? AND position <= ?"
         values = (kind, key, above, last)
         with self._written():
-            [(count, size)] = self._db.execute(
-                f"SELECT count(*), coalesce(sum(length(body)), 0) FROM events WHERE {which}",  # noqa: S608
+            [(count, oldest_s, size)] = self._db.execute(
+                f"SELECT count(*), min(timestamp_s), coalesce(sum(length(body)), 0) FROM events WHERE {which}",  # noqa: S608
                 values,
             ).fetchall()
             self._db.execute(f"DELETE FROM events WHERE {which}", values)  # noqa: S608
         self.count -= count
         self.bytes -= size
-        return int(count)
+        return Dropped(key, int(count), int(oldest_s))
 
     @contextmanager
     def _written(self) -> Iterator[None]:

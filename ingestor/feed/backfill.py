@@ -1,97 +1,128 @@
-"""Which of the past, as REST tells it, one topic has not had yet."""
+"""Backfill: which elements of a REST answer one topic has not delivered yet."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from common.channels import Channel
 from ingestor.bybit import identity
 from ingestor.bybit.actions import Deliver
 from ingestor.bybit.identity import Element
+from ingestor.feed.gaps import Gap
 
-ANSWER_WITHIN_S = 5.0  # longer than this nobody waits for REST
-OVERLAP_MS = 5_000  # the exchange's clock and ours, and what was on its way
+ANSWER_WITHIN_S = 5.0  # live events of private topics wait for REST no longer than this
+OVERLAP_MS = 5_000  # the exchange's clock differs from ours, and frames were on their way
 _RECENT = {"execution": 2_000, "order": 2_000, "trades": 10, "kline": 10}  # frames: the last seconds
 
 
 @dataclass(frozen=True, slots=True)
 class HeldPush:
-    """A live push that waits until the past is told."""
+    """A live push that waits; `received_ns` is when it was read, by our wall clock."""
 
-    data: Deliver
+    push: Deliver
     received_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillRequest:
+    """What happened on this topic? Times are the exchange's, in ms; `answer_by` is monotonic, in s."""
+
+    channel: Channel
+    number: int
+    since_ms: int
+    to_ms: int
+    answer_by: float
+
+
+class History(Protocol):
+    """What REST answered, the oldest element first; `healed` is yes, in part or no."""
+
+    @property
+    def elements(self) -> Sequence[Element]: ...
+    @property
+    def failures(self) -> Sequence[str]: ...
+    @property
+    def healed(self) -> str: ...
 
 
 @dataclass(slots=True)
 class Backfill:
-    """One topic. From `begin` to `end` the past is being asked for; where it `holds`, live pushes wait so long."""
+    """One topic. While a request is under way (`running`), live pushes of private topics wait (`holds`)."""
 
     channel: Channel
-    until: float = float("inf")  # monotonic
-    number: int = 0  # of the question; an answer to an earlier one comes too late
-    window_ns: int = 0  # the gap that is being healed began then, by our clock
-    unhealed_ms: int | None = None  # the oldest moment from which something is still missing
+    due_at: float = float("inf")  # monotonic: not waited for any longer
+    gap: Gap | None = None  # the one that the request is for
     held: list[HeldPush] = field(default_factory=list)
+    _number: int = 0  # of the last request; an answer to an earlier one is too late
+    _incomplete_since_ms: int | None = None  # of earlier requests that failed
     _from_ms: int = 0
-    _asked_ms: int = 0
-    _recent: deque[bytes] = field(init=False)  # live pushes, the last ones before the window
-    _since: list[bytes] = field(default_factory=list)  # those that came after it, while it is healed
+    _to_ms: int = 0
+    _before: deque[bytes] = field(init=False)  # the last live pushes before the request
+    _after: list[bytes] = field(default_factory=list)  # live pushes since
 
     def __post_init__(self) -> None:
-        self._recent = deque(maxlen=_RECENT[self.channel.channel_type])
+        self._before = deque(maxlen=_RECENT[self.channel.channel_type])
 
     @property
-    def asking(self) -> bool:
-        return self.until != float("inf")
+    def running(self) -> bool:
+        return self.gap is not None
 
     @property
     def holds(self) -> bool:
-        return self.asking and self.channel.channel_type in identity.HELD_BACK
+        return self.running and self.channel.channel_type in identity.HELD_BACK
 
-    def begin(self, window_ns: int, from_ms: int, now_ms: int, now: float) -> int:
-        """Ask for the past from the moment that this answers with."""
-        self.number += 1
-        self.until, self.window_ns, self._asked_ms = now + ANSWER_WITHIN_S, window_ns, now_ms
-        self._from_ms = from_ms if self.unhealed_ms is None else min(from_ms, self.unhealed_ms)
-        self.unhealed_ms = self._from_ms
-        return max(0, self._from_ms - OVERLAP_MS)
+    def begin(self, gap: Gap, from_ms: int, to_ms: int, now: float) -> BackfillRequest:
+        """Ask for what happened between these moments, and for what earlier requests could not get."""
+        since_ms = self._incomplete_since_ms
+        self._from_ms = from_ms if since_ms is None else min(from_ms, since_ms)
+        self._incomplete_since_ms = self._from_ms
+        self._to_ms = to_ms
+        self.gap = gap
+        self.due_at = now + ANSWER_WITHIN_S
+        self._number += 1
+        return BackfillRequest(self.channel, self._number, max(0, self._from_ms - OVERLAP_MS), to_ms, self.due_at)
+
+    def awaits(self, number: int) -> bool:
+        """Whether the answer to the request with this number is still of use."""
+        return self.running and number == self._number
 
     def pushed(self, frame: bytes) -> None:
-        """A live push is on its way to the broker."""
-        (self._since if self.asking else self._recent).append(frame)
+        """A live push was delivered."""
+        (self._after if self.running else self._before).append(frame)
 
-    def missing(self, past: Iterable[Element]) -> list[Element]:
-        """What of the past no push has told or will tell, each once."""
-        waiting = [each.data.frame for each in self.held]
-        told = identity.identities(self.channel.channel_type, [*self._recent, *self._since, *waiting])
+    def missing(self, elements: Iterable[Element]) -> list[Element]:
+        """Those that no live push has delivered or will deliver, each once."""
+        waiting = [each.push.frame for each in self.held]
+        known = identity.identities(self.channel.channel_type, [*self._before, *self._after, *waiting])
         found: list[Element] = []
-        for element in past:
-            if element.key not in told and self._in_window(element):
-                told.add(element.key)
+        for element in elements:
+            if element.key not in known and self._in_window(element):
+                known.add(element.key)
                 found.append(element)
         return found
 
-    def end(self, healed: bool) -> list[HeldPush]:
-        """It was told, or nobody waits any longer; the pushes that were held, in order."""
+    def end(self, complete: bool) -> list[HeldPush]:
+        """The request is answered or given up; the pushes that waited, in the order in which they came."""
         held, self.held = self.held, []
-        self.until = float("inf")
-        self._recent.extend(self._since)
-        self._since.clear()
-        if healed:
-            self.unhealed_ms = None
+        self.gap, self.due_at = None, float("inf")
+        self._before.extend(self._after)
+        self._after.clear()
+        if complete:
+            self._incomplete_since_ms = None
         return held
 
     def _in_window(self, element: Element) -> bool:
-        """Trades come in order: what is older than the last one before the window, or younger than the first one
-        after it, came or comes live. Of the others every key is known."""
+        """Trades are ordered in time: older ones than the last push before the window were delivered, and newer ones
+        than the first push after it are. Of the other channel types every identity is known."""
         if self.channel.channel_type != "trades":
             return True
-        last_before = max(identity.trade_times(self._recent), default=self._from_ms)
-        first_after = min(identity.trade_times(self._since), default=self._asked_ms)
+        last_before = max(identity.trade_times(self._before), default=self._from_ms)
+        first_after = min(identity.trade_times(self._after), default=self._to_ms)
         return last_before <= element.time_ms <= first_after
 
 
 def backfill_of(channel: Channel) -> Backfill | None:
-    """None for a topic whose past REST does not tell."""
+    """None for a topic whose history Bybit's REST interface does not offer."""
     known = channel.channel_type in identity.HEALED and channel.category != "spread"
     return Backfill(channel) if known else None

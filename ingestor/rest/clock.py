@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+from ingestor.feed.feed import Instant
+
 _EARLIEST_MS, _LATEST_MS = 1_500_000_000_000, 4_102_444_800_000  # 2017 and 2100: no exchange's clock says otherwise
 
 
@@ -16,8 +18,11 @@ class ExchangeClock:
     def now_ms(self) -> int:
         return int(self._wall_ms() + (self.offset_ms or 0.0))
 
-    def told(self, exchange_ms: int, rtt_s: float) -> None:
-        """The exchange said this; half of the round trip ago, as a guess. A moment that cannot be is passed over."""
+    def now(self) -> Instant:
+        return Instant(time.monotonic(), time.time_ns(), self.now_ms())
+
+    def observe(self, exchange_ms: int, rtt_s: float) -> None:
+        """The exchange's clock showed this in the middle of a round trip. An impossible time is ignored."""
         if not _EARLIEST_MS <= exchange_ms <= _LATEST_MS:
             return
         self.offset_ms = exchange_ms + rtt_s * 500 - self._wall_ms()

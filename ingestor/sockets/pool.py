@@ -1,24 +1,30 @@
-"""Which sockets there are, and which topics each of them carries."""
+"""All connections: which topics each carries, and how other threads reach them."""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from typing import Protocol
+
+import structlog
 
 from common import settings
 from common.channels import PATHS, Channel
-from common.events import Event
+from common.events import Dropped, Event
 from common.lifecycle import Running
 from common.settings import Credentials
-from ingestor.bybit.actions import Action
-from ingestor.bybit.session import Session
 from ingestor.feed.event_stream import EventStream
-from ingestor.sockets.worker import ObservedConnection, SocketWorker
+from ingestor.observed import ObservedConnection
+from ingestor.sockets.mailbox import Mailbox, Publish, Renew, RetryRejected, Subscribe, TopicDropped
+
+log = structlog.get_logger(__name__)
 
 MOST_TOPIC_CHARACTERS = 20_000  # of a connection; Bybit says 21,000 (websocket/connect)
 MOST_OPTION_TOPICS = 2_000
-STOPPED_WITHIN_S = 12.0  # a connect that is under way ends within ten
 _QUOTES_AND_COMMA = 3
+UNCLAIMED_FOR_S = 60.0  # drops of an earlier run's topics, which are subscribed soon after a start
+MAX_UNCLAIMED = 10_000
 
 HOSTS = {
     "mainnet": ("wss://stream.bybit.com", "wss://stream.bybit.com"),
@@ -34,149 +40,135 @@ def url_of(bybit: settings.Bybit, endpoint: str) -> str:
     return (private if endpoint == "private" else public) + PATHS[endpoint]
 
 
+class ConnectionWorker(Protocol):
+    """A connection's thread, as `worker.SocketWorker` is one."""
+
+    name: str
+    endpoint: str
+    mailbox: Mailbox
+
+    @property
+    def observed(self) -> ObservedConnection: ...
+    def run(self, stop: threading.Event) -> None: ...
+
+
 @dataclass(slots=True)
 class ConnectionSlot:
-    """A stream and the topics that it carries."""
+    """A worker and the topics that its connection carries."""
 
-    stream: SocketWorker
+    worker: ConnectionWorker
     running: Running
     channels: dict[str, Channel] = field(default_factory=dict)
+    by_routing_key: dict[str, str] = field(default_factory=dict)  # to the topic
     characters: int = 0
 
     def has_room_for(self, topic: str) -> bool:
-        if self.stream.endpoint == "option" and len(self.channels) >= MOST_OPTION_TOPICS:
+        if self.worker.endpoint == "option" and len(self.channels) >= MOST_OPTION_TOPICS:
             return False
         return self.characters + _weight(topic) <= MOST_TOPIC_CHARACTERS
 
-    def drop(self, topics: Iterable[str]) -> None:
+    def remove(self, topics: Iterable[str]) -> None:
         for topic in topics:
-            del self.channels[topic]
+            self.by_routing_key.pop(self.channels.pop(topic).routing_key, None)
             self.characters -= _weight(topic)
 
     def add(self, channel: Channel) -> None:
         self.channels[channel.topic] = channel
+        self.by_routing_key[channel.routing_key] = channel.topic
         self.characters += _weight(channel.topic)
+
+    def subscribe(self) -> None:
+        """Let the worker hold exactly these topics."""
+        self.worker.mailbox.replace(Subscribe(tuple(self.channels.values())))
 
 
 class ConnectionPool:
-    """Keeps one stream per endpoint, and further ones where one socket cannot carry all topics."""
+    """All connections, and what reaches them from other threads. `allocation.Allocation` fills it."""
 
-    name = "pool"
-
-    def __init__(
-        self, open_stream: Callable[[str, int], SocketWorker], start: Callable[[SocketWorker], Running]
-    ) -> None:
-        self._open_stream = open_stream
-        self._start = start
+    def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._slots: dict[str, list[ConnectionSlot]] = {}
+        self._unclaimed = UnclaimedDrops()
+        self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
 
-    def run(self, stop: threading.Event) -> None:
-        stop.wait()
+    @contextmanager
+    def changing(self) -> Iterator[dict[str, list[ConnectionSlot]]]:
+        """The slots of each endpoint, to be changed; drops that waited for a topic are handed over afterwards."""
         with self._lock:
-            slots = [slot for slots in self._slots.values() for slot in slots]
-        for slot in slots:
-            slot.running.stop()
-            slot.stream.want([])  # wakes it
-        for slot in slots:
-            slot.running.ended(within_s=STOPPED_WITHIN_S)
+            yield self._slots
+            self._unclaimed.offer(self._hand_over, self._monotonic_s())
 
-    def want(self, channels: Iterable[Channel]) -> None:
-        """From now on exactly these are to be subscribed; a topic stays on the socket that carries it."""
-        wanted: dict[str, dict[str, Channel]] = {}
-        for channel in channels:
-            wanted.setdefault(channel.endpoint, {})[channel.topic] = channel
+    def slots(self) -> list[ConnectionSlot]:
         with self._lock:
-            for endpoint in wanted.keys() | self._slots.keys():
-                self._share_out(endpoint, wanted.get(endpoint, {}))
+            return [slot for slots in self._slots.values() for slot in slots]
+
+    def observed(self) -> list[ObservedConnection]:
+        return [slot.worker.observed for slot in self.slots()]
 
     def carried(self) -> set[tuple[str, str]]:
         """Endpoint and topic of everything that is to be subscribed."""
         with self._lock:
-            return {(endpoint, topic) for endpoint, slots in self._slots.items() for b in slots for topic in b.channels}
+            slots = [slot for slots in self._slots.values() for slot in slots]
+            return {(slot.worker.endpoint, topic) for slot in slots for topic in slot.channels}
 
     def retry_rejected(self, endpoint: str) -> None:
-        for stream in self._of(endpoint):
-            stream.ask(lambda session, now: session.retry_rejected(now))
-
-    def tell(self, channel: Channel, make: Callable[[EventStream], Event]) -> bool:
-        """Publish one more event in the stream of this topic; False when nobody carries it."""
-        with self._lock:
-            slots = self._slots.get(channel.endpoint, [])
-            stream = next((slot.stream for slot in slots if channel.topic in slot.channels), None)
-        if stream is not None:
-            stream.tell(channel, make)
-        return stream is not None
-
-    def overflowed(self, keys: Iterable[str], since: float) -> set[str]:
-        """Events of these routing keys were dropped; the answer are those that nobody carries."""
-        unknown = set(keys)
-        for stream, topics in self._carriers(unknown):
-            stream.ask(partial(_overflowed, topics, since))
-        return unknown
-
-    def overflow_over(self, keys: Iterable[str]) -> set[str]:
-        unknown = set(keys)
-        for stream, topics in self._carriers(unknown):
-            stream.ask(partial(_overflow_over, topics))
-        return unknown
+        """What the exchange refused on this endpoint may exist now."""
+        for slot in self._of(endpoint):
+            slot.worker.mailbox.replace(RetryRejected())
 
     def renew(self, credentials: Credentials | None) -> None:
-        for stream in self._of("private"):
-            stream.renew(credentials)
+        """These are the credentials from now on."""
+        for slot in self._of("private"):
+            slot.worker.mailbox.replace(Renew(credentials))
 
-    def seen(self) -> list[ObservedConnection]:
+    def publish(self, channel: Channel, make: Callable[[EventStream], Event]) -> bool:
+        """Publish one more event in the stream of this topic; False when no connection carries it, or can take it."""
+        slot = next((slot for slot in self._of(channel.endpoint) if channel.topic in slot.channels), None)
+        return slot is not None and slot.worker.mailbox.put(Publish(channel, make))
+
+    def dropped(self, drops: Sequence[Dropped]) -> None:
+        """The outbox dropped these events. It calls this while it holds its lock: nothing here waits for long."""
         with self._lock:
-            return [slot.stream.seen for slots in self._slots.values() for slot in slots]
+            for drop in drops:
+                if not self._hand_over(drop):
+                    self._unclaimed.add(drop, self._monotonic_s())
 
-    def _carriers(self, keys: set[str]) -> list[tuple[SocketWorker, list[str]]]:
-        """The streams with those of their topics that have these keys; takes away the keys that were found."""
-        found: list[tuple[SocketWorker, list[str]]] = []
+    def _hand_over(self, drop: Dropped) -> bool:
+        """To the worker that carries the topic; False when none does."""
+        for slot in (slot for slots in self._slots.values() for slot in slots):
+            if (topic := slot.by_routing_key.get(drop.routing_key)) is not None:
+                slot.worker.mailbox.dropped(TopicDropped(topic, drop.events, drop.oldest_s))
+                return True
+        return False
+
+    def _of(self, endpoint: str) -> list[ConnectionSlot]:
         with self._lock:
-            for slot in (slot for slots in self._slots.values() for slot in slots):
-                mine = [channel for channel in slot.channels.values() if channel.routing_key in keys]
-                keys -= {channel.routing_key for channel in mine}
-                if mine:
-                    found.append((slot.stream, [channel.topic for channel in mine]))
-        return found
-
-    def _of(self, endpoint: str) -> list[SocketWorker]:
-        with self._lock:
-            return [slot.stream for slot in self._slots.get(endpoint, [])]
-
-    def _share_out(self, endpoint: str, wanted: dict[str, Channel]) -> None:
-        """Only the streams whose topics change hear of it."""
-        slots = self._slots.setdefault(endpoint, [])
-        new, changed = dict(wanted), set[int]()
-        for number, slot in enumerate(slots):
-            if gone := slot.channels.keys() - wanted.keys():
-                slot.drop(gone)
-                changed.add(number)
-            for topic in slot.channels:
-                del new[topic]
-        for channel in new.values():
-            number = self._with_room(endpoint, channel.topic)
-            slots[number].add(channel)
-            changed.add(number)
-        for number in changed:
-            slots[number].stream.want(list(slots[number].channels.values()))
-
-    def _with_room(self, endpoint: str, topic: str) -> int:
-        slots = self._slots[endpoint]
-        for number, slot in enumerate(slots):
-            if slot.has_room_for(topic):
-                return number
-        stream = self._open_stream(endpoint, len(slots))
-        slots.append(ConnectionSlot(stream, self._start(stream)))
-        return len(slots) - 1
+            return list(self._slots.get(endpoint, []))
 
 
-def _overflowed(topics: list[str], since: float, session: Session, _now: float) -> Sequence[Action]:
-    return session.overflowed(topics, since)
+class UnclaimedDrops:
+    """Drops of topics that no connection carries, for a while."""
 
+    def __init__(self) -> None:
+        self._drops: dict[str, tuple[float, Dropped]] = {}
 
-def _overflow_over(topics: list[str], session: Session, now: float) -> Sequence[Action]:
-    return session.overflow_over(topics, now)
+    def add(self, drop: Dropped, now: float) -> None:
+        first_at, before = self._drops.get(drop.routing_key, (now, None))
+        if before is not None:
+            events, oldest_s = before.events + drop.events, min(before.oldest_s, drop.oldest_s)
+            drop = Dropped(drop.routing_key, events, oldest_s)
+        elif len(self._drops) >= MAX_UNCLAIMED:
+            return
+        self._drops[drop.routing_key] = (first_at, drop)
+
+    def offer(self, claim: Callable[[Dropped], bool], now: float) -> None:
+        """Those that are claimed leave, and so do those that nothing has claimed for too long."""
+        for key, (first_at, drop) in list(self._drops.items()):
+            too_old = first_at <= now - UNCLAIMED_FOR_S
+            if too_old:
+                log.warning("events dropped of an unsubscribed topic", key=key, events=drop.events)
+            if too_old or claim(drop):
+                del self._drops[key]
 
 
 def _weight(topic: str) -> int:

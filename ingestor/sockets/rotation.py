@@ -1,87 +1,50 @@
-"""A second connection that takes the place of the first while both are open."""
+"""Replaces a connection while it is live: a second one takes over once it brings the same (make before break)."""
 
 import threading
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
+
+import structlog
 
 from common.channels import Channel
 from common.errors import Unavailable
-from ingestor.bybit import identity
+from common.settings import Credentials
 from ingestor.bybit.actions import Action, Close, Connect, Deliver, Entered, Marked, Send
 from ingestor.bybit.session import Session
 from ingestor.bybit.states import State, TopicState
-from ingestor.feed.backfill import HeldPush
-from ingestor.feed.merge import TopicMerge
-from ingestor.sockets.transport import Lost, Transport
+from ingestor.feed.feed import Feed, Instant
+from ingestor.sockets.interfaces import Connection
+from ingestor.sockets.transport import Lost
 
-QUIET_S = 5.0  # a topic that brings nothing for so long on either connection has nothing under way
+log = structlog.get_logger(__name__)
+
+QUIET_S = 5.0  # a topic without a push for this long on either connection has nothing under way
 DONE_WITHIN_S = 60.0
-
-
-class StreamMerge:
-    """The topics of two connections: what is to be told, of what either brings."""
-
-    def __init__(self) -> None:
-        self._topics: dict[str, TopicMerge[HeldPush]] = {}
-
-    def begin(self, channel: Channel, last: bytes | None) -> None:
-        """`last` is the topic's last push so far, if there was one."""
-        handover = self._topics.setdefault(channel.topic, TopicMerge())
-        if last is not None:
-            handover.told_before(identity.push_key(channel.channel_type, last))
-
-    @property
-    def over(self) -> bool:
-        return not self._topics
-
-    def leader(self, channel: Channel, push: HeldPush) -> None:
-        """The first connection brought this, and it is told."""
-        if (handover := self._topics.get(channel.topic)) is not None:
-            handover.leader(_key(channel, push), push)
-
-    def follower(self, channel: Channel, push: HeldPush) -> list[HeldPush]:
-        handover = self._topics.get(channel.topic)
-        if handover is None:
-            return []
-        told = handover.follower(_key(channel, push), push)
-        if handover.over:
-            del self._topics[channel.topic]
-        return told
-
-    def synced(self, topic: str) -> bool:
-        return topic in self._topics and self._topics[topic].synced
-
-    def switch(self) -> list[HeldPush]:
-        """The follower leads from now on: what it is ahead."""
-        told = [push for handover in self._topics.values() for push in handover.switch()]
-        self._topics = {topic: handover for topic, handover in self._topics.items() if not handover.over}
-        return told
-
-    def after(self, channel: Channel, push: HeldPush) -> list[HeldPush]:
-        """What the new leader brings, without what the old one told."""
-        return self.follower(channel, push) if channel.topic in self._topics else [push]
+AGAIN_AFTER_S = 300.0  # after one that failed
+MAX_AGE_S = 12 * 3600.0  # Bybit itself ends a connection after some hours
 
 
 @dataclass(slots=True)
-class Rotation:
-    """The second connection, from its beginning until it is the first one or given up."""
+class Replacement:
+    """The second connection, until it takes over or is given up."""
 
     session: Session
-    union: StreamMerge
-    open_transport: Callable[[], Transport]
-    wake: Callable[[], None]  # whoever calls `step`
+    feed: Feed
+    connect: Callable[[], Connection]
+    wake: Callable[[], None]  # the thread that calls `step`
     give_up_at: float
-    transport: Transport | None = None
+    connection: Connection | None = None
     failed: str | None = None
-    _opened: SimpleQueue[Transport | Lost] = field(default_factory=SimpleQueue)
-    _held_at: dict[str, float] = field(default_factory=dict)
+    _opened: Queue[Connection | Lost] = field(default_factory=lambda: Queue(1))
+    _acked_at: dict[str, float] = field(default_factory=dict)
 
-    def want(self, channels: Sequence[Channel], now: float) -> None:
+    def subscribe(self, channels: Iterable[Channel], now: float) -> None:
         self._perform(self.session.want(channels, now), now)
 
-    def step(self, now: float, exchange_ms: int) -> None:
+    def step(self, at: Instant) -> None:
         """What time brings."""
+        now = at.monotonic_s
         if now >= self.give_up_at:
             self._fail("not done in time")
         try:
@@ -92,34 +55,35 @@ class Rotation:
         if isinstance(opened, Lost):
             self._fail(str(opened))
             return
-        self.transport = opened
-        self._perform(self.session.opened(now, exchange_ms), now)
+        self.connection = opened
+        self._perform(self.session.opened(now, at.exchange_ms), now)
 
-    def receive(self, now: float, received_ns: int) -> None:
+    def receive(self, at: Instant) -> None:
         try:
-            arrived = self.transport.receive() if self.transport is not None else []
+            arrived = self.connection.receive() if self.connection is not None else []
         except Lost as lost:
             self._fail(str(lost))
             return
         for frame in arrived:
             if isinstance(frame, bytes):
-                self._perform(self.session.received(frame, now), now, received_ns)
+                self._perform(self.session.received(frame, at.monotonic_s), at.monotonic_s, at.wall_ns)
 
     def covers(self, topics: Iterable[str], until: float, quiet_s: float = QUIET_S) -> bool:
-        """Whether each of these can be told from the second connection alone, given both up to this moment."""
+        """Whether each topic can continue on this connection alone, given both connections up to this moment."""
         if self.failed is not None or self.session.state is not State.LIVE:
             return False
-        return all(self._held_at.get(name, until) <= until - self._patience_s(name, quiet_s) for name in topics)
+        return all(self._acked_at.get(name, until) <= until - self._patience_s(name, quiet_s) for name in topics)
 
-    def end(self) -> None:
-        if self.transport is not None:
-            self.transport.close()
+    def close(self) -> None:
+        self._fail("abandoned")
+        if self.connection is not None:
+            self.connection.close()
 
     def _patience_s(self, topic: str, quiet_s: float) -> float:
-        return 0.0 if self.union.synced(topic) else quiet_s
+        return 0.0 if self.feed.is_synced(topic) else quiet_s
 
     def _perform(self, actions: Sequence[Action], now: float, received_ns: int = 0) -> None:
-        """Only what the second connection itself needs: all the rest is told of the first one."""
+        """Only what this connection itself needs: everything else is reported by the first one."""
         for action in actions:
             match action:
                 case Connect():
@@ -131,25 +95,27 @@ class Rotation:
                 case Entered(state=State.BACKOFF | State.PARKED):
                     self._fail(action.reason)
                 case Marked(state=TopicState.HELD):
-                    self._held_at.setdefault(action.topic, now)
+                    self._acked_at.setdefault(action.topic, now)
                 case Deliver():
-                    self.union.follower(
-                        self.session.topics.by_name[action.topic].channel, HeldPush(action, received_ns)
-                    )
+                    self.feed.replacement_delivered(action, received_ns)
                 case _:
                     pass
 
     def _connect(self) -> None:
         try:
-            self._opened.put(self.open_transport())
+            connection = self.connect()
         except Lost as lost:
             self._opened.put(lost)
+        else:
+            self._opened.put(connection)
+            if self.failed is not None:
+                connection.close()
         self.wake()
 
     def _send(self, text: str) -> None:
         try:
-            if self.transport is not None:
-                self.transport.send(text)
+            if self.connection is not None:
+                self.connection.send(text)
         except Unavailable as lost:
             self._fail(str(lost))
 
@@ -157,5 +123,89 @@ class Rotation:
         self.failed = self.failed or reason
 
 
-def _key(channel: Channel, push: HeldPush) -> Hashable:
-    return identity.push_key(channel.channel_type, push.data.frame)
+@dataclass(slots=True)
+class Rotation:
+    """When the connection is replaced, and by which one.
+
+    It begins when the connection is old or its credentials are outdated, while nothing is missing or being asked for.
+    """
+
+    feed: Feed
+    open_session: Callable[[], Session]
+    connect: Callable[[], Connection]
+    wake: Callable[[], None]
+    wait_for_budget_s: Callable[[float], float]  # 0: we may connect now, and that is counted
+    max_age_s: float = MAX_AGE_S
+    replacement: Replacement | None = None
+    _outdated: bool = False  # the credentials are not the present ones
+    _not_before: float = 0.0
+
+    @property
+    def connection(self) -> Connection | None:
+        return self.replacement.connection if self.replacement is not None else None
+
+    def step(self, session: Session, at: Instant) -> str | None:
+        """Move on with it; why the replacement is to take over now, or None."""
+        now = at.monotonic_s
+        if self.replacement is None:
+            if now >= session.opened_at + DONE_WITHIN_S:
+                self.feed.end_merge()  # the topics that are still in it are quiet
+            if self._is_due(session, now):
+                self._begin(session, now)
+            return None
+        self.replacement.step(at)
+        if self.replacement.failed is not None:
+            self.abandon(self.replacement.failed, now)
+        elif self.replacement.covers(session.topics.held, now):
+            return "new credentials" if self._outdated else "its age"
+        return None
+
+    def receive(self, at: Instant) -> None:
+        if self.replacement is not None:
+            self.replacement.receive(at)
+
+    def can_take_over(self, session: Session) -> bool:
+        """Whether the replacement has everything that the lost connection has not brought."""
+        return self.replacement is not None and self.replacement.covers(session.topics.held, session.heard_at, 0.0)
+
+    def take_over(self) -> Replacement | None:
+        """The replacement, which is the connection from now on."""
+        replacement, self.replacement = self.replacement, None
+        self._outdated = False
+        return replacement
+
+    def abandon(self, reason: str, now: float) -> None:
+        """It is not needed any more, or failed: nothing depends on it yet."""
+        replacement, self.replacement = self.replacement, None
+        if replacement is None:
+            return
+        replacement.close()
+        self.feed.end_merge()
+        self._not_before = now + AGAIN_AFTER_S
+        log.warning("connection replacement abandoned", endpoint=replacement.session.endpoint, reason=reason)
+
+    def subscribe(self, channels: Iterable[Channel], now: float) -> None:
+        """These topics are the ones to be subscribed from now on."""
+        if self.replacement is not None:
+            channels = list(channels)
+            self.feed.begin_merge(channels)
+            self.replacement.subscribe(channels, now)
+
+    def renew(self, session: Session, credentials: Credentials | None) -> None:
+        """These are the credentials from now on: a live connection that was made with others is replaced."""
+        if session.state is State.LIVE and credentials is not None and credentials != session.credentials:
+            self._outdated, self._not_before = True, 0.0
+
+    def _is_due(self, session: Session, now: float) -> bool:
+        old = self._outdated or now >= session.opened_at + self.max_age_s
+        whole = session.state is State.LIVE and session.topics.whole and not self.feed.is_backfilling
+        return old and whole and now >= self._not_before and not self.feed.is_merging
+
+    def _begin(self, session: Session, now: float) -> None:
+        if wait_s := self.wait_for_budget_s(now):
+            self._not_before = now + wait_s
+            return
+        channels = [topic.channel for topic in session.topics.by_name.values() if topic.wanted]
+        self.feed.begin_merge(channels)
+        self.replacement = Replacement(self.open_session(), self.feed, self.connect, self.wake, now + DONE_WITHIN_S)
+        self.replacement.subscribe(channels, now)

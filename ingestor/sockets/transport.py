@@ -1,10 +1,9 @@
 """One WebSocket connection to the exchange, whose every wait ends."""
 
-import select
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -135,35 +134,6 @@ def open_transport(url: str, within_s: float = CONNECTED_WITHIN_S) -> Transport:
         raise Lost(within.over or f"no upgrade: {type(error).__name__}: {_first_line(error)}") from error
     websocket.sock = connected
     return Transport(websocket, connected)
-
-
-class Readiness:
-    """Waits for transports, or to be woken through an eventfd."""
-
-    def __init__(self, waker: int) -> None:
-        self.woken = False  # in the last wait
-        self._waker = waker
-        self._poll = select.poll()
-        self._poll.register(waker, select.POLLIN)
-        self._registered: list[int] = []
-
-    def wait(self, transports: Sequence[Transport], wait_s: float) -> list[Transport]:
-        """Those that have something."""
-        self._register([transport.fileno() for transport in transports])
-        pending = any(transport.pending for transport in transports)
-        found = self._poll.poll(0 if pending else max(0.0, min(wait_s, 60.0)) * 1000)
-        ready = [number for number, _ in found]
-        self.woken = self._waker in ready
-        return [transport for transport in transports if transport.fileno() in ready or transport.pending]
-
-    def _register(self, numbers: list[int]) -> None:
-        if numbers == self._registered:
-            return
-        for number in self._registered:
-            self._poll.unregister(number)
-        for number in numbers:
-            self._poll.register(number, select.POLLIN)
-        self._registered = numbers
 
 
 class _Deadline:

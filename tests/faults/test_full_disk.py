@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigError
-from common.events import Event
-from ingestor.__main__ import locked
+from common.events import Dropped, Event
+from ingestor import spool_folder
 from ingestor.delivery.disk_probe import DiskProbe
 from ingestor.delivery.outbox import Lane
 from ingestor.delivery.spool import BALLAST_BYTES, Spool
@@ -58,10 +58,11 @@ def test_it_is_told(disk: Path):
 
 
 def test_a_market_lane_drops_tells_and_goes_on(disk: Path):
-    told: list[dict[str, int]] = []
-    lane = Lane(Spool(disk / "market.db", 2**30, durable=False), False, 0, 0, told.append)
+    dropped: list[Dropped] = []
+    lane = Lane(Spool(disk / "market.db", 2**30, durable=False), False, 0, 0)
+    lane.on_dropped(dropped.extend)
     number = 0
-    while not told:
+    while not dropped:
         lane.accept([event(number)])
         number += 1
     taken = lane.take(10_000)
@@ -86,14 +87,14 @@ def numbers(lane: Lane) -> list[int]:
 
 
 def test_a_folder_on_a_read_only_disk_is_still_held_by_one_only(disk: Path):
-    first = locked(disk)
+    first = spool_folder.lock(disk)
     assert first is not None
     first.close()
     disks.remount(disk, "ro")
-    second = locked(disk)
+    second = spool_folder.lock(disk)
     assert second is not None
     with pytest.raises(ConfigError, match="another ingestor"):
-        locked(disk)
+        spool_folder.lock(disk)
     second.close()
 
 

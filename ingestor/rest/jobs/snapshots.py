@@ -107,7 +107,7 @@ class SnapshotJob:
 
     def _told_clock(self) -> None:
         try:
-            self._clock.told(*self._source.clock())
+            self._clock.observe(*self._source.clock())
         except Unavailable as error:
             log.info("the exchange's clock could not be asked", error=str(error))
 

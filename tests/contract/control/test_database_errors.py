@@ -24,12 +24,12 @@ from common.lifecycle import Crew, Worker
 from common.settings import Environment
 from common.tables.instruments import Instrument
 from ingestor.control.cache import SubscriptionCache
+from ingestor.control.gap_store import GapStore
 from ingestor.control.reconciler import Reconciler
 from ingestor.control.reporter import Reporter, ReportSources
 from ingestor.delivery.plan import Plan
 from ingestor.delivery.publisher import Link
 from ingestor.feed.event_stream import EventStream, StreamSource
-from ingestor.feed.gaps import Gaps
 from ingestor.rest.client import RestSnapshot
 from ingestor.rest.jobs.instruments import InstrumentsJob
 from ingestor.rest.jobs.wallet_sync import WalletSyncJob
@@ -132,7 +132,7 @@ def status(engine: Engine, around: Surroundings, _folder: Path) -> Worker:
         disk=lambda: None,
         clock_offset_ms=lambda: None,
     )
-    return Reporter(engine, "01J", sights, Gaps(), threading.Event())
+    return Reporter(engine, "01J", sights, GapStore(), threading.Event())
 
 
 def failures(worker: Worker) -> float:

@@ -18,15 +18,24 @@ from common.settings import Credentials
 from ingestor.bybit.session import Session, Timing
 from ingestor.control.checkpoint import Checkpoint, checkpoint_of
 from ingestor.control.credentials import Account
+from ingestor.control.gap_store import GapStore
+from ingestor.feed.backfill import BackfillRequest, History
 from ingestor.feed.event_stream import EventStreams, StreamSource
-from ingestor.feed.gaps import Gap, Gaps
+from ingestor.feed.feed import Feed
+from ingestor.feed.gaps import Gap
 from ingestor.rest.client import RestClient
 from ingestor.rest.clock import ExchangeClock
+from ingestor.rest.jobs import backfill as rest_backfill
 from ingestor.rest.jobs.backfill import BackfillJobs
 from ingestor.rest.jobs.snapshots import SnapshotJob
+from ingestor.sockets.allocation import Allocation
 from ingestor.sockets.connect_budget import ConnectBudget
+from ingestor.sockets.interfaces import Surroundings
+from ingestor.sockets.poller import TransportPoller
 from ingestor.sockets.pool import ConnectionPool, url_of
-from ingestor.sockets.worker import OLDEST_S, SocketWorker, Surroundings
+from ingestor.sockets.rotation import MAX_AGE_S
+from ingestor.sockets.transport import open_transport
+from ingestor.sockets.worker import SocketWorker
 from tests.contract.simulator.conftest import Simulator, started
 from tests.kit.waiting import eventually
 
@@ -67,36 +76,35 @@ def worker_failures() -> float:
 class World:
     """Start it with `want`."""
 
-    def __init__(self, simulator: Simulator, earlier: Sequence[Gap] = (), oldest_s: float = OLDEST_S) -> None:
+    def __init__(self, simulator: Simulator, earlier: Sequence[Gap] = (), oldest_s: float = MAX_AGE_S) -> None:
         self.simulator = simulator
         self.events = Events()
         self.bybit = settings.Bybit(
             "simulator", Credentials("simulator-key", "simulator-secret"), simulator.ws_url, simulator.rest_url
         )
         self.account = Account(self.bybit.credentials)
-        self.clock, self.gaps = ExchangeClock(), Gaps(earlier)
-        self.lines = EventStreams(StreamSource("simulator", "01J"))
+        self.clock, self.gaps = ExchangeClock(), GapStore(earlier)
+        self.streams = EventStreams(StreamSource("simulator", "01J"))
+        self.pool = ConnectionPool()
         self.rest = RestClient(self.bybit, self.account, self.clock.now_ms)
         self.checkpoints: list[tuple[Checkpoint, int]] = []
         self._oldest_s = oldest_s
         self._failures_before = worker_failures()
         self._ends: SimpleQueue[Death | None] = SimpleQueue()
         self.histories = BackfillJobs(self.rest)
-        self.snapshots = SnapshotJob(self.rest, self.clock, lambda channel, make: self.pool.tell(channel, make))
+        self.snapshots = SnapshotJob(self.rest, self.clock, self.pool.publish)
         self.around = Surroundings(
-            out=self.events,
-            stream_of=self.lines.of,
-            gaps=self.gaps,
+            outbox=self.events,
+            clocks=self.clock,
             budget=ConnectBudget(),
-            clock=self.clock,
             changed=lambda: None,
-            went_live=self._went_live,
+            live=self._went_live,
             subscribed=self.snapshots.ask,
-            ask_past=self.histories.ask,
+            request_backfill=self._request_backfill,
             clock_doubted=self.snapshots.ask_clock,
         )
-        self.pool = ConnectionPool(self._open_stream, self.start)
-        workers: list[Worker] = [self.snapshots, *self.histories.workers, self.pool]
+        self.allocation = Allocation(self.pool, self._open_worker, self.start)
+        workers: list[Worker] = [self.snapshots, *self.histories.workers, self.allocation]
         self._running = [self.start(each) for each in workers]
 
     def start(self, worker: Worker) -> Running:
@@ -111,9 +119,20 @@ class World:
         assert self._ends.empty(), f"{self._ends.get()} died"
         assert worker_failures() - self._failures_before <= self.events.failures, "a worker failed"
 
-    def _open_stream(self, endpoint: str, number: int) -> SocketWorker:
+    def _open_worker(self, endpoint: str, number: int) -> SocketWorker:
         return SocketWorker(
-            number, url_of(self.bybit, endpoint), partial(self._open_session, endpoint), self.around, self._oldest_s
+            number,
+            partial(self._open_session, endpoint),
+            partial(open_transport, url_of(self.bybit, endpoint)),
+            TransportPoller(),
+            Feed(endpoint, self.streams.of, self.gaps),
+            self.around,
+            self._oldest_s,
+        )
+
+    def _request_backfill(self, request: BackfillRequest, answer: Callable[[History], None]) -> None:
+        self.histories.ask(
+            rest_backfill.BackfillRequest(request.channel, request.since_ms, request.to_ms, request.answer_by, answer)
         )
 
     def _open_session(self, endpoint: str) -> Session:
@@ -122,10 +141,10 @@ class World:
 
     def _went_live(self) -> None:
         """What the checkpoint would hold, and how much had come by then."""
-        self.checkpoints.append((checkpoint_of(self.pool.seen(), time.time_ns(), []), len(self.events.all())))
+        self.checkpoints.append((checkpoint_of(self.pool.observed(), time.time_ns(), []), len(self.events.all())))
 
     def want(self, endpoint: str, *topics: str) -> None:
-        self.pool.want([of_topic(endpoint, topic) for topic in topics])
+        self.allocation.want([of_topic(endpoint, topic) for topic in topics])
 
     # -- the exchange -----------------------------------------------------------------------------------------
 

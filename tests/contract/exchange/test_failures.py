@@ -32,7 +32,7 @@ def test_tells_what_it_may_have_missed_once_however_often_it_fails(world: World)
 
 
 def test_leaves_other_connections_alone(world: World):
-    world.pool.want([of_topic("linear", TICKER), of_topic("spot", ELSEWHERE)])
+    world.allocation.want([of_topic("linear", TICKER), of_topic("spot", ELSEWHERE)])
     world.flows(TICKER)
     world.flows(ELSEWHERE)
     world.events.fails_on = ["linear"]

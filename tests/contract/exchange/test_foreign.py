@@ -18,12 +18,16 @@ from prometheus_client import REGISTRY
 from common.channels import of_topic
 from common.lifecycle import Crew
 from ingestor.bybit.session import Session, Timing
+from ingestor.control.gap_store import GapStore
 from ingestor.feed.event_stream import EventStreams, StreamSource
-from ingestor.feed.gaps import Gaps
+from ingestor.feed.feed import Feed
 from ingestor.rest.clock import ExchangeClock
 from ingestor.sockets.connect_budget import ConnectBudget
+from ingestor.sockets.interfaces import Surroundings
+from ingestor.sockets.mailbox import Subscribe
+from ingestor.sockets.poller import TransportPoller
 from ingestor.sockets.transport import Lost, Transport, open_transport
-from ingestor.sockets.worker import SocketWorker, Surroundings
+from ingestor.sockets.worker import SocketWorker
 from tests.contract.exchange import raw
 from tests.contract.exchange.conftest import Events
 from tests.kit import foreign
@@ -54,25 +58,25 @@ def connecting(serve: raw.Script, topics: Sequence[str], timing: Timing) -> Iter
     """A stream at work, whose events are kept."""
     kept = Events()
     around = Surroundings(
-        out=kept,
-        stream_of=EventStreams(StreamSource("simulator", "01J")).of,
-        gaps=Gaps(),
+        outbox=kept,
+        clocks=ExchangeClock(),
         budget=ConnectBudget(most=10_000),
-        clock=ExchangeClock(),
         changed=lambda: None,
-        went_live=lambda: None,
+        live=lambda: None,
         subscribed=lambda _: None,
-        ask_past=lambda _: None,
+        request_backfill=lambda *_: None,
         clock_doubted=lambda: None,
     )
+    feed = Feed("linear", EventStreams(StreamSource("simulator", "01J")).of, GapStore())
     with raw.serving(serve) as server:
         open_session = partial(Session, "linear", timing, time.monotonic())
-        stream = SocketWorker(7, f"ws://127.0.0.1:{server.port}", open_session, around)
-        running = Crew().start(stream)
-        stream.want([of_topic("linear", topic) for topic in topics])
+        connect = partial(open_transport, f"ws://127.0.0.1:{server.port}")
+        worker = SocketWorker(7, open_session, connect, TransportPoller(), feed, around)
+        running = Crew().start(worker)
+        worker.mailbox.replace(Subscribe(tuple(of_topic("linear", topic) for topic in topics)))
         yield kept
         running.stop()
-        stream.want([])
+        worker.mailbox.replace(Subscribe(()))
         assert running.ended(within_s=15)
 
 

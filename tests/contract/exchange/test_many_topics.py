@@ -4,19 +4,25 @@ import json
 import socket
 import threading
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
 from common.channels import of_topic
-from common.lifecycle import Running
+from common.lifecycle import Running, Worker
 from ingestor.bybit.session import Session, Timing
 from ingestor.bybit.subscriptions import ASKED_AT_ONCE
+from ingestor.control.gap_store import GapStore
 from ingestor.feed.event_stream import EventStreams, StreamSource
-from ingestor.feed.gaps import Gaps
+from ingestor.feed.feed import Feed
 from ingestor.rest.clock import ExchangeClock
+from ingestor.sockets.allocation import Allocation
 from ingestor.sockets.connect_budget import ConnectBudget
+from ingestor.sockets.interfaces import Surroundings
+from ingestor.sockets.poller import TransportPoller
 from ingestor.sockets.pool import ConnectionPool
-from ingestor.sockets.worker import SocketWorker, Surroundings
+from ingestor.sockets.transport import open_transport
+from ingestor.sockets.worker import SocketWorker
 from tests.contract.exchange.conftest import Events
 from tests.contract.exchange.raw import frame, received, serving, upgrade
 from tests.kit.waiting import eventually
@@ -57,28 +63,36 @@ def ticker(topic: str) -> bytes:
 
 def test_all_of_them_are_asked_for_again_in_as_few_requests_as_may_be():
     exchange, events = Exchange(), Events()
-    lines, over = EventStreams(StreamSource("simulator", "01J")), threading.Event()
+    streams, gaps, over = EventStreams(StreamSource("simulator", "01J")), GapStore(), threading.Event()
     around = Surroundings(
-        out=events, stream_of=lines.of, gaps=Gaps(), budget=ConnectBudget(), clock=ExchangeClock(),
-        changed=lambda: None,
-        went_live=lambda: None, subscribed=lambda _: None, ask_past=lambda _: None, clock_doubted=lambda: None,
+        outbox=events, clocks=ExchangeClock(), budget=ConnectBudget(), changed=lambda: None, live=lambda: None,
+        subscribed=lambda _: None, request_backfill=lambda *_: None, clock_doubted=lambda: None,
     )  # fmt: skip
 
-    def start(stream: SocketWorker) -> Running:
-        running = Running(stream, SimpleQueue())
+    def start(worker: Worker) -> Running:
+        running = Running(worker, SimpleQueue())
         running.start()
         return running
 
     with serving(exchange.serve) as server:
         url = f"ws://127.0.0.1:{server.port}/v5/public/linear"
-        pool = ConnectionPool(lambda e, n: SocketWorker(n, url, lambda: Session(e, Timing(), 0.0), around), start)
-        thread = threading.Thread(target=pool.run, args=(over,))
+        connect = partial(open_transport, url)
+
+        def open_worker(endpoint: str, number: int) -> SocketWorker:
+            feed = Feed(endpoint, streams.of, gaps)
+            return SocketWorker(
+                number, lambda: Session(endpoint, Timing(), 0.0), connect, TransportPoller(), feed, around
+            )
+
+        pool = ConnectionPool()
+        allocation = Allocation(pool, open_worker, start)
+        thread = threading.Thread(target=allocation.run, args=(over,))
         thread.start()
         try:
-            pool.want([of_topic("linear", topic) for topic in TOPICS])
+            allocation.want([of_topic("linear", topic) for topic in TOPICS])
 
             def all_live() -> bool:
-                [seen] = pool.seen()
+                [seen] = pool.observed()
                 return len(seen.topics) == 1000 and all(topic.state == "live" for topic in seen.topics)
 
             eventually(all_live, 10, "all are live")

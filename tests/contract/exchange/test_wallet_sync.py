@@ -30,7 +30,7 @@ def engine(database: Database) -> Iterator[Engine]:
 @pytest.fixture
 def syncs(engine: Engine, world: World) -> Iterator[None]:
     stop = threading.Event()
-    worker = WalletSyncJob(engine, world.rest, world.lines.of(WALLET), world.pool.tell)
+    worker = WalletSyncJob(engine, world.rest, world.streams.of(WALLET), world.pool.publish)
     thread = threading.Thread(target=worker.run, args=(stop,))
     thread.start()
     yield

@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigError
-from ingestor.__main__ import locked
+from ingestor import spool_folder
 
 
 def test_a_folder_that_is_none_needs_a_person(tmp_path: Path):
     (tmp_path / "spool").touch()
     with pytest.raises(ConfigError, match=r"WS_GATEWAY_SPOOL_DIR='.*': allowed is a writable folder"):
-        locked(tmp_path / "spool")
+        spool_folder.lock(tmp_path / "spool")
 
 
 def test_a_second_ingestor_on_the_same_folder_needs_a_person(tmp_path: Path):
-    held = locked(tmp_path)
+    held = spool_folder.lock(tmp_path)
     assert held is not None
     with held, pytest.raises(ConfigError, match="another ingestor uses this folder"):
-        locked(tmp_path)
+        spool_folder.lock(tmp_path)

@@ -13,6 +13,7 @@ from ingestor.bybit import identity
 from ingestor.bybit.actions import Clock, Deliver, Marked, SetAside
 from ingestor.bybit.session import Session, Timing
 from ingestor.feed.backfill import Backfill
+from ingestor.feed.gaps import Gap
 from ingestor.rest.clock import ExchangeClock
 from tests.kit import foreign
 
@@ -52,15 +53,15 @@ def test_a_conversation_survives_any_frames(frames: list[bytes]):
 @example(frames=[b"{}"], kind=HEALED[0])
 @example(frames=[b'{"data":[{"T":null,"i":"x"}]}'], kind=HEALED[0])
 @budget(max_examples=100, deadline=None)
-def test_the_past_is_compared_with_any_frames(frames: list[bytes], kind: tuple[str, str]):
-    healing = Backfill(of_topic(*kind))
+def test_a_history_is_compared_with_any_frames(frames: list[bytes], kind: tuple[str, str]):
+    backfill = Backfill(of_topic(*kind))
     for frame in frames:
-        healing.pushed(frame)
-    healing.begin(0, from_ms=10, now_ms=20, now=0.0)
+        backfill.pushed(frame)
+    backfill.begin(Gap("linear", kind[1], "reset", 0, None), from_ms=10, to_ms=20, now=0.0)
     for frame in frames:
-        healing.pushed(frame)
-    assert healing.missing([]) == []
-    healing.missing([identity.Element("key", 15, b"{}")])
+        backfill.pushed(frame)
+    assert backfill.missing([]) == []
+    backfill.missing([identity.Element("key", 15, b"{}")])
 
 
 @given(frame=objects, kind=st.sampled_from(CLASSES))
@@ -100,13 +101,13 @@ def test_a_pong_with_a_time_that_cannot_be_has_none(digits: str):
 @budget(max_examples=100, deadline=None)
 def test_the_exchanges_clock_stays_within_what_can_be(told_ms: int):
     clock = ExchangeClock(wall_ms=lambda: 1_700_000_000_000.0)
-    clock.told(told_ms, 0.0)
+    clock.observe(told_ms, 0.0)
     assert 1_500_000_000_000 <= clock.now_ms() <= 4_102_444_800_000
 
 
 def test_a_machine_whose_own_clock_is_decades_off_learns_the_exchanges():
     clock = ExchangeClock(wall_ms=lambda: 0.0)
-    clock.told(1_700_000_000_000, 0.0)
+    clock.observe(1_700_000_000_000, 0.0)
     assert clock.now_ms() == 1_700_000_000_000
 
 

@@ -468,6 +468,54 @@ def test_a_topic_that_overflows_and_is_not_wanted_any_more_is_over():
     assert Resumed(TICKER) in answer(talk, talk.want([], now=1.0))
 
 
+def test_a_topic_that_is_resubscribed_is_left_and_subscribed_to_anew():
+    talk = live(TRADES, TICKER)
+    talk.received(push(TICKER), now=1.0)
+    actions = talk.resubscribe([TICKER, "tickers.UNKNOWN"], now=2.0)
+    assert actions[0] == Interrupted(TICKER, "overflow", 2.0)
+    [leave] = requests(actions)
+    assert (leave["op"], leave["args"]) == ("unsubscribe", [TICKER])
+    assert [type(each) for each in talk.received(push(TICKER), now=2.1)] == [Deliver]
+    [subscribe] = requests(talk.received(reply(leave), now=2.2))
+    assert (subscribe["op"], subscribe["args"]) == ("subscribe", [TICKER])
+    assert talk.received(push(TICKER), now=2.3)[0] == Resumed(TICKER)
+
+
+def test_a_book_that_is_resubscribed_is_whole_with_a_fresh_snapshot_and_not_before():
+    talk = live(BOOK)
+    talk.received(book(5, "snapshot"), now=1.0)
+    [leave] = requests(talk.resubscribe([BOOK], now=2.0))
+    assert [type(each) for each in talk.received(book(6), now=2.1)] == [Deliver]
+    talk.received(reply(leave), now=2.2)
+    assert [type(each) for each in talk.received(book(7), now=2.3)] == [Deliver]
+    assert talk.received(book(9, "snapshot"), now=2.4)[0] == Resumed(BOOK)
+
+
+def test_a_topic_that_is_interrupted_already_is_resubscribed_without_another_interruption():
+    talk = live(BOOK)
+    talk.received(book(5, "snapshot"), now=1.0)
+    talk.received(book(7), now=1.1)
+    assert talk.resubscribe([BOOK], now=2.0) == []
+
+
+def test_a_topic_that_is_resubscribed_before_its_ack_is_left_once_it_is_acknowledged():
+    talk = session(BOOK)
+    [subscribe] = requests(talk.opened(now=0.0, exchange_ms=0))
+    talk.received(book(5, "snapshot"), now=0.1)
+    assert talk.resubscribe([BOOK], now=0.2) == [Interrupted(BOOK, "overflow", 0.2)]
+    [leave] = requests(talk.received(reply(subscribe), now=0.3))
+    assert (leave["op"], leave["args"]) == ("unsubscribe", [BOOK])
+
+
+def test_a_topic_that_is_resubscribed_while_there_is_no_connection_is_subscribed_to_once():
+    talk = live(TICKER)
+    talk.lost("reset", now=1.0)
+    assert talk.resubscribe([TICKER], now=1.5) == []
+    talk.passed(2.0)
+    [subscribe] = requests(talk.opened(now=2.0, exchange_ms=0))
+    assert requests(talk.received(reply(subscribe), now=2.1)) == []
+
+
 def test_a_book_whose_snapshot_does_not_come_is_asked_for_anew_again_and_again_but_not_at_once():
     talk = live(BOOK)
     talk.received(book(7), now=1.0)

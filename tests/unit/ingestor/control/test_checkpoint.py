@@ -11,7 +11,7 @@ from ingestor.bybit.states import State
 from ingestor.control.checkpoint import Checkpoint, CheckpointWriter, SafePoint, checkpoint_of, read_checkpoint
 from ingestor.delivery.outbox import Counts
 from ingestor.feed.gaps import Gap
-from ingestor.sockets.worker import ObservedConnection
+from ingestor.observed import ObservedConnection
 
 TICKER = of_topic("linear", "tickers.BTCUSDT")
 WALLET = of_topic("private", "wallet")

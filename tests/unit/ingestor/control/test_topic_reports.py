@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from common.channels import of_topic
 from ingestor.control.topic_reports import CHANGES_AT_ONCE, COUNTERS_PER_S, Changes, Key, TopicReports
-from ingestor.sockets.worker import ObservedTopic
+from ingestor.observed import ObservedTopic
 
 
 def held(number: int, state: str = "live", events: int = 0) -> dict[Key, ObservedTopic]:

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from common.events import Event
+from common.events import Dropped, Event
 from ingestor.delivery.outbox import Entry, Lane
 from ingestor.delivery.spool import Spool, SpoolFailure
 
@@ -25,8 +25,8 @@ def spool(folder: Path, most_bytes: int = 2**20, durable: bool = False) -> Spool
     return Spool(folder / "lane.db", most_bytes, durable)
 
 
-def lane(folder: Path, durable: bool = False, most_events: int = 3, **more: object) -> Lane:
-    return Lane(spool(folder, durable=durable), durable, most_events, most_bytes=10_000, **more)  # type: ignore[arg-type]
+def lane(folder: Path, durable: bool = False, most_events: int = 3) -> Lane:
+    return Lane(spool(folder, durable=durable), durable, most_events, most_bytes=10_000)
 
 
 def numbers(entries: list[Entry]) -> list[int]:
@@ -84,21 +84,23 @@ def test_a_durable_lane_that_is_full_says_no_and_forgets_nothing(tmp_path: Path)
 
 
 def test_a_full_market_lane_drops_its_oldest_of_the_least_class_and_tells(tmp_path: Path):
-    told: list[dict[str, int]] = []
-    mine = Lane(spool(tmp_path, most_bytes=40), False, 0, 0, told.append)
-    mine.accept([event(1), event(2, "orderbook"), event(3, "orderbook"), event(4)])
+    reported: list[Dropped] = []
+    mine = Lane(spool(tmp_path, most_bytes=40), False, 0, 0)
+    mine.on_dropped(reported.extend)
+    mine.accept([event(1), event(2, "orderbook", stamp=9), event(3, "orderbook", stamp=7), event(4)])
     mine.accept([event(5)])
-    assert told == [{"orderbook.linear.BTCUSDT": 2}]
+    assert reported == [Dropped("orderbook.linear.BTCUSDT", 2, 7)]
     assert balanced(mine)
     assert numbers(mine.take(10)) == [1, 4, 5]
 
 
 def test_what_is_too_old_is_dropped_and_told(tmp_path: Path):
-    told: list[dict[str, int]] = []
-    mine = Lane(spool(tmp_path), False, 0, 0, told.append)
+    reported: list[Dropped] = []
+    mine = Lane(spool(tmp_path), False, 0, 0)
+    mine.on_dropped(reported.extend)
     mine.accept([event(1, stamp=100), event(2, stamp=200)])
     mine.sweep(oldest_s=150)
-    assert told == [{"trades.linear.BTCUSDT": 1}]
+    assert reported == [Dropped("trades.linear.BTCUSDT", 1, 100)]
     assert numbers(mine.take(10)) == [2]
     assert balanced(mine)
 
@@ -108,11 +110,12 @@ def test_a_disk_that_takes_nothing_costs_market_events_and_stops_private_ones(tm
         def append(self, rows: object) -> None:
             raise SpoolFailure("read-only")
 
-    told: list[dict[str, int]] = []
-    market = Lane(Broken(tmp_path / "m.db", 2**20, False), False, 0, 0, told.append)
+    reported: list[Dropped] = []
+    market = Lane(Broken(tmp_path / "m.db", 2**20, False), False, 0, 0)
+    market.on_dropped(reported.extend)
     private = Lane(Broken(tmp_path / "p.db", 2**20, True), True, 10, 10_000)
-    assert market.accept(events(1))
-    assert told == [{"trades.linear.BTCUSDT": 1}]
+    assert market.accept([event(1, stamp=5)])
+    assert reported == [Dropped("trades.linear.BTCUSDT", 1, 5)]
     assert not private.accept(events(1))
     assert balanced(market)
     assert balanced(private)

@@ -1,4 +1,4 @@
-"""One topic's stream of events."""
+"""One topic's event stream."""
 
 import json
 
@@ -10,27 +10,27 @@ TRADES = of_topic("linear", "publicTrade.BTCUSDT")
 FRAME = b'{"topic":"publicTrade.BTCUSDT", "ts":1}'
 
 
-def line(epoch: str = "01J") -> EventStream:
+def stream(epoch: str = "01J") -> EventStream:
     return EventStream(TRADES, StreamSource("mainnet", epoch))
 
 
 def test_the_frame_is_in_the_event_byte_for_byte():
-    assert line().live(FRAME, 1, 2).body.endswith(b'"data":' + FRAME + b"}")
+    assert stream().live(FRAME, 1, 2).body.endswith(b'"data":' + FRAME + b"}")
 
 
-def test_the_same_bytes_have_the_same_id_in_every_life_and_other_bytes_another():
-    assert line("01A").live(FRAME, 1, 2).id == line("01B").live(FRAME, 9, 9).id
-    assert line().live(FRAME, 1, 2).id != line().live(FRAME + b" ", 1, 2).id
+def test_the_same_bytes_have_the_same_id_in_every_epoch_and_other_bytes_another():
+    assert stream("01A").live(FRAME, 1, 2).id == stream("01B").live(FRAME, 9, 9).id
+    assert stream().live(FRAME, 1, 2).id != stream().live(FRAME + b" ", 1, 2).id
 
 
 def test_the_same_bytes_on_another_endpoint_have_another_id():
     spot = EventStream(of_topic("spot", "publicTrade.BTCUSDT"), StreamSource("mainnet", "01J"))
-    assert spot.live(FRAME, 1, 2).id != line().live(FRAME, 1, 2).id
+    assert spot.live(FRAME, 1, 2).id != stream().live(FRAME, 1, 2).id
 
 
-def test_a_topic_counts_from_one_for_all_sockets_that_carry_it():
-    lines = EventStreams(StreamSource("mainnet", "01J"))
-    events = [lines.of(TRADES).live(FRAME, 1, 2) for _ in range(3)]
+def test_a_topic_counts_from_one_over_all_connections_that_carry_it():
+    streams = EventStreams(StreamSource("mainnet", "01J"))
+    events = [streams.of(TRADES).live(FRAME, 1, 2) for _ in range(3)]
     assert [json.loads(event.body)["sequence"] for event in events] == [f"{n:020d}" for n in (1, 2, 3)]
 
 

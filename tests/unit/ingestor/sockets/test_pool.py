@@ -1,31 +1,61 @@
-"""Which sockets there are, and which topics each carries."""
+"""Which connections there are, which topics each carries, and what reaches them."""
 
-from collections.abc import Sequence
-from typing import Any
+import threading
+from typing import Any, ClassVar
 
 import pytest
 
 from common.channels import Channel, of_topic
-from common.settings import Bybit
-from ingestor.sockets.pool import MOST_TOPIC_CHARACTERS, ConnectionPool, ConnectionSlot, url_of
+from common.events import Dropped
+from common.settings import Bybit, Credentials
+from ingestor.sockets.allocation import Allocation
+from ingestor.sockets.mailbox import Command, Mailbox, Publish, Renew, RetryRejected, Subscribe, TopicDropped
+from ingestor.sockets.pool import (
+    MAX_UNCLAIMED,
+    MOST_TOPIC_CHARACTERS,
+    UNCLAIMED_FOR_S,
+    ConnectionPool,
+    ConnectionSlot,
+    url_of,
+)
 
 
 class Socket:
-    """Remembers what it is to carry."""
+    """A worker whose commands are looked at."""
 
     def __init__(self, endpoint: str, number: int) -> None:
+        self.name = f"{endpoint} {number}"
         self.endpoint = endpoint
         self.number = number
+        self.wakes = 0
+        self.mailbox = Mailbox(self.wake)
         self.topics: list[str] = []
+        self.observed: Any = f"observed {self.name}"
 
-    def want(self, channels: Sequence[Channel]) -> None:
-        self.topics = [channel.topic for channel in channels]
+    def wake(self) -> None:
+        self.wakes += 1
+
+    def run(self, stop: threading.Event) -> None:
+        raise NotImplementedError
+
+    def commands(self) -> list[Command]:
+        found: list[Command] = []
+        while (command := self.mailbox.next()) is not None:
+            found.append(command)
+        self.topics = next(
+            ([channel.topic for channel in each.channels] for each in found if isinstance(each, Subscribe)), self.topics
+        )
+        return found
 
 
 class Sockets(list[Socket]):
-    def open(self, endpoint: str, number: int) -> Any:
+    def open(self, endpoint: str, number: int) -> Socket:
         self.append(Socket(endpoint, number))
         return self[-1]
+
+    def obey(self) -> None:
+        for each in self:
+            each.commands()
 
 
 @pytest.fixture
@@ -34,31 +64,44 @@ def sockets() -> Sockets:
 
 
 @pytest.fixture
-def pool(sockets: Sockets) -> ConnectionPool:
+def time_s() -> list[float]:
+    return [0.0]
+
+
+@pytest.fixture
+def pool(time_s: list[float]) -> ConnectionPool:
+    return ConnectionPool(lambda: time_s[0])
+
+
+@pytest.fixture
+def allocation(pool: ConnectionPool, sockets: Sockets) -> Allocation:
     no_thread: Any = None
-    return ConnectionPool(sockets.open, lambda _: no_thread)
+    return Allocation(pool, sockets.open, lambda _: no_thread)
 
 
 def channels(endpoint: str, *topics: str) -> list[Channel]:
     return [of_topic(endpoint, topic) for topic in topics]
 
 
-def test_each_endpoint_has_a_socket_of_its_own(pool: ConnectionPool, sockets: Sockets):
-    pool.want(channels("linear", "tickers.BTCUSDT") + channels("spot", "tickers.BTCUSDT"))
-    assert sorted((each.endpoint, each.topics) for each in sockets) == [
-        ("linear", ["tickers.BTCUSDT"]),
-        ("spot", ["tickers.BTCUSDT"]),
-    ]
+BTC, ETH = "tickers.BTCUSDT", "tickers.ETHUSDT"
+BTC_KEY = "ticker.linear.BTCUSDT"
+MANY = [f"tickers.SYMBOL{number:05}USDT" for number in range(1500)]
 
 
-def test_a_further_socket_is_opened_where_bybits_limit_would_be_passed(pool: ConnectionPool, sockets: Sockets):
-    topics = [f"tickers.SYMBOL{number:05}USDT" for number in range(1500)]
-    pool.want(channels("linear", *topics))
+def test_each_endpoint_has_a_connection_of_its_own(allocation: Allocation, sockets: Sockets):
+    allocation.want(channels("linear", BTC) + channels("spot", BTC))
+    sockets.obey()
+    assert sorted((each.endpoint, each.topics) for each in sockets) == [("linear", [BTC]), ("spot", [BTC])]
+
+
+def test_a_further_connection_is_opened_where_bybits_limit_would_be_exceeded(allocation: Allocation, sockets: Sockets):
+    allocation.want(channels("linear", *MANY))
+    sockets.obey()
     assert [each.number for each in sockets] == [0, 1]
-    assert sorted(topic for each in sockets for topic in each.topics) == topics
+    assert sorted(topic for each in sockets for topic in each.topics) == MANY
     for each in sockets:
         assert sum(len(f'"{topic}",') for topic in each.topics) <= MOST_TOPIC_CHARACTERS
-    assert len(sockets[0].topics) == MOST_TOPIC_CHARACTERS // len(f'"{topics[0]}",')
+    assert len(sockets[0].topics) == MOST_TOPIC_CHARACTERS // len(f'"{MANY[0]}",')
 
 
 def test_on_option_the_number_of_topics_has_a_limit_too():
@@ -71,13 +114,14 @@ def test_on_option_the_number_of_topics_has_a_limit_too():
     assert not slot.has_room_for("x")
 
 
-def test_a_topic_stays_on_its_socket_when_others_leave_and_its_place_is_used_again(
-    pool: ConnectionPool, sockets: Sockets
+def test_a_topic_stays_on_its_connection_when_others_leave_and_their_room_is_used_again(
+    allocation: Allocation, pool: ConnectionPool, sockets: Sockets
 ):
-    topics = [f"tickers.SYMBOL{number:05}USDT" for number in range(1500)]
-    pool.want(channels("linear", *topics))
+    allocation.want(channels("linear", *MANY))
+    sockets.obey()
     stays = sockets[1].topics[0]
-    pool.want(channels("linear", stays, "tickers.NEW"))
+    allocation.want(channels("linear", stays, "tickers.NEW"))
+    sockets.obey()
     assert (sockets[0].topics, sockets[1].topics) == (["tickers.NEW"], [stays])
     assert len(sockets) == 2
     assert pool.carried() == {("linear", stays), ("linear", "tickers.NEW")}
@@ -115,19 +159,106 @@ def test_a_regional_host_is_a_setting():
     assert url_of(bybit, "private") == "wss://stream.bybit.eu/v5/private"
 
 
-def test_a_socket_hears_of_changes_of_its_own_topics_only(pool: ConnectionPool, sockets: Sockets):
-    pool.want(channels("linear", "tickers.BTCUSDT") + channels("spot", "tickers.BTCUSDT"))
+def test_only_workers_whose_topics_change_get_a_command(allocation: Allocation, sockets: Sockets):
+    allocation.want(channels("linear", BTC) + channels("spot", BTC))
     linear, spot = sorted(sockets, key=lambda each: each.endpoint)
-    linear.topics = spot.topics = ["as before"]
-    pool.want(channels("linear", "tickers.BTCUSDT", "tickers.ETHUSDT") + channels("spot", "tickers.BTCUSDT"))
-    assert (linear.topics, spot.topics) == (["tickers.BTCUSDT", "tickers.ETHUSDT"], ["as before"])
-    pool.want(channels("linear", "tickers.BTCUSDT", "tickers.ETHUSDT"))
-    assert spot.topics == []
+    sockets.obey()
+    allocation.want(channels("linear", BTC, ETH) + channels("spot", BTC))
+    assert linear.commands() == [Subscribe(tuple(channels("linear", BTC, ETH)))]
+    assert spot.commands() == []
+    allocation.want(channels("linear", BTC, ETH))
+    assert (linear.commands(), spot.commands()) == ([], [Subscribe(())])
 
 
-def test_the_room_of_topics_that_left_is_free_again(pool: ConnectionPool, sockets: Sockets):
-    topics = [f"tickers.SYMBOL{number:05}USDT" for number in range(700)]
+def test_the_room_of_topics_that_left_is_free_again(allocation: Allocation, sockets: Sockets):
     for _ in range(3):
-        pool.want(channels("linear", *topics))
-        pool.want([])
+        allocation.want(channels("linear", *MANY[:700]))
+        allocation.want([])
     assert len(sockets) == 1
+
+
+def test_an_event_goes_to_the_worker_that_carries_its_topic(
+    allocation: Allocation, pool: ConnectionPool, sockets: Sockets
+):
+    allocation.want(channels("linear", *MANY))
+    sockets.obey()
+    [channel] = channels("linear", MANY[-1])
+    make: Any = "how it is made"
+    assert pool.publish(channel, make)
+    assert (sockets[0].commands(), sockets[1].commands()) == ([], [Publish(channel, make)])
+    assert not pool.publish(channels("spot", MANY[-1])[0], make)
+
+
+def test_credentials_concern_private_connections_and_a_retry_those_of_its_endpoint(
+    allocation: Allocation, pool: ConnectionPool, sockets: Sockets
+):
+    allocation.want(channels("linear", BTC) + channels("private", "order"))
+    linear, private = sorted(sockets, key=lambda each: each.endpoint)
+    sockets.obey()
+    pool.renew(Credentials("key", "secret"))
+    pool.retry_rejected("linear")
+    assert private.commands() == [Renew(Credentials("key", "secret"))]
+    assert linear.commands() == [RetryRejected()]
+    assert pool.observed() == [each.observed for each in sockets]
+
+
+def test_dropped_events_are_reported_to_the_worker_of_their_topic(
+    allocation: Allocation, pool: ConnectionPool, sockets: Sockets
+):
+    allocation.want(channels("linear", BTC, ETH))
+    sockets.obey()
+    pool.dropped([Dropped(BTC_KEY, 3, 100), Dropped("gap.ticker.linear.BTCUSDT", 1, 90)])
+    assert sockets[0].commands() == [TopicDropped(BTC, 3, 100)]
+
+
+def test_drops_of_a_topic_that_is_not_subscribed_yet_wait_for_it(
+    allocation: Allocation, pool: ConnectionPool, sockets: Sockets, time_s: list[float]
+):
+    pool.dropped([Dropped(BTC_KEY, 3, 100)])
+    pool.dropped([Dropped(BTC_KEY, 2, 90)])
+    allocation.want(channels("linear", ETH))
+    time_s[0] = UNCLAIMED_FOR_S - 0.1
+    allocation.want(channels("linear", BTC, ETH))
+    assert TopicDropped(BTC, 5, 90) in sockets[0].commands()
+    allocation.want(channels("linear", BTC))
+    assert sockets[0].commands() == [Subscribe(tuple(channels("linear", BTC)))]
+
+
+def test_drops_of_a_topic_that_is_never_subscribed_are_forgotten(
+    allocation: Allocation, pool: ConnectionPool, sockets: Sockets, time_s: list[float]
+):
+    pool.dropped([Dropped(BTC_KEY, 3, 100)])
+    time_s[0] = UNCLAIMED_FOR_S
+    allocation.want([])
+    allocation.want(channels("linear", BTC))
+    assert sockets[0].commands() == [Subscribe(tuple(channels("linear", BTC)))]
+
+
+def test_no_more_than_so_many_topics_wait(allocation: Allocation, pool: ConnectionPool, sockets: Sockets):
+    pool.dropped([Dropped(f"ticker.linear.S{number}", 1, 100) for number in range(MAX_UNCLAIMED)])
+    pool.dropped([Dropped(BTC_KEY, 1, 100), Dropped("ticker.linear.S0", 1, 100)])
+    allocation.want(channels("linear", BTC, "tickers.S0"))
+    assert sockets[0].commands()[1:] == [TopicDropped("tickers.S0", 2, 100)]
+
+
+def test_workers_are_stopped_all_at_once_and_woken(allocation: Allocation, sockets: Sockets):
+    class Stopping:
+        stopped: ClassVar[list[str]] = []
+
+        def stop(self) -> None:
+            self.stopped.append("stop")
+
+        def ended(self, within_s: float) -> bool:
+            self.stopped.append("ended")
+            return True
+
+    running: Any = Stopping()
+    pool = ConnectionPool()
+    starting = Allocation(pool, sockets.open, lambda _: running)
+    starting.want(channels("linear", BTC) + channels("spot", BTC))
+    wakes = [each.wakes for each in sockets]
+    stop = threading.Event()
+    stop.set()
+    starting.run(stop)
+    assert running.stopped == ["stop", "stop", "ended", "ended"]
+    assert all(each.wakes > before for each, before in zip(sockets, wakes, strict=True))

@@ -1,11 +1,9 @@
 """What a thread knew is still known after it failed and was started again."""
 
-from collections.abc import Callable, Iterable, Mapping
-from queue import SimpleQueue
+from collections.abc import Callable
 
 from common.channels import Channel, of_topic
 from common.events import Event
-from ingestor.delivery.overflow import Overflow
 from ingestor.feed.event_stream import EventStream
 from ingestor.rest.client import RestSnapshot
 from ingestor.rest.clock import ExchangeClock
@@ -43,20 +41,6 @@ class Exchange(Failing):
         return 1_700_000_000_000, 0.0
 
 
-class Holders(Failing):
-    def __init__(self) -> None:
-        super().__init__()
-        self.told: list[str] = []
-
-    def overflowed(self, keys: Iterable[str], since: float) -> set[str]:
-        self.call()
-        self.told += keys
-        return set()
-
-    def overflow_over(self, keys: Iterable[str]) -> set[str]:
-        return set()
-
-
 def test_the_wallet_is_asked_for_again():
     told: list[Channel] = []
 
@@ -68,11 +52,3 @@ def test_the_wallet_is_asked_for_again():
     snapshots.ask(WALLET)
     with at_work(snapshots):
         eventually(lambda: WALLET in told, 10, "it was asked once, and is asked for again")
-
-
-def test_dropped_events_are_told_all_the_same():
-    dropped: SimpleQueue[Mapping[str, int]] = SimpleQueue()
-    dropped.put({"trades.linear.BTCUSDT": 3})
-    holders = Holders()
-    with at_work(Overflow(dropped, holders, lambda: 0)):
-        eventually(lambda: holders.told == ["trades.linear.BTCUSDT"], 10, "they are told")

@@ -1,0 +1,69 @@
+"""Which connection carries which topic."""
+
+import threading
+from collections.abc import Callable, Iterable
+
+from common.channels import Channel
+from common.lifecycle import Running
+from ingestor.sockets.mailbox import RetryRejected
+from ingestor.sockets.pool import ConnectionPool, ConnectionSlot, ConnectionWorker
+
+STOPPED_WITHIN_S = 12.0  # a connect that is under way ends within ten
+
+
+class Allocation:
+    """Keeps one connection per endpoint in the pool, and further ones where one cannot carry all topics."""
+
+    name = "connections"
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        open_worker: Callable[[str, int], ConnectionWorker],
+        start: Callable[[ConnectionWorker], Running],
+    ) -> None:
+        self._pool = pool
+        self._open_worker = open_worker
+        self._start = start
+
+    def run(self, stop: threading.Event) -> None:
+        stop.wait()
+        slots = self._pool.slots()
+        for slot in slots:
+            slot.running.stop()
+            slot.worker.mailbox.replace(RetryRejected())  # wakes it
+        for slot in slots:
+            slot.running.ended(within_s=STOPPED_WITHIN_S)
+
+    def want(self, channels: Iterable[Channel]) -> None:
+        """From now on exactly these are to be subscribed; a topic stays on the connection that carries it."""
+        wanted: dict[str, dict[str, Channel]] = {}
+        for channel in channels:
+            wanted.setdefault(channel.endpoint, {})[channel.topic] = channel
+        with self._pool.changing() as slots:
+            for endpoint in wanted.keys() | slots.keys():
+                self._share_out(slots.setdefault(endpoint, []), endpoint, wanted.get(endpoint, {}))
+
+    def _share_out(self, slots: list[ConnectionSlot], endpoint: str, wanted: dict[str, Channel]) -> None:
+        """Only the workers whose topics change get a command."""
+        new, changed = dict(wanted), set[int]()
+        for number, slot in enumerate(slots):
+            if gone := slot.channels.keys() - wanted.keys():
+                slot.remove(gone)
+                changed.add(number)
+            for topic in slot.channels:
+                del new[topic]
+        for channel in new.values():
+            number = self._with_room(slots, endpoint, channel.topic)
+            slots[number].add(channel)
+            changed.add(number)
+        for number in changed:
+            slots[number].subscribe()
+
+    def _with_room(self, slots: list[ConnectionSlot], endpoint: str, topic: str) -> int:
+        for number, slot in enumerate(slots):
+            if slot.has_room_for(topic):
+                return number
+        worker = self._open_worker(endpoint, len(slots))
+        slots.append(ConnectionSlot(worker, self._start(worker)))
+        return len(slots) - 1

@@ -1,0 +1,132 @@
+"""Keeps the observed state of one connection and its topics."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import structlog
+
+from ingestor.bybit.actions import Entered, Marked
+from ingestor.bybit.session import Session
+from ingestor.bybit.states import State, TopicState
+from ingestor.bybit.subscriptions import TopicSubscription
+from ingestor.feed.feed import Feed
+from ingestor.metrics import SOCKET_LIVE
+from ingestor.observed import ObservedConnection, ObservedTopic
+
+log = structlog.get_logger(__name__)
+
+EVERY_S = 1.0
+SOON_S = 0.1  # after a change: recording takes 1 ms for a thousand topics, and each reply of the exchange is a change
+
+
+class Recorder:
+    """`observed` is replaced as a whole, so any thread may read it; what has not changed is the same object."""
+
+    def __init__(self, number: int, session: Session, feed: Feed) -> None:
+        self._feed = feed
+        self._acked_at: dict[str, datetime] = {}
+        self._topics: dict[str, tuple[object, ObservedTopic]] = {}  # with what each was made of
+        self._recorded_at = 0.0
+        self._changed = False
+        self._log = log.bind(endpoint=session.endpoint, socket_no=number)
+        self.observed = ObservedConnection(session.endpoint, number, session.state, _now(), 0, None, None, None)
+
+    # -- changes --------------------------------------------------------------------------------------------
+
+    def entered(self, entered: Entered, due_in_s: float) -> None:
+        """The connection's state changed; `due_in_s` is when the session does something by itself."""
+        failed = entered.state in (State.BACKOFF, State.PARKED)
+        self._log_state(entered, round(max(0.0, due_in_s), 1) if failed else None)
+        SOCKET_LIVE.labels(self.observed.endpoint, self.observed.number).set(entered.state is State.LIVE)
+        self.observed = replace(
+            self.observed,
+            state=entered.state,
+            since=_now(),
+            last_error=entered.reason if failed else self.observed.last_error,
+            last_heartbeat_at=_now() if entered.state is State.LIVE else self.observed.last_heartbeat_at,
+        )
+        self._changed = True
+
+    def marked(self, marked: Marked) -> None:
+        """A topic's state changed."""
+        if marked.state is TopicState.HELD:
+            self._acked_at[marked.topic] = _now()
+        rejected = marked.state is TopicState.REJECTED
+        write = self._log.warning if rejected or marked.reason else self._log.info
+        write("topic rejected" if rejected else "topic subscribed", topic=marked.topic, reason=marked.reason or None)
+        self._changed = True
+
+    def replaced(self) -> None:
+        """Another connection does the work."""
+        self.observed = replace(self.observed, since=_now())
+        self._changed = True
+
+    def measured(self, rtt_s: float) -> None:
+        self.observed = replace(self.observed, rtt_ms=round(rtt_s * 1000, 3))
+
+    def _log_state(self, entered: Entered, retry_in_s: float | None) -> None:
+        more = {} if retry_in_s is None else {"retry_in_s": retry_in_s}
+        write = self._log.info if retry_in_s is None else self._log.warning
+        write("socket state", state=str(entered.state), reason=entered.reason, **more)
+
+    # -- the picture ----------------------------------------------------------------------------------------
+
+    def due_at(self, now: float) -> float:
+        return self._recorded_at + SOON_S if self._changed else now + EVERY_S
+
+    def is_due(self, now: float) -> bool:
+        return now - self._recorded_at >= (SOON_S if self._changed else EVERY_S)
+
+    def record(self, session: Session, now: float) -> bool:
+        """Renew `observed`; whether anything but counts has changed since the last time."""
+        changed, self._changed = self._changed, False
+        self._recorded_at = now
+        by_name = session.topics.by_name
+        pending = _why_pending(session)
+        self._topics = {
+            name: self._topic(name, topic, session.state is State.LIVE and topic.live, pending)
+            for name, topic in by_name.items()
+            if topic.wanted
+        }
+        self._acked_at = {name: moment for name, moment in self._acked_at.items() if name in by_name}
+        self._feed.forget_others(by_name.keys())
+        heartbeat_at = self.observed.last_heartbeat_at
+        if session.state is State.LIVE:
+            heartbeat_at = datetime.fromtimestamp(time.time() - (time.monotonic() - session.heard_at), UTC)
+        self.observed = replace(
+            self.observed,
+            attempts=session.failures,
+            topics=tuple(topic for _, topic in self._topics.values()),
+            last_heartbeat_at=heartbeat_at,
+        )
+        return changed
+
+    def _topic(self, name: str, topic: TopicSubscription, live: bool, pending: str) -> tuple[object, ObservedTopic]:
+        flow = self._feed.topic(name)
+        acked_at = self._acked_at.get(name)
+        made_of = (topic.state, live, topic.reason, flow.events, acked_at, live or pending)
+        before = self._topics.get(name)
+        if before is not None and before[0] == made_of:
+            return before
+        state = "rejected" if topic.state is TopicState.REJECTED else "live" if live else "pending"
+        last_ns = flow.last_received_ns
+        observed = ObservedTopic(
+            channel=topic.channel,
+            state=state,
+            reason=topic.reason or (None if live else pending),
+            acked_at=acked_at,
+            last_event_at=datetime.fromtimestamp(last_ns / 1e9, UTC) if last_ns else None,
+            events=flow.events,
+        )
+        return made_of, observed
+
+
+def _why_pending(session: Session) -> str:
+    if session.state is State.LIVE:
+        return "waiting for the exchange's answer"
+    return f"the {session.endpoint} socket is {session.state}: {session.reason}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,41 @@
+"""The folder of the spool belongs to one ingestor at a time."""
+
+import errno
+import fcntl
+from pathlib import Path
+from typing import IO
+
+import structlog
+
+from common.errors import ConfigError
+
+log = structlog.get_logger(__name__)
+
+_DISK_TAKES_NOTHING = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
+
+def lock(folder: Path) -> IO[str] | None:
+    """The spool folder is ours alone, for as long as the file is open; None where the disk cannot even hold a lock."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = _opened(folder / "lock")
+    except OSError as error:
+        if error.errno in _DISK_TAKES_NOTHING:
+            log.error("the spool's folder cannot be locked", folder=str(folder), error=str(error))
+            return None
+        raise ConfigError(f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: allowed is a writable folder ({error})") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise ConfigError(f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: another ingestor uses this folder") from error
+    return file
+
+
+def _opened(path: Path) -> IO[str]:
+    """A disk that has become read-only still lets an earlier life's file be locked."""
+    try:
+        return path.open("a")
+    except OSError as error:
+        if error.errno in _DISK_TAKES_NOTHING and path.exists():
+            return path.open()
+        raise

@@ -1,0 +1,182 @@
+"""A second connection takes over while the first is live."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from ingestor.sockets.rotation import AGAIN_AFTER_S, DONE_WITHIN_S, QUIET_S
+from ingestor.sockets.transport import Lost
+from tests.kit.waiting import eventually
+from tests.unit.ingestor.sockets.kit import PONG, Turn, Wire
+
+TICKER, OTHER = "tickers.BTCUSDT", "tickers.ETHUSDT"
+MAX_AGE_S = 4.0
+
+
+@pytest.fixture
+def at() -> Turn:
+    turn = Turn(max_age_s=MAX_AGE_S)
+    wire = turn.live(TICKER)
+    wire.push(TICKER, n=0)
+    turn.turn()
+    turn.now_s = MAX_AGE_S - 1
+    alive(turn, wire)
+    return turn
+
+
+def alive(at: Turn, *wires: Wire) -> None:
+    for wire in wires:
+        wire.arriving.append(PONG)
+    at.turn()
+
+
+def rotating(at: Turn) -> bool:
+    return at.worker._rotation.replacement is not None
+
+
+def rotating_after_a_turn(at: Turn) -> bool:
+    at.turn()
+    return rotating(at)
+
+
+def closed(wire: Wire) -> bool:
+    return wire.closed
+
+
+def flows(at: Turn, seconds: float) -> None:
+    """Time passes, and the first connection is well."""
+    ends_at = at.now_s + seconds
+    while at.now_s < ends_at:
+        at.now_s = min(ends_at, at.now_s + 2.0)
+        at.wires[0].push(TICKER, n=at.now_s)
+        alive(at, at.wires[0])
+
+
+def second(at: Turn) -> Wire:
+    """Begin the rotation: the second connection, subscribed and acknowledged."""
+    at.passes(1.0)
+    eventually(lambda: len(at.wires) == 2, 5, "a second connection is opened")
+    at.turn()
+    at.wires[1].ack()
+    at.turn()
+    return at.wires[1]
+
+
+@pytest.fixture
+def lines() -> Iterator[list[object]]:
+    with capture_logs() as captured:
+        yield captured  # type: ignore[misc]
+
+
+def test_an_old_connection_is_replaced_once_both_brought_the_same_push(at: Turn):
+    first, other = at.wires[0], second(at)
+    assert not closed(first)
+    for wire in (first, other):
+        wire.push(TICKER, n=1)
+    at.turn()
+    assert closed(first)
+    other.push(TICKER, n=2)
+    at.turn()
+    assert [body["data"]["data"]["n"] for body in at.bodies] == [0, 1, 2]
+    assert at.kinds() == ["live"] * 3
+
+
+def test_a_quiet_topic_takes_a_while(at: Turn):
+    first, other = at.wires[0], second(at)
+    at.now_s += QUIET_S - 0.5
+    alive(at, first, other)
+    assert not closed(first)
+    at.now_s += 0.6
+    alive(at, first, other)
+    assert closed(first)
+
+
+def test_a_connection_is_not_replaced_before_its_age(at: Turn):
+    at.passes(0.9)
+    assert not rotating(at)
+    at.passes(0.1)
+    assert rotating(at)
+
+
+def test_a_topic_that_misses_something_is_waited_for(at: Turn):
+    at.worker._performer.session.topics.by_name[TICKER].missing = True
+    at.passes(1.0)
+    assert not rotating(at)
+
+
+def test_the_budget_of_connects_is_kept(at: Turn):
+    at.budget_waits = [30.0]
+    at.passes(1.0)
+    assert not rotating(at)
+    flows(at, 29.9)
+    assert not rotating(at)
+    flows(at, 0.1)
+    assert rotating(at)
+
+
+def test_a_replacement_that_is_refused_is_tried_again_later(at: Turn, lines: list[dict[str, object]]):
+    at.refusals.append(Lost("HTTP 403"))
+    at.passes(1.0)
+    eventually(lambda: not rotating_after_a_turn(at), 5, "it is given up")
+    assert [line["reason"] for line in lines if line["event"] == "connection replacement abandoned"] == ["HTTP 403"]
+    flows(at, AGAIN_AFTER_S - 1.0)
+    assert not rotating(at)
+    flows(at, 1.0)
+    assert rotating(at)
+
+
+def test_a_replacement_that_dies_changes_nothing(at: Turn):
+    first, other = at.wires[0], second(at)
+    other.lost = "reset"
+    at.turn()
+    assert other.closed
+    assert not closed(first)
+    first.push(TICKER, n=1)
+    at.turn()
+    assert at.kinds() == ["live", "live"]
+
+
+def test_a_replacement_that_is_not_ready_in_time_is_given_up_and_closed_whenever_it_connects(at: Turn):
+    at.hangs = threading.Event()
+    at.passes(1.0)
+    flows(at, DONE_WITHIN_S - 0.1)
+    assert rotating(at)
+    flows(at, 0.1)
+    assert not rotating(at)
+    at.hangs.set()
+    eventually(lambda: at.wires[-1].closed, 5, "it is closed")
+    assert not at.wires[0].closed
+
+
+def test_a_connection_that_is_lost_is_continued_by_its_replacement_without_a_gap(at: Turn):
+    first, other = at.wires[0], second(at)
+    at.now_s += 0.1
+    alive(at, first, other)
+    other.push(TICKER, n=1)
+    at.turn()
+    first.lost = "reset"
+    at.turn()
+    other.push(TICKER, n=2)
+    at.turn()
+    assert [body["data"]["data"]["n"] for body in at.bodies] == [0, 1, 2]
+    assert at.kinds() == ["live"] * 3
+
+
+def test_a_topic_that_is_subscribed_meanwhile_is_subscribed_on_both(at: Turn):
+    first, other = at.wires[0], second(at)
+    at.subscribe(TICKER, OTHER)
+    for wire in (first, other):
+        assert ("subscribe", [OTHER]) in wire.requested
+
+
+def test_an_interruption_abandons_the_replacement(at: Turn):
+    first, other = at.wires[0], second(at)
+    at.now_s += 3.0
+    first.lost = "reset"
+    other.arriving.clear()
+    at.worker._performer.rotation.abandon("test", at.now_s)
+    at.turn()
+    assert other.closed
+    assert at.kinds()[-1] == "gap open"

@@ -1,0 +1,272 @@
+"""The thread of one connection, turned step by step."""
+
+import json
+
+import pytest
+from structlog.testing import capture_logs
+
+from common.channels import of_topic
+from common.events import Event
+from common.settings import Credentials
+from ingestor.bybit.states import State
+from ingestor.feed.backfill import BackfillRequest
+from ingestor.feed.event_stream import EventStream
+from ingestor.sockets.mailbox import Answered, Publish, Renew, RetryRejected, TopicDropped
+from ingestor.sockets.transport import Lost, Unfit
+from tests.unit.ingestor.feed.kit import Answer
+from tests.unit.ingestor.sockets.kit import PONG, Turn
+
+TICKER, OTHER, QUIET = "tickers.BTCUSDT", "tickers.ETHUSDT", "allLiquidation.BTCUSDT"
+
+
+def state(at: Turn) -> State:
+    return at.worker.observed.state
+
+
+@pytest.fixture
+def at() -> Turn:
+    return Turn()
+
+
+def test_a_subscription_connects_and_its_pushes_are_handed_over(at: Turn):
+    wire = at.live(TICKER)
+    assert wire.requested == [("subscribe", [TICKER])]
+    frame = wire.push(TICKER, a=1)
+    at.turn()
+    [event] = at.taken
+    assert event.body.endswith(frame + b"}")
+    assert at.reported.count("live") == 1
+    assert f"subscribed {TICKER}" in at.reported
+
+
+def test_what_is_observed_follows_the_session(at: Turn):
+    assert state(at) is State.IDLE
+    wire = at.live(TICKER)
+    wire.push(TICKER)
+    at.turn()
+    at.passes(1.0)
+    [topic] = at.worker.observed.topics
+    assert (topic.state, topic.events, topic.reason) == ("live", 1, None)
+    assert topic.acked_at is not None
+    assert state(at) is State.LIVE
+    assert at.reported[-1] == "changed"
+
+
+def test_a_lost_connection_is_a_gap_and_another_connection(at: Turn):
+    wire = at.live(TICKER)
+    wire.push(TICKER)
+    at.turn()
+    wire.lost = "reset"
+    at.turn()
+    assert wire.closed
+    assert at.kinds() == ["live", "gap open"]
+    assert len(at.wires) == 2, "the first retry comes at once"
+    at.wires[1].ack()
+    at.wires[1].push(TICKER, b=2)
+    at.turn()
+    assert at.kinds() == ["live", "gap open", "gap closed", "live"]
+    assert at.bodies[2]["data"]["first_id"] == at.bodies[3]["id"]
+
+
+def test_frames_that_came_before_the_end_of_the_connection_are_delivered(at: Turn):
+    wire = at.live(TICKER)
+    wire.push(TICKER)
+    wire.lost = "reset"
+    at.turn()
+    assert at.kinds() == ["live", "gap open"]
+
+
+def test_a_request_that_cannot_be_sent_is_a_lost_connection(at: Turn):
+    wire = at.live(TICKER)
+    wire.lost, wire.arriving = "broken pipe", []
+    at.worker._performer.perform([*at.worker._performer.session.want([], 0.0)])
+    assert wire.closed
+
+
+def test_a_connection_that_is_refused_is_tried_again_when_the_exchange_asked_for(at: Turn):
+    at.refusals.append(Lost("the exchange answered HTTP 429", wait_s=7.0))
+    at.subscribe(TICKER)
+    assert at.worker.observed.state is State.BACKOFF
+    assert at.worker.observed.last_error == "the exchange answered HTTP 429"
+    at.passes(6.9)
+    assert at.wires == []
+    at.passes(0.2)
+    assert len(at.wires) == 1
+
+
+def test_the_worker_waits_for_the_budget_of_connects(at: Turn):
+    at.budget_waits += [0.01, 0.01]
+    with capture_logs() as lines:
+        at.subscribe(TICKER)
+    assert len(at.wires) == 1
+    assert [line for line in lines if line["event"] == "connect budget exhausted"] == [
+        {"event": "connect budget exhausted", "log_level": "warning", "endpoint": "linear", "wait_s": 0.0}
+    ]
+
+
+def test_a_worker_that_stops_does_not_connect(at: Turn):
+    at.budget_waits += [5.0, 5.0]
+    at.stop.set()
+    at.worker._performer.stop = at.stop
+    at.subscribe(TICKER)
+    assert at.wires == []
+
+
+def test_frames_that_cannot_be_events_are_set_aside(at: Turn):
+    wire = at.live(TICKER)
+    wire.arriving += [Unfit(b"\x00", "a binary message"), b"{", b'{"topic":"tickers.NOBODY","data":{}}']
+    wire.push(TICKER)
+    with capture_logs() as lines:
+        at.turn()
+    assert [line["event"] for line in lines] == ["frame set aside"] * 3
+    assert at.kinds() == ["live"]
+
+
+def test_the_exchanges_clock_is_observed_and_the_round_trip_measured(at: Turn):
+    wire = at.live(TICKER)
+    at.passes(10.5)
+    assert wire.sent[-1]["op"] == "ping"
+    at.now_s += 0.05
+    wire.arriving.append(json.dumps(json.loads(PONG) | {"args": ["1700000010000"]}).encode())
+    at.turn()
+    assert at.worker.observed.rtt_ms == pytest.approx(50.0)
+
+
+def test_the_worker_waits_no_longer_than_until_something_is_due(at: Turn):
+    at.live(TICKER)
+    at.passes(9.6)
+    assert 0.0 < at.waits[-1] <= 1.0
+    at.waits.clear()
+    at.command(TopicDropped(TICKER, 1, 1_700_000_000))
+    at.passes(4.8)
+    assert at.waits[-1] <= 0.2 + 1e-6
+
+
+# -- commands -----------------------------------------------------------------------------------------------
+
+
+def test_an_event_of_another_thread_is_numbered_with_the_topics_own(at: Turn):
+    wire = at.live(TICKER)
+    wire.push(TICKER)
+    at.turn()
+
+    def make(stream: EventStream) -> Event:
+        return stream.snapshot(b"{}", 1, 1)
+
+    at.command(Publish(of_topic("linear", TICKER), make))
+    assert [body["sequence"][-1] for body in at.bodies] == ["1", "2"]
+    assert at.kinds() == ["live", "snapshot"]
+
+
+def test_dropped_events_are_logged_and_a_gap(at: Turn):
+    at.live(TICKER)
+    with capture_logs() as lines:
+        at.command(TopicDropped(TICKER, 7, 1_699_999_990))
+    assert [line for line in lines if line["event"] == "events dropped"] == [
+        {"event": "events dropped", "log_level": "error", "endpoint": "linear", "topic": TICKER, "events": 7}
+    ]
+    assert at.kinds() == ["gap open"]
+    at.passes(5.1)
+    assert at.kinds() == ["gap open", "gap closed"]
+
+
+def test_a_book_with_dropped_changes_is_left_and_subscribed_anew():
+    at, book = Turn(), "orderbook.50.BTCUSDT"
+    wire = at.live(book)
+    at.command(TopicDropped(book, 7, 1_699_999_990))
+    for _ in range(6):
+        at.passes(1.0)
+    assert ("unsubscribe", [book]) in wire.requested
+
+
+def test_the_answer_of_rest_closes_the_gap_of_a_private_topic():
+    at = Turn("private")
+    at.subscribe("execution")
+    wire = at.wires[0]
+    wire.arriving.append(b'{"success":true,"ret_msg":"","op":"auth","conn_id":"c"}')
+    at.turn()
+    wire.ack()
+    at.turn()
+    wire.lost = "reset"
+    at.turn()
+    wire = at.wires[1]
+    wire.arriving.append(b'{"success":true,"ret_msg":"","op":"auth","conn_id":"c"}')
+    at.turn()
+    wire.ack()
+    at.turn()
+    [request] = at.requests
+    assert isinstance(request, BackfillRequest)
+    assert at.kinds() == ["gap open"]
+    at.worker.mailbox.put(Answered(request, Answer()))
+    with capture_logs() as lines:
+        at.turn()
+    assert at.kinds() == ["gap open", "gap closed"]
+    assert [line["healed"] for line in lines if line["event"] == "backfill finished"] == ["yes"]
+
+
+def test_a_refused_topic_is_asked_for_again_when_it_may_exist(at: Turn):
+    at.subscribe(TICKER)
+    wire = at.wires[0]
+    request = wire.sent[0]
+    wire.arriving.append(
+        json.dumps(
+            {"success": False, "ret_msg": f"Invalid symbol :[{TICKER}]", "req_id": request["req_id"], "op": "subscribe"}
+        ).encode()
+    )
+    at.turn()
+    at.passes(1.0)
+    assert [topic.state for topic in at.worker.observed.topics] == ["rejected"]
+    at.command(RetryRejected())
+    assert wire.requested == [("subscribe", [TICKER])] * 2
+
+
+def test_a_worker_without_credentials_connects_when_there_are_some():
+    at = Turn("private")
+    at.credentials = None
+    at = Turn("private")
+    at.worker._performer.session.renew(None)
+    at.subscribe("order")
+    assert at.worker.observed.state is State.PARKED
+    at.command(Renew(Credentials("key", "secret")))
+    assert at.wires[-1].sent[0]["op"] == "auth"
+
+
+# -- failures -----------------------------------------------------------------------------------------------
+
+
+def test_a_failure_nobody_foresaw_is_a_gap_from_the_last_frame_on_and_a_new_session(at: Turn):
+    wire = at.live(TICKER)
+    wire.push(TICKER)
+    at.turn()
+    before = at.worker._performer.session
+    at.now_s = 2.0
+    wire.push(TICKER, poison=1)
+    at.fails_on = b"poison"
+    with pytest.raises(RuntimeError, match="not foreseen"):
+        at.worker.run(at.stop)
+    assert at.worker._performer.session is not before
+    assert wire.closed
+    [opened] = [body for body in at.bodies if body["type"] == "bybit.gap"]
+    assert opened["data"]["cause"] == "internal error"
+    at.passes(1.0)
+    at.wires[-1].ack()
+    at.wires[-1].push(TICKER)
+    at.turn()
+    assert at.kinds() == ["live", "gap open", "gap closed", "live"]
+
+
+def test_a_topic_that_never_flowed_misses_nothing_by_a_failure(at: Turn):
+    at.subscribe(TICKER)
+    at.worker._performer.start_anew(at.session("linear"), whole_until=0.0)
+    assert at.kinds() == []
+    assert list(at.worker._performer.session.topics.by_name) == [TICKER]
+
+
+def test_a_stop_closes_everything_and_hands_over_what_was_read(at: Turn):
+    wire = at.live(TICKER)
+    at.worker._performer.burst.add([at.feed.topic(TICKER).stream.snapshot(b"{}", 1, 1)])
+    at.stop.set()
+    at.worker.run(at.stop)
+    assert wire.closed
+    assert at.closed
+    assert at.kinds() == ["snapshot"]
