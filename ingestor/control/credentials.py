@@ -1,8 +1,7 @@
-"""Notices new credentials while the process runs: on SIGHUP, and when a secret's file changes."""
+"""Reads the credentials again while the process runs: on SIGHUP, and when a secret's file changes."""
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -14,19 +13,14 @@ from common.settings import Credentials, Environment
 
 log = structlog.get_logger(__name__)
 
-_LOOKED_AT_EVERY_S = 1.0
+_CHECK_EVERY_S = 1.0
 _FILES = ("BYBIT_API_KEY_FILE", "BYBIT_API_SECRET_FILE")
-
-
-@dataclass(slots=True)
-class Account:
-    """Whom we speak for at this moment."""
-
-    credentials: Credentials | None
+FileVersion = tuple[int, int]
+"""A file's modification time in nanoseconds, and its inode."""
 
 
 class CredentialsWatch:
-    """Tells `renewed` what the environment says now; what makes no sense is told and changes nothing."""
+    """Calls `renewed` with the credentials of the environment; invalid ones are logged and change nothing."""
 
     name = "credentials"
 
@@ -37,21 +31,22 @@ class CredentialsWatch:
     ) -> None:
         self._environment = environment
         self._renewed = renewed
-        self._asked: SimpleQueue[None] = SimpleQueue()
+        self._requests: SimpleQueue[None] = SimpleQueue()  # holds one: a Queue's lock could deadlock a signal handler
 
-    def look(self) -> None:
-        """Safe in a signal handler."""
-        self._asked.put(None)
+    def request(self) -> None:
+        """Read the credentials soon. Safe in a signal handler; requests that still wait are one."""
+        if self._requests.empty():
+            self._requests.put(None)
 
     def run(self, stop: threading.Event) -> None:
-        seen = self._stamps()
+        before = self._versions()
         while not stop.is_set():
             try:
-                self._asked.get(timeout=_LOOKED_AT_EVERY_S)
+                self._requests.get(timeout=_CHECK_EVERY_S)
             except Empty:
-                if self._stamps() == seen:
+                if self._versions() == before:
                     continue
-            seen = self._stamps()
+            before = self._versions()
             self._read()
 
     def _read(self) -> None:
@@ -60,20 +55,20 @@ class CredentialsWatch:
             found = settings.credentials(env)
             env.checked()
         except ConfigError as error:
-            log.error("new credentials make no sense; keeping the old ones", error=str(error))
+            log.error("new credentials invalid; the old ones stay in use", error=str(error))
             return
-        log.info("credentials read again", given=found is not None)
+        log.info("credentials read", given=found is not None)
         self._renewed(found)
 
-    def _stamps(self) -> tuple[tuple[int, int] | None, ...]:
+    def _versions(self) -> tuple[FileVersion | None, ...]:
         try:
             values = self._environment()
-        except ConfigError:  # it is being written, or nobody may read it: the next look may tell more
+        except ConfigError:  # it is being written or cannot be read now: the next check may succeed
             return ()
-        return tuple(_stamp(values.get(name, "")) for name in _FILES)
+        return tuple(_version(values.get(name, "")) for name in _FILES)
 
 
-def _stamp(path: str) -> tuple[int, int] | None:
+def _version(path: str) -> FileVersion | None:
     try:
         found = Path(path).stat() if path else None
     except (OSError, ValueError):

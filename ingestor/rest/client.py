@@ -19,7 +19,7 @@ from common.foreign import plain
 from common.tables.instruments import Instrument
 from ingestor.bybit import identity
 from ingestor.bybit.identity import Element
-from ingestor.control.credentials import Account
+from ingestor.rest.account import Account
 
 log = structlog.get_logger(__name__)
 

@@ -20,8 +20,8 @@ from common.errors import Unavailable
 from common.events import Event
 from common.lifecycle import Crew, Worker
 from common.settings import Credentials
-from ingestor.control.credentials import Account
 from ingestor.feed.event_stream import EventStream, StreamSource
+from ingestor.rest.account import Account
 from ingestor.rest.client import RestClient, RestHistory
 from ingestor.rest.clock import ExchangeClock
 from ingestor.rest.jobs.backfill import BackfillJobs, BackfillRequest

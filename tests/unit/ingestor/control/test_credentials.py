@@ -1,6 +1,8 @@
 """New credentials while the process runs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,7 @@ from tests.kit.waiting import eventually
 
 
 class Environment:
-    """What is read, unless it cannot be."""
+    """What the process reads, unless it cannot be read."""
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
@@ -31,20 +33,48 @@ def environment() -> Environment:
     return Environment()
 
 
-def test_a_file_of_settings_that_cannot_be_read_for_a_while_changes_nothing_and_ends_nothing(
-    environment: Environment,
-):
+@contextmanager
+def running(watch: CredentialsWatch) -> Iterator[None]:
+    worker = Crew().start(watch)
+    try:
+        yield
+    finally:
+        worker.stop()
+        assert worker.ended(within_s=5)
+
+
+def test_settings_that_cannot_be_read_for_a_while_change_nothing_and_end_nothing(environment: Environment):
     renewed: list[Credentials | None] = []
     watch = CredentialsWatch(environment.read, renewed.append)
-    running = Crew().start(watch)
-    environment.unreadable = True
-    before = environment.reads
-    watch.look()
-    eventually(lambda: environment.reads >= before + 3, 10, "it was read, and looked at again")
-    assert None not in renewed
-    environment.unreadable = False
-    environment.values = {"BYBIT_API_KEY": "key", "BYBIT_API_SECRET": "secret", "BYBIT_API_KEY_FILE": ""}
-    watch.look()
-    eventually(lambda: Credentials("key", "secret") in renewed, 10, "the new ones are taken")
-    running.stop()
-    assert running.ended(within_s=5)
+    with running(watch):
+        environment.unreadable = True
+        before = environment.reads
+        watch.request()
+        eventually(lambda: environment.reads >= before + 3, 10, "it was read, and checked again")
+        assert None not in renewed
+        environment.unreadable = False
+        environment.values = {"BYBIT_API_KEY": "key", "BYBIT_API_SECRET": "secret", "BYBIT_API_KEY_FILE": ""}
+        watch.request()
+        eventually(lambda: Credentials("key", "secret") in renewed, 10, "the new ones are used")
+
+
+def test_a_changed_secret_file_is_read_without_a_request(environment: Environment, tmp_path: Path):
+    key, secret = tmp_path / "key", tmp_path / "secret"
+    environment.values = {"BYBIT_API_KEY_FILE": str(key), "BYBIT_API_SECRET_FILE": str(secret)}
+    renewed: list[Credentials | None] = []
+    with running(CredentialsWatch(environment.read, renewed.append)):
+        key.write_text("key")
+        secret.write_text("secret")
+        eventually(lambda: Credentials("key", "secret") in renewed, 10, "the files are read")
+
+
+def test_requests_that_wait_are_one(environment: Environment):
+    renewed: list[Credentials | None] = []
+    watch = CredentialsWatch(environment.read, renewed.append)
+    for _ in range(1000):
+        watch.request()
+    with running(watch):
+        eventually(lambda: renewed, 10, "the request is met")
+        reads = environment.reads
+        eventually(lambda: environment.reads > reads, 10, "the next check finds nothing new")
+    assert renewed == [None]
