@@ -31,6 +31,7 @@ from ingestor.control.notifications import NotificationListener
 from ingestor.control.pruning import Pruning
 from ingestor.control.reconciler import Reconciler
 from ingestor.control.reporter import Reporter, ReportSources
+from ingestor.control.state_file import StateFile
 from ingestor.delivery.disk_probe import DiskProbe
 from ingestor.delivery.management import Management
 from ingestor.delivery.outbox import Lane, Outbox

@@ -1,48 +1,45 @@
 """The last known subscriptions on disk, for a start without Postgres."""
 
-import os
 from collections.abc import Iterable
-from pathlib import Path
 
 import orjson
 import structlog
 from pydantic import TypeAdapter
 
 from common.tables.subscriptions import DesiredSubscription
+from ingestor.control.state_file import StateFile
 
 log = structlog.get_logger(__name__)
 
-_ROWS = TypeAdapter(list[tuple[str, str, str, int, str | None]])
+_ROWS = TypeAdapter(list[tuple[str, str, str, int, str | None]])  # service, endpoint, topic, generation, trace id
 
 
 class SubscriptionCache:
-    """One file, replaced as a whole."""
+    """Keeps the active subscriptions of the last successful read."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._kept: tuple[DesiredSubscription, ...] | None = None
+    def __init__(self, file: StateFile) -> None:
+        self._file = file
+        self._written: tuple[DesiredSubscription, ...] | None = None
 
     def keep(self, desired: Iterable[DesiredSubscription]) -> None:
-        """Write them down if they changed; a disk that takes nothing only costs us the cache."""
+        """Write them if they changed. Errors of the disk are logged: they cost the cache only."""
         desired = tuple(desired)
-        if desired == self._kept:
+        if desired == self._written:
             return
-        beside = self._path.with_suffix(".new")
         try:
-            with beside.open("wb") as file:
-                file.write(orjson.dumps([[w.service, w.endpoint, w.topic, w.generation, w.trace_id] for w in desired]))
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self._path)
-            self._kept = desired
+            self._file.replace(
+                orjson.dumps([[s.service, s.endpoint, s.topic, s.generation, s.trace_id] for s in desired])
+            )
+            self._written = desired
         except OSError as error:
-            log.warning("subscriptions could not be cached", error=str(error))
+            log.warning("subscription cache not written", error=str(error))
 
     def last(self) -> tuple[DesiredSubscription, ...]:
+        """The subscriptions that were kept last; none when there is no file, or when it is not valid."""
         try:
-            return tuple(DesiredSubscription(*row) for row in _ROWS.validate_json(self._path.read_bytes(), strict=True))
+            return tuple(DesiredSubscription(*row) for row in _ROWS.validate_json(self._file.read(), strict=True))
         except FileNotFoundError:
             return ()
         except (OSError, ValueError) as error:
-            log.warning("cached subscriptions cannot be read", error=str(error))
+            log.warning("subscription cache not readable", error=str(error))
             return ()

@@ -1,13 +1,11 @@
 """Checkpoint file: the last point known to be delivered, and open gaps, for the next run."""
 
 import json
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import orjson
 import structlog
@@ -16,27 +14,31 @@ from pydantic import TypeAdapter
 from common.channels import PATHS, Channel
 from common.errors import MALFORMED
 from ingestor.bybit.states import State
+from ingestor.control.state_file import StateFile
 from ingestor.delivery.outbox import Counts
 from ingestor.feed.gaps import Gap, Nanoseconds
 from ingestor.observed import ObservedConnection
 
 log = structlog.get_logger(__name__)
 
-STAMPED_EVERY_S = 1.0
+WRITE_EVERY_S = 1.0
 _RESTART = "restart"
 _WELL, _WINDOWS = TypeAdapter(dict[str, Nanoseconds]), TypeAdapter(tuple[Gap, ...])
-_SPILLED_WITHIN_NS = 2_000_000_000  # after the broker has gone, what was in memory only is on disk
+_SPILLED_WITHIN_NS = 2_000_000_000  # after the broker became unavailable, all events are on disk
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Of each endpoint that was live, the moment up to which nothing can be lost any more; `windows` were open."""
+    """For each endpoint that was live, the Unix time in nanoseconds up to which nothing can be lost any more.
+
+    `windows` are the gaps that were open, or closed and not yet in Postgres.
+    """
 
     well_ns: dict[str, int] = field(default_factory=dict)
     windows: tuple[Gap, ...] = ()
 
     def missed(self, held: Iterable[Channel]) -> list[Gap]:
-        """The windows with which the next life begins, given what this one held."""
+        """The gaps with which the next run begins, given the channels that this run held."""
         found = {(gap.endpoint, gap.topic): gap for gap in self.windows if gap.closed_ns is None}
         ended = [gap for gap in self.windows if gap.closed_ns is not None]
         for channel in held:
@@ -48,9 +50,9 @@ class Checkpoint:
 
 
 class SafePoint:
-    """Until when all that was accepted is confirmed, dropped and told, or on disk.
+    """The time until which every accepted event is confirmed, dropped and reported, or on disk. Unix nanoseconds.
 
-    A lane confirms in order, so what was accepted up to a moment is safe when as many are done with.
+    A lane confirms in sequence, so the events accepted up to a moment are safe once that number is done.
     """
 
     def __init__(self, accepted: int, now_ns: int) -> None:
@@ -68,67 +70,68 @@ class SafePoint:
         return self._safe_ns
 
 
-def checkpoint_of(sockets: Iterable[ObservedConnection], safe_ns: int, windows: Iterable[Gap]) -> Checkpoint:
-    """As things are; private events are on disk before they count as read, the others are safe up to `safe_ns`."""
+def checkpoint_of(observed: Iterable[ObservedConnection], safe_ns: int, windows: Iterable[Gap]) -> Checkpoint:
+    """The checkpoint of now: private events are on disk before they count as read, others are safe up to `safe_ns`.
+
+    Of several connections to an endpoint the one whose last frame is oldest counts.
+    """
     well_ns: dict[str, int] = {}
-    for seen in sockets:
-        if seen.state is State.LIVE and seen.last_heartbeat_at is not None:
-            heard_ns = int(seen.last_heartbeat_at.timestamp() * 1e9)
-            moments = (heard_ns, *(() if seen.endpoint == "private" else (safe_ns,)))
-            well_ns[seen.endpoint] = min(*moments, well_ns.get(seen.endpoint, heard_ns))
+    for each in observed:
+        if each.state is State.LIVE and each.last_heartbeat_at is not None:
+            heard_ns = int(each.last_heartbeat_at.timestamp() * 1e9)
+            moments = (heard_ns, *(() if each.endpoint == "private" else (safe_ns,)))
+            well_ns[each.endpoint] = min(*moments, well_ns.get(each.endpoint, heard_ns))
     return Checkpoint(well_ns, tuple(windows))
 
 
 class CheckpointWriter:
-    """Writes the file every second, when asked to, and when it is stopped; it has to stop before the sockets do."""
+    """Writes the file every second, on request, and when it is stopped; it must stop before the connections do."""
 
-    name = "alive"
+    name = "checkpoint"
 
-    def __init__(self, path: Path, checkpoint_of: Callable[[], Checkpoint]) -> None:
-        self._path = path
-        self._stamp = checkpoint_of
+    def __init__(self, file: StateFile, current: Callable[[], Checkpoint]) -> None:
+        self._file = file
+        self._current = current
         self._failing = False
-        self._lock = threading.Lock()  # sockets ask from threads of their own
+        self._lock = threading.Lock()  # connections request it from their own threads
 
     def run(self, stop: threading.Event) -> None:
-        while not stop.wait(STAMPED_EVERY_S):
+        while not stop.wait(WRITE_EVERY_S):
             self.write()
         self.write()
 
     def write(self) -> None:
-        """As things are now, on disk when this returns."""
+        """The checkpoint of now is on disk when this returns; errors of the disk are logged once."""
         with self._lock:
-            self._replace(orjson.dumps(self._stamp()))
+            self._replace(orjson.dumps(self._current()))
 
-    def _replace(self, written: bytes) -> None:
-        beside = self._path.with_suffix(".new")
+    def _replace(self, content: bytes) -> None:
         try:
-            with beside.open("wb") as file:
-                file.write(written)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self._path)
+            self._file.replace(content)
             self._failing = False
         except OSError as error:
             if not self._failing:
-                log.warning("cannot leave a sign of life; the next restart's gap will look longer", error=str(error))
+                log.warning("checkpoint not written; the gap of the next restart will be longer", error=str(error))
             self._failing = True
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """The earlier life's; a first start has none, and of a file that makes no sense its age tells enough."""
+def read_checkpoint(file: StateFile) -> Checkpoint:
+    """The checkpoint of the previous run; empty on the first start.
+
+    Of a file that is not valid the age is used: the previous run wrote it every second.
+    """
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(file.read())
         return Checkpoint(_WELL.validate_python(found["well_ns"]), _WINDOWS.validate_python(found["windows"]))
     except FileNotFoundError:
         return Checkpoint()
     except (OSError, *MALFORMED) as error:
-        log.warning("the last sign of life cannot be read", error=str(error))
-        return Checkpoint(dict.fromkeys(PATHS, _written_ns(path)))
+        log.warning("checkpoint not readable", error=str(error))
+        return Checkpoint(dict.fromkeys(PATHS, _modified_ns(file)))
 
 
-def _written_ns(path: Path) -> int:
+def _modified_ns(file: StateFile) -> int:
     try:
-        return path.stat().st_mtime_ns
+        return file.modified_ns()
     except OSError:
         return time.time_ns()

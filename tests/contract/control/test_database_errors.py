@@ -27,6 +27,7 @@ from ingestor.control.cache import SubscriptionCache
 from ingestor.control.gap_store import GapStore
 from ingestor.control.reconciler import Reconciler
 from ingestor.control.reporter import Reporter, ReportSources
+from ingestor.control.state_file import StateFile
 from ingestor.delivery.plan import Plan
 from ingestor.delivery.publisher import Link
 from ingestor.feed.event_stream import EventStream, StreamSource
@@ -106,7 +107,7 @@ def reconciler(engine: Engine, around: Surroundings, folder: Path) -> Worker:
         broker_connected=lambda: True,
         held=lambda: None,
         carried_out=around.hear,
-        cache=SubscriptionCache(folder / "wishes.json"),
+        cache=SubscriptionCache(StateFile(folder / "subscriptions.json")),
         retention=settings.Retention(24, 100_000),
         market_queue_type="classic",
         own=lambda: (),

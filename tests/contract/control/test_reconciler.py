@@ -20,6 +20,7 @@ from common.tables.ingestors import Delivery
 from common.tables.subscriptions import Caps, Counted
 from ingestor.control.cache import SubscriptionCache
 from ingestor.control.reconciler import CHANGED_AT_ONCE, Reconciler
+from ingestor.control.state_file import StateFile
 from ingestor.delivery.plan import Plan
 from tests.kit.servers import Database
 from tests.kit.waiting import eventually
@@ -78,7 +79,7 @@ def started(engine: Engine, around: Surroundings, tmp_path: Path) -> Iterator[Re
         broker_connected=lambda: around.up,
         held=lambda: None,
         carried_out=around.carried_out.append,
-        cache=SubscriptionCache(tmp_path / "wishes.json"),
+        cache=SubscriptionCache(StateFile(tmp_path / "subscriptions.json")),
         retention=settings.Retention(24, 100_000),
         market_queue_type="classic",
         own=lambda: (),

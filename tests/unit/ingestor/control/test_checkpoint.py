@@ -1,14 +1,16 @@
-"""What one life leaves for the next."""
+"""What one run leaves for the next."""
 
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
 import pytest
+from structlog.testing import capture_logs
 
 from common.channels import of_topic
 from ingestor.bybit.states import State
 from ingestor.control.checkpoint import Checkpoint, CheckpointWriter, SafePoint, checkpoint_of, read_checkpoint
+from ingestor.control.state_file import StateFile
 from ingestor.delivery.outbox import Counts
 from ingestor.feed.gaps import Gap
 from ingestor.observed import ObservedConnection
@@ -22,37 +24,66 @@ def counts(accepted: int, confirmed: int) -> Counts:
     return Counts(accepted, confirmed, dropped=0, spooled=0, in_flight=accepted - confirmed)
 
 
-def seen(endpoint: str, state: State, heard_s: int) -> ObservedConnection:
+def observed(endpoint: str, state: State, heard_s: int) -> ObservedConnection:
     heard_at = datetime.fromtimestamp(heard_s, UTC)
     return ObservedConnection(endpoint, 0, state, heard_at, 0, None, None, heard_at)
 
 
-def test_a_first_start_misses_nothing(tmp_path: Path):
-    assert read_checkpoint(tmp_path / "alive.json").missed([TICKER, WALLET]) == []
+@pytest.fixture
+def file(tmp_path: Path) -> StateFile:
+    return StateFile(tmp_path / "checkpoint.json", former=tmp_path / "alive.json")
 
 
-def test_a_stamp_is_written_when_it_is_over_and_read_by_the_next_life(tmp_path: Path):
+def test_a_first_start_misses_nothing(file: StateFile):
+    assert read_checkpoint(file).missed([TICKER, WALLET]) == []
+
+
+def test_a_checkpoint_is_written_at_the_stop_and_read_by_the_next_run(file: StateFile):
     left = Checkpoint({"linear": 5}, (Gap("private", "wallet", "reset", 3, "last"),))
     stop = Event()
     stop.set()
-    CheckpointWriter(tmp_path / "alive.json", lambda: left).run(stop)
-    assert read_checkpoint(tmp_path / "alive.json") == left
+    CheckpointWriter(file, lambda: left).run(stop)
+    assert read_checkpoint(file) == left
 
 
-def test_a_stamp_is_written_when_it_is_asked_for(tmp_path: Path):
+def test_a_checkpoint_is_written_on_request(file: StateFile):
     left = Checkpoint({"linear": 5})
-    CheckpointWriter(tmp_path / "alive.json", lambda: left).write()
-    assert read_checkpoint(tmp_path / "alive.json") == left
+    CheckpointWriter(file, lambda: left).write()
+    assert read_checkpoint(file) == left
 
 
-def test_what_was_held_is_missed_since_the_stamp_and_an_open_window_goes_on():
+def test_an_update_loses_no_checkpoint(file: StateFile):
+    assert file.former is not None
+    file.former.write_text('{"well_ns":{"linear":5},"windows":[]}')  # as the earlier release wrote it
+    assert read_checkpoint(file) == Checkpoint({"linear": 5})
+    CheckpointWriter(file, lambda: Checkpoint({"linear": 6})).write()
+    assert not file.former.exists()
+    assert read_checkpoint(file) == Checkpoint({"linear": 6})
+
+
+def test_a_disk_that_fails_is_logged_once_until_it_recovers(file: StateFile):
+    writer = CheckpointWriter(file, Checkpoint)
+    in_the_way = file.path.with_suffix(".new")
+    logged: list[int] = []
+    for blocked in (True, True, False, True):
+        if blocked:
+            in_the_way.mkdir(exist_ok=True)
+        else:
+            in_the_way.rmdir()
+        with capture_logs() as events:
+            writer.write()
+        logged.append(len(events))
+    assert logged == [1, 0, 0, 1]
+
+
+def test_held_topics_are_missed_since_the_checkpoint_and_an_open_gap_stays_open():
     window = Gap("private", "wallet", "reset", 3, "last")
     left = Checkpoint({"linear": 5, "private": 7}, (window,))
     spot = of_topic("spot", "tickers.BTCUSDT")
     assert left.missed([TICKER, WALLET, spot]) == [window, Gap("linear", TICKER.topic, "restart", 5, None)]
 
 
-def test_a_window_that_ended_and_was_not_written_down_is_not_reopened():
+def test_a_closed_gap_that_was_not_stored_stays_closed():
     ended = Gap("linear", TICKER.topic, "reset", 3, "last", "first", 4, "no")
     missed = Checkpoint({"linear": 5}, (ended,)).missed([TICKER])
     assert missed == [ended, Gap("linear", TICKER.topic, "restart", 5, None)]
@@ -66,7 +97,7 @@ def windows(topic: str, opened: str) -> str:
     return '{"well_ns": {}, "windows": [WINDOW]}'.replace("WINDOW", window)
 
 
-NO_STAMPS = (
+NOT_VALID = (
     "",
     "[]",
     "{}",
@@ -82,21 +113,24 @@ NO_STAMPS = (
 )
 
 
-@pytest.mark.parametrize("text", NO_STAMPS)
-def test_of_a_stamp_that_makes_no_sense_the_age_is_taken(tmp_path: Path, text: str):
-    path = tmp_path / "alive.json"
-    path.write_text(text)
-    [gap] = read_checkpoint(path).missed([TICKER])
-    assert gap.opened_ns == path.stat().st_mtime_ns
+@pytest.mark.parametrize("text", NOT_VALID)
+def test_of_a_checkpoint_that_is_not_valid_the_age_is_used(file: StateFile, text: str):
+    file.path.write_text(text)
+    [gap] = read_checkpoint(file).missed([TICKER])
+    assert gap.opened_ns == file.path.stat().st_mtime_ns
 
 
-def test_only_live_sockets_are_well_and_the_one_that_was_heard_least_recently_counts():
-    sockets = [seen("linear", State.LIVE, 50), seen("linear", State.LIVE, 40), seen("spot", State.BACKOFF, 50)]
+def test_only_live_connections_count_and_of_these_the_one_whose_last_frame_is_oldest():
+    sockets = [
+        observed("linear", State.LIVE, 50),
+        observed("linear", State.LIVE, 40),
+        observed("spot", State.BACKOFF, 50),
+    ]
     assert checkpoint_of(sockets, 99 * SECOND, []).well_ns == {"linear": 40 * SECOND}
 
 
 def test_market_events_are_safe_once_they_are_confirmed_and_private_ones_once_they_are_read():
-    sockets = [seen("linear", State.LIVE, 50), seen("private", State.LIVE, 50)]
+    sockets = [observed("linear", State.LIVE, 50), observed("private", State.LIVE, 50)]
     assert checkpoint_of(sockets, 30 * SECOND, []).well_ns == {"linear": 30 * SECOND, "private": 50 * SECOND}
 
 

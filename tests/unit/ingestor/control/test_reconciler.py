@@ -9,6 +9,7 @@ from common.notifications import Notification
 from common.settings import Retention
 from ingestor.control.cache import SubscriptionCache
 from ingestor.control.reconciler import Reconciler
+from ingestor.control.state_file import StateFile
 
 
 class Remembered(Notification):
@@ -24,7 +25,7 @@ def test_of_a_flood_of_notifications_a_thousand_are_kept(tmp_path: Path):
         broker_connected=lambda: True,
         held=lambda: None,
         carried_out=lambda _: None,
-        cache=SubscriptionCache(tmp_path / "wishes.json"),
+        cache=SubscriptionCache(StateFile(tmp_path / "subscriptions.json")),
         retention=Retention(24, 100_000),
         market_queue_type="classic",
         own=lambda: (),
