@@ -32,11 +32,12 @@ from ingestor.control.pruning import Pruning
 from ingestor.control.reconciler import Reconciler
 from ingestor.control.reporter import Reporter, ReportSources
 from ingestor.control.state_file import StateFile
+from ingestor.delivery.broker_link import Link, worst
 from ingestor.delivery.disk_probe import DiskProbe
 from ingestor.delivery.management import Management
 from ingestor.delivery.outbox import Lane, Outbox
 from ingestor.delivery.plan import common_plan
-from ingestor.delivery.publisher import Link, Publisher, worst
+from ingestor.delivery.publisher import Publisher
 from ingestor.delivery.queue_metrics import QueueMetrics
 from ingestor.delivery.queue_monitor import Traffic
 from ingestor.delivery.spool import Spool

@@ -17,11 +17,11 @@ from common.channels import CHANNEL_TYPES
 from common.retrying import Backoff, keep_trying
 from common.tables import connections, gaps, ingestors, queues, topics
 from ingestor.control.topic_reports import CHANGES_AT_ONCE, TopicReports
+from ingestor.delivery.broker_link import Link
 from ingestor.delivery.disk_probe import Trouble
 from ingestor.delivery.management import UNKNOWN, Consumption
 from ingestor.delivery.outbox import Counts
 from ingestor.delivery.progress import Progress
-from ingestor.delivery.publisher import Link
 from ingestor.delivery.queue_alarms import Level
 from ingestor.delivery.queue_monitor import Depth
 from ingestor.feed.gaps import Gap
@@ -251,7 +251,7 @@ def _queue_row(depth: Depth, consumption: Consumption, other_arguments: bool) ->
         reason=depth.alarm.reason,
         consume_rate=consumption.rate,
         oldest_at=consumption.oldest_at,
-        nobody_since=None if depth.nobody_since is None else _moment(depth.nobody_since),
+        nobody_since=None if depth.unread_since is None else _moment(depth.unread_since),
         read_since=None if depth.read_since is None else _moment(depth.read_since),
         other_arguments=other_arguments,
         observed_at=_moment(depth.observed_at),

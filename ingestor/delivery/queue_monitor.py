@@ -9,7 +9,7 @@ from ingestor.delivery.queue_alarms import FINE, Alarm, MonitoredQueue, alarm_of
 
 @dataclass(slots=True)
 class Traffic:
-    """How often each routing key was published; the publisher counts, others read."""
+    """How often each routing key was published; the publishers count, others read."""
 
     by_key: dict[str, int] = field(default_factory=dict)
 
@@ -17,10 +17,10 @@ class Traffic:
         self.by_key[key] = self.by_key.get(key, 0) + 1
 
     def of(self, bound: Collection[str]) -> int:
-        """How many messages a queue got that is bound with these keys; `trades.#` stands for all that begin so."""
-        whole = [key for key in bound if not key.endswith(".#")]
+        """Messages that reached a queue bound with these keys; `trades.#` stands for all keys that begin like it."""
+        exact = [key for key in bound if not key.endswith(".#")]
         prefixes = tuple(key.removesuffix("#") for key in bound if key.endswith(".#"))
-        counted = sum(self.by_key.get(key, 0) for key in whole)
+        counted = sum(self.by_key.get(key, 0) for key in exact)
         if prefixes:
             counted += sum(count for key, count in list(self.by_key.items()) if key.startswith(prefixes))
         return counted
@@ -28,7 +28,11 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """A queue as the broker sees it."""
+    """A queue as the broker reported it.
+
+    Rates are messages per second, None at first; `observed_at` and `…_since` are monotonic seconds, `unused_since` is
+    a time of day.
+    """
 
     name: str
     ready: int
@@ -37,26 +41,28 @@ class Depth:
     observed_at: float
     publish_rate: float | None = None
     published: int = 0
-    nobody_since: float | None = None
+    unread_since: float | None = None
     read_since: float | None = None
     unused_since: datetime | None = None
     alarm: Alarm = FINE
 
 
 class QueueMonitor:
-    """Compares each look at a queue with the last one."""
+    """Compares each observation of a queue with the previous one, which the caller keeps in `by_name`."""
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
         self.by_name: dict[str, Depth] = {}
 
-    def seen(self, name: str, ready: int, consumers: int, keys: Collection[str], kept: int | None, now: float) -> Depth:
-        """The queue as it is now; `keys` bind it, `kept` is how many messages it keeps."""
+    def observe(
+        self, name: str, ready: int, consumers: int, keys: Collection[str], limit: int | None, now: float
+    ) -> Depth:
+        """The queue at `now` (monotonic); it is bound with `keys` and keeps at most `limit` messages."""
         before = self.by_name.get(name)
         published = self._traffic.of(keys)
-        nobody_since = None if consumers else (before.nobody_since if before else None) or now
+        unread_since = None if consumers else (before.unread_since if before else None) or now
         read_since = ((before.read_since if before else None) or now) if consumers else None
-        nobody_for_s = now - nobody_since if nobody_since else 0.0
+        unread_for_s = now - unread_since if unread_since else 0.0
         passed_s = now - before.observed_at if before else 0.0
         return Depth(
             name=name,
@@ -66,7 +72,7 @@ class QueueMonitor:
             publish_rate=(published - before.published) / passed_s if before and passed_s else None,
             published=published,
             observed_at=now,
-            nobody_since=nobody_since,
+            unread_since=unread_since,
             read_since=read_since,
-            alarm=alarm_of(MonitoredQueue(name, ready, consumers, kept, nobody_for_s)),
+            alarm=alarm_of(MonitoredQueue(name, ready, consumers, limit, unread_for_s)),
         )

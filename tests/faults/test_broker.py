@@ -125,7 +125,7 @@ def test_what_was_spooled_survives_a_kill_of_the_ingestor(stack: Stack, broken_r
     broken_rabbitmq.kill()
     eventually(lambda: accepted(stack) >= FRAMES, 40, "the whole recording was read meanwhile")
     spool = stack.folder / "spool" / "market.db-wal"
-    eventually(lambda: "broker is away" in stack.processes["ingestor"].log(), 10, "the broker is missed")
+    eventually(lambda: "broker unavailable" in stack.processes["ingestor"].log(), 10, "the broker is missed")
     eventually(lambda: spilled(stack), 20, "everything is on disk")
     assert spool.exists()
     stack.processes["simulator"].kill()  # so that the next life hears nothing of it again

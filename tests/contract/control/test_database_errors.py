@@ -28,8 +28,8 @@ from ingestor.control.gap_store import GapStore
 from ingestor.control.reconciler import Reconciler
 from ingestor.control.reporter import Reporter, ReportSources
 from ingestor.control.state_file import StateFile
+from ingestor.delivery.broker_link import Link
 from ingestor.delivery.plan import Plan
-from ingestor.delivery.publisher import Link
 from ingestor.feed.event_stream import EventStream, StreamSource
 from ingestor.rest.client import RestSnapshot
 from ingestor.rest.jobs.instruments import InstrumentsJob

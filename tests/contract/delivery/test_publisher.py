@@ -9,13 +9,12 @@ from typing import Any
 
 import pika
 import pytest
-from pika import SelectConnection
 
 from common import settings, topology
 from common.events import Event
 from common.lifecycle import Crew
 from common.settings import Environment
-from ingestor.delivery.amqp_connection import BatchingConnection
+from ingestor.delivery.amqp_connection import BatchingConnection, PublishingConnection
 from ingestor.delivery.outbox import Lane
 from ingestor.delivery.publisher import Publisher
 from ingestor.delivery.queue_monitor import Traffic
@@ -27,17 +26,17 @@ KEY = "trades.linear.BTCUSDT"
 QUEUE = "own"
 
 
-class Topology:
-    """Makes one queue, when told to."""
+class OneQueue:
+    """Declares one queue on request."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self.remade = 0
 
-    def remake(self, done: Callable[[], None]) -> None:
+    def remake(self, requester: str, done: Callable[[], None]) -> None:
         threading.Thread(target=self._make, args=(done,)).start()
 
-    def wants(self, routing_key: str) -> bool:
+    def needs(self, routing_key: str) -> bool:
         return routing_key == KEY
 
     def _make(self, done: Callable[[], None]) -> None:
@@ -56,7 +55,7 @@ class World:
 
     def __init__(self, broker: Broker, folder: Path, traffic: Traffic | None = None, **more: str) -> None:
         self.lane = Lane(Spool(folder / "market.db", 2**20, False), False, 1000, 2**20)
-        self.topology = Topology(broker)
+        self.topology = OneQueue(broker)
         rabbitmq = settings.rabbitmq(Environment(broker.environ() | more))
         self.publisher = Publisher("market", self.lane, rabbitmq, self.topology, traffic or Traffic(), 50, 3600.0)
         self._running = Crew().start(self.publisher)
@@ -105,7 +104,7 @@ def read(channel: Any, queue: str = QUEUE) -> list[tuple[int, pika.BasicProperti
         found.append((int(body), properties))
 
 
-def test_events_arrive_in_order_with_their_properties(world: World, channel: Any):
+def test_events_arrive_in_sequence_with_their_properties(world: World, channel: Any):
     for start in range(0, 300, 10):
         world.put(*range(start, start + 10))
     eventually(world.all_confirmed, 10, "all is confirmed")
@@ -131,7 +130,7 @@ class Miscounting(Traffic):
             raise RuntimeError("not foreseen")
 
 
-def test_a_failure_of_its_own_loses_nothing_and_keeps_the_order(broker: Broker, tmp_path: Path, channel: Any):
+def test_a_failure_of_the_publisher_loses_nothing_and_keeps_the_sequence(broker: Broker, tmp_path: Path, channel: Any):
     with running(broker, tmp_path, Miscounting()) as mine:
         for start in range(0, 100, 10):
             mine.put(*range(start, start + 10))
@@ -141,10 +140,10 @@ def test_a_failure_of_its_own_loses_nothing_and_keeps_the_order(broker: Broker, 
     assert mine.topology.remade == 4, "it connected again after each failure"
 
 
-def test_a_ca_file_that_is_missing_for_a_while_is_a_broker_that_is_away(broker: Broker, tmp_path: Path):
+def test_a_missing_ca_file_is_an_unavailable_broker(broker: Broker, tmp_path: Path):
     missing = tmp_path / "ca.pem"
     with running(broker, tmp_path, RABBITMQ_TLS="true", RABBITMQ_CA_FILE=str(missing)) as mine:
-        eventually(lambda: "FileNotFoundError" in mine.publisher.link.reason, 10, "the reason is told")
+        eventually(lambda: "FileNotFoundError" in mine.publisher.link.reason, 10, "the reason is reported")
         mine.put(1)
         missing.write_text("not a certificate")
         assert not mine.publisher.link.connected
@@ -158,27 +157,27 @@ def test_a_large_event_is_cut_into_frames_and_arrives_whole(world: World, channe
     assert channel.basic_get(QUEUE, auto_ack=True)[2] == body
 
 
-def test_what_no_queue_wants_is_done_with(world: World):
+def test_an_event_without_a_queue_is_confirmed(world: World):
     world.put(1, key="trades.linear.NOBODY")
     eventually(world.all_confirmed, 10, "it is confirmed")
     assert world.topology.remade == 1
 
 
-def test_an_event_whose_queue_is_gone_gets_it_made_again_and_none_is_lost(world: World, channel: Any):
+def test_an_event_whose_queue_is_gone_is_sent_again_once_it_is_declared(world: World, channel: Any):
     world.put(*range(10))
     eventually(world.all_confirmed, 10, "all is confirmed")
     channel.queue_delete(QUEUE)
     world.put(*range(10, 30))
     connected = world.publisher.link
-    eventually(lambda: world.topology.remade == 2 and world.all_confirmed(), 10, "made again and confirmed")
+    eventually(lambda: world.topology.remade == 2 and world.all_confirmed(), 10, "declared again and confirmed")
     world.put(30)
     eventually(world.all_confirmed, 5, "the next one is confirmed")
     assert [number for number, _ in read(channel)] == list(range(10, 31))
     assert world.publisher.link == connected
 
 
-def test_a_refused_event_is_sent_again_in_order_until_it_is_taken(world: World, channel: Any):
-    """A full queue that refuses makes the broker nack, although the other queue took it."""
+def test_a_refused_event_is_sent_again_in_sequence_until_it_is_accepted(world: World, channel: Any):
+    """A full queue that rejects makes the broker nack, although the other queue accepted the event."""
     arguments = {"x-max-length": 5, "x-overflow": "reject-publish"}
     channel.queue_declare("full", durable=True, arguments=arguments)
     channel.queue_bind("full", topology.EVENTS, KEY)
@@ -201,19 +200,13 @@ def test_a_stop_waits_for_the_confirms(broker: Broker, tmp_path: Path, channel: 
     assert [number for number, _ in read(channel)] == list(range(500))
 
 
-def test_the_hooks_of_pika_that_we_use_are_there():
-    """We send and drop connections below pika's public interface: a release that moves these must not pass unseen."""
-    assert BatchingConnection._adapter_emit_data is SelectConnection._adapter_emit_data
-    assert callable(SelectConnection._terminate_stream)
-
-
-def test_messages_and_confirms_pass_pika_by(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    the_slow_way: list[object] = []
-    monkeypatch.setattr(Publisher, "_answered", lambda _, frame: the_slow_way.append(frame))
+def test_messages_and_confirms_take_the_short_path(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    slow_path: list[object] = []
+    monkeypatch.setattr(PublishingConnection, "_answered", lambda _, frame: slow_path.append(frame))
     world = World(broker, tmp_path)
-    monkeypatch.setattr(BatchingConnection, "_adapter_emit_data", lambda _, data: the_slow_way.append(data))
+    monkeypatch.setattr(BatchingConnection, "_adapter_emit_data", lambda _, data: slow_path.append(data))
     world.put(*range(100))
     eventually(world.all_confirmed, 10, "all is confirmed")
     monkeypatch.undo()
     world.stop()
-    assert the_slow_way == []
+    assert slow_path == []

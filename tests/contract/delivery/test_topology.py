@@ -23,15 +23,17 @@ from tests.kit.waiting import eventually
 
 RETENTION = Retention(hours=24, messages=100_000)
 TRADES = resolve(Request("trades", "BTCUSDT"))
-ORDERS = resolve(Request("order"))
+ORDER_CHANNEL = resolve(Request("order"))
 BALANCES = topology.BALANCE_QUEUE
 
 
-def plan(*wanted: tuple[Any, str], retention: Retention = RETENTION) -> Plan:
+def plan(*subscribed: tuple[Any, str], retention: Retention = RETENTION) -> Plan:
     queues = {
-        q.name: q for channel, service in wanted for q in [topology.queue_of(channel, service, retention, "classic")]
+        q.name: q
+        for channel, service in subscribed
+        for q in [topology.queue_of(channel, service, retention, "classic")]
     }
-    bindings = frozenset(b for channel, service in wanted for b in topology.bindings_of(channel, service))
+    bindings = frozenset(b for channel, service in subscribed for b in topology.bindings_of(channel, service))
     return Plan(tuple(queues.values()), bindings)
 
 
@@ -70,7 +72,7 @@ def bound(broker: Broker) -> set[tuple[str, str]]:
 
 def test_a_service_has_its_own_queue_with_the_documented_arguments(broker: Broker):
     with running(broker) as queues:
-        assert queues.make(plan((TRADES, "model"), (ORDERS, "model")), within_s=10)
+        assert queues.make(plan((TRADES, "model"), (ORDER_CHANNEL, "model")), within_s=10)
     found = made(broker)
     trades, orders = found["ws-gateway.trades.model"]["arguments"], found["ws-gateway.order.model"]["arguments"]
     assert trades == {
@@ -88,7 +90,7 @@ def test_a_service_has_its_own_queue_with_the_documented_arguments(broker: Broke
     assert found["ws-gateway.balance.persister"]["arguments"].get("x-max-length") is None
 
 
-def test_only_what_a_service_asked_for_reaches_it(broker: Broker, channel: Any):
+def test_a_service_receives_what_it_subscribed_to_and_nothing_else(broker: Broker, channel: Any):
     other = resolve(Request("trades", "ETHUSDT"))
     with running(broker, ("trades",)) as queues:
         assert queues.make(plan((TRADES, "one"), (other, "two")), within_s=10)
@@ -101,7 +103,9 @@ def test_only_what_a_service_asked_for_reaches_it(broker: Broker, channel: Any):
         assert queues.make(replace(ended, unbound=plan((TRADES, "one")).bindings), within_s=10)
         channel.basic_publish(topology.EVENTS, TRADES.routing_key, b"event")
         channel.basic_publish(topology.EVENTS, other.routing_key, b"event")
-        eventually(lambda: [depth(channel, name) for name in names] == [2, 3, 6], 5, "the one that left gets no more")
+        eventually(
+            lambda: [depth(channel, name) for name in names] == [2, 3, 6], 5, "the service that left receives no more"
+        )
 
 
 def test_many_bindings_are_made_and_removed_together(broker: Broker):
@@ -114,22 +118,22 @@ def test_many_bindings_are_made_and_removed_together(broker: Broker):
         assert bound(broker) == {(each.queue, each.routing_key) for each in few.bindings}
 
 
-def test_a_message_is_wanted_where_a_queue_of_a_service_is_bound_to_its_key(broker: Broker):
+def test_a_key_is_needed_where_a_queue_of_a_service_is_bound_to_it(broker: Broker):
     with running(broker) as queues:
         assert queues.make(plan((TRADES, "model")), within_s=10)
-        assert queues.wants(TRADES.routing_key)
-        assert not queues.wants("trades.linear.ETHUSDT")
+        assert queues.needs(TRADES.routing_key)
+        assert not queues.needs("trades.linear.ETHUSDT")
         assert queues.make(Plan(), within_s=10)
-        assert not queues.wants(TRADES.routing_key)
+        assert not queues.needs(TRADES.routing_key)
 
 
-def test_unbinding_what_never_was_is_no_error(broker: Broker):
+def test_a_binding_that_does_not_exist_can_be_removed(broker: Broker):
     with running(broker) as queues:
         assert queues.make(Plan(unbound=plan((TRADES, "never-was")).bindings), within_s=10)
         assert queues.make(plan((TRADES, "one")), within_s=10)
 
 
-def test_a_queue_with_other_arguments_is_used_as_it_is_and_told(broker: Broker, channel: Any):
+def test_a_queue_with_other_arguments_is_used_as_it_is_and_reported(broker: Broker, channel: Any):
     channel.queue_declare("ws-gateway.trades.model", durable=True, arguments={"x-max-length": 5})
     with running(broker) as queues:
         assert queues.make(plan((TRADES, "model")), within_s=10)
@@ -162,17 +166,17 @@ def test_a_binding_removed_by_hand_comes_back(broker: Broker, channel: Any):
         eventually(delivered, 15, "it is bound again")
 
 
-def test_what_is_made_anew_is_there_when_that_is_told(broker: Broker, channel: Any):
-    wanted, done = plan((TRADES, "model")), threading.Event()
+def test_a_remake_is_complete_when_it_calls_back(broker: Broker, channel: Any):
+    expected, done = plan((TRADES, "model")), threading.Event()
     with running(broker) as queues:
-        assert queues.make(wanted, within_s=10)
+        assert queues.make(expected, within_s=10)
         channel.queue_unbind("ws-gateway.trades.model", topology.EVENTS, TRADES.routing_key)
-        queues.remake(done.set)
+        queues.remake("tests", done.set)
         assert done.wait(10)
-        assert bound(broker) == {(each.queue, each.routing_key) for each in wanted.bindings}
+        assert bound(broker) == {(each.queue, each.routing_key) for each in expected.bindings}
 
 
-def test_an_unused_queue_goes_after_a_day_but_not_while_somebody_reads_it(broker: Broker, channel: Any):
+def test_an_unused_queue_is_deleted_after_a_day_unless_it_has_a_consumer(broker: Broker, channel: Any):
     names = {name: f"ws-gateway.trades.{name}" for name in ("old", "read", "fresh")}
     for name in names.values():
         channel.queue_declare(name, durable=True)
@@ -187,7 +191,7 @@ def test_an_unused_queue_goes_after_a_day_but_not_while_somebody_reads_it(broker
         assert queues.depths[names["fresh"]].unused_since == today
 
 
-def test_retention_by_length_and_age_drops_the_oldest_and_keeps_the_order(broker: Broker, channel: Any):
+def test_retention_by_length_and_age_drops_the_oldest_and_keeps_the_sequence(broker: Broker, channel: Any):
     short = topology.event_arguments("trades", RETENTION, "classic") | {"x-max-length": 100}
     aged = topology.event_arguments("trades", RETENTION, "classic") | {"x-message-ttl": 300}
     channel.queue_declare("short", durable=True, arguments=short)
@@ -201,7 +205,7 @@ def test_retention_by_length_and_age_drops_the_oldest_and_keeps_the_order(broker
     eventually(lambda: depth(channel, "aged") == 0, 10, "all of it is too old")
 
 
-def test_a_second_instance_takes_over_in_order(broker: Broker, channel: Any):
+def test_a_second_instance_takes_over_in_sequence(broker: Broker, channel: Any):
     with running(broker) as queues:
         assert queues.make(plan((TRADES, "model")), within_s=10)
         for number in range(20):

@@ -10,7 +10,7 @@ from api.services.health import Evidence
 from common.topology import BALANCE_QUEUE
 from tests.unit.api import rows
 
-HINT = "it has other arguments than the settings say; to change that: rabbitmqctl delete_queue x once it is read"
+HINT = "its arguments differ from the settings; to apply them: rabbitmqctl delete_queue x once it is read"
 PAGE = Path(__file__).parents[3] / "docs" / "health.md"
 
 
