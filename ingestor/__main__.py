@@ -30,8 +30,10 @@ from ingestor.control.gap_store import GapStore
 from ingestor.control.notifications import NotificationListener
 from ingestor.control.pruning import Pruning
 from ingestor.control.reconciler import Reconciler
+from ingestor.control.report_store import PostgresReports
 from ingestor.control.reporter import Reporter, ReportSources
 from ingestor.control.state_file import StateFile
+from ingestor.control.subscription_store import PostgresSubscriptions
 from ingestor.delivery.broker_link import Link, worst
 from ingestor.delivery.disk_probe import DiskProbe
 from ingestor.delivery.management import Management

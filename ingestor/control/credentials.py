@@ -28,9 +28,11 @@ class CredentialsWatch:
         self,
         environment: Callable[[], Mapping[str, str]],
         renewed: Callable[[Credentials | None], None],
+        check_every_s: float = _CHECK_EVERY_S,
     ) -> None:
         self._environment = environment
         self._renewed = renewed
+        self._check_every_s = check_every_s
         self._requests: SimpleQueue[None] = SimpleQueue()  # holds one: a Queue's lock could deadlock a signal handler
 
     def request(self) -> None:
@@ -42,7 +44,7 @@ class CredentialsWatch:
         before = self._versions()
         while not stop.is_set():
             try:
-                self._requests.get(timeout=_CHECK_EVERY_S)
+                self._requests.get(timeout=self._check_every_s)
             except Empty:
                 if self._versions() == before:
                     continue

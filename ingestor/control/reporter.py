@@ -1,28 +1,23 @@
-"""Writes down in Postgres what this ingestor sees, every second and at each change."""
+"""Publishes in Postgres what this ingestor observes, every second and at each change."""
 
-import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 import structlog
-from sqlalchemy import Connection, Engine
 
-from common import database
-from common.channels import CHANNEL_TYPES
 from common.retrying import Backoff, keep_trying
-from common.tables import connections, gaps, ingestors, queues, topics
-from ingestor.control.topic_reports import CHANGES_AT_ONCE, TopicReports
+from common.tables import ingestors
+from ingestor.control.topic_reports import MAX_CHANGES, Key, TopicReports
 from ingestor.delivery.broker_link import Link
 from ingestor.delivery.disk_probe import Trouble
-from ingestor.delivery.management import UNKNOWN, Consumption
+from ingestor.delivery.management import Consumption
 from ingestor.delivery.outbox import Counts
 from ingestor.delivery.progress import Progress
-from ingestor.delivery.queue_alarms import Level
 from ingestor.delivery.queue_monitor import Depth
 from ingestor.feed.gaps import Gap
 from ingestor.metrics import BROKER_CONNECTED, LANE, RECONCILED, TOPICS
@@ -30,19 +25,43 @@ from ingestor.observed import ObservedConnection, ObservedTopic
 
 log = structlog.get_logger(__name__)
 
-WRITTEN_EVERY_S = 1.0
+REPORT_EVERY_S = 1.0
 SUMMARY_EVERY_S = 60.0
-_TOGETHER_S = 0.05  # changes that come in a bunch are one write
+_TOGETHER_S = 0.05  # changes that arrive together are one write
 
 
-class Unwritten(Protocol):
+class ReportStore(Protocol):
+    """Each method is one transaction, and raises Unavailable."""
+
+    def write_heartbeat(
+        self,
+        generation: int,
+        delivery: ingestors.Delivery,
+        observed: Sequence[ObservedConnection],
+        clock_offset_ms: float | None,
+        *,
+        forget_earlier: bool,
+    ) -> None: ...
+
+    def write_topics(self, gone: Sequence[Key], changed: Mapping[Key, ObservedTopic]) -> None: ...
+
+    def write_queues(
+        self, depths: Mapping[str, Depth], consumptions: Mapping[str, Consumption], mismatched: Collection[str]
+    ) -> None: ...
+
+    def write_gaps(self, changed: Iterable[Gap]) -> None: ...
+
+    def leave(self) -> None: ...
+
+
+class UnwrittenGaps(Protocol):
     def unwritten(self) -> list[Gap]: ...
     def written(self, gaps: list[Gap]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class ReportSources:
-    """Where to look."""
+    """Where the observations come from; each is called from the reporter's thread."""
 
     sockets: Callable[[], list[ObservedConnection]]
     link: Callable[[], Link]
@@ -55,220 +74,150 @@ class ReportSources:
 
 
 class Reporter:
-    """The only writer of `topics`, `connections`, `queues`, `gaps` and this life's row in `ingestors`."""
+    """The only writer of `topics`, `connections`, `queues`, `gaps` and this run's row in `ingestors`."""
 
-    name = "status"
+    name = "reporter"
 
     def __init__(
-        self, engine: Engine, epoch: str, sights: ReportSources, gaps: Unwritten, changed: threading.Event
+        self, store: ReportStore, sources: ReportSources, gaps: UnwrittenGaps, changed: threading.Event
     ) -> None:
-        self._engine = engine
-        self._epoch = epoch
-        self._sights = sights
+        """`changed` is set by other threads when a report should not wait for the next second."""
+        self._store = store
+        self._sources = sources
         self._gaps = gaps
         self._changed = changed
         self._generation = 0
         self._progress = Progress()
         self._topics = TopicReports()
-        self._queues_written: tuple[object, ...] = ()
-        self._fresh = True  # nothing of this life is in the tables, as far as we know
-        self._counted: dict[tuple[str, int], int] = {}
-        self._summary_at = time.monotonic() + SUMMARY_EVERY_S
+        self._queues_written: tuple[object, ...] | None = None
+        self._forget_earlier = True
+        self._summary = ConnectionSummary()
 
-    def carried_out(self, generation: int) -> None:
-        """The subscriptions up to this generation are carried out."""
+    def applied(self, generation: int) -> None:
+        """The subscriptions up to this generation are applied. From any thread."""
         if generation > self._generation:
             self._generation = generation
             RECONCILED.set(generation)
             self._changed.set()
 
     def run(self, stop: threading.Event) -> None:
-        keep_trying(lambda backoff: self._write_until(stop, backoff), stop, "postgres", Backoff(0.2, 2.0))
+        keep_trying(lambda backoff: self._report_until(stop, backoff), stop, "postgres", Backoff(0.2, 2.0))
         self._leave()
 
-    def _write_until(self, stop: threading.Event, backoff: Backoff) -> None:
-        self._fresh = True  # Postgres was away: another server may answer now
+    def doubt(self) -> None:
+        """The database was unavailable, and another server may answer now: report everything again."""
+        self._forget_earlier = True
+        self._queues_written = None
         self._topics.doubt()
-        while not stop.is_set():
-            self._changed.clear()
-            sockets = self._sights.sockets()
-            self._measure(sockets)
-            self._summarise(sockets)
-            with database.retriable():
-                self._write(sockets)
-            backoff.reset()
-            if self._changed.wait(WRITTEN_EVERY_S):
-                stop.wait(_TOGETHER_S)
 
-    def _write(self, sockets: list[ObservedConnection]) -> None:
-        """In several transactions: the heartbeat does not wait for the rest. Of the rest, what changed."""
-        with self._engine.begin() as connection:
-            self._beat(connection)
-            offset = self._sights.clock_offset_ms()
-            connections.record(connection, self._epoch, [_row(self._epoch, seen, offset) for seen in sockets])
-            if self._fresh:
-                topics.forget_earlier(connection, self._epoch)
-        self._write_topics(sockets)
+    def report(self, now: float) -> None:
+        """In several transactions: the heartbeat does not wait for the rest. Of the rest, what changed.
+
+        `now` is monotonic. Raises Unavailable.
+        """
+        observed = self._sources.sockets()
+        self._measure(observed)
+        self._summary.log(observed, now)
+        self._store.write_heartbeat(
+            self._generation,
+            self._delivery(),
+            observed,
+            self._sources.clock_offset_ms(),
+            forget_earlier=self._forget_earlier,
+        )
+        self._write_topics(observed, now)
         self._write_queues()
         self._write_gaps()
-        self._fresh = False
+        self._forget_earlier = False
 
-    def _beat(self, connection: Connection) -> None:
-        ingestors.beat(
-            connection,
-            epoch=self._epoch,
-            host=socket.gethostname(),
-            role="leader",
-            generation=self._generation,
-            delivery=self._delivery(),
-        )
+    def _report_until(self, stop: threading.Event, backoff: Backoff) -> None:
+        self.doubt()
+        while not stop.is_set():
+            self._changed.clear()
+            self.report(time.monotonic())
+            backoff.reset()
+            if self._changed.wait(REPORT_EVERY_S):
+                stop.wait(_TOGETHER_S)
 
-    def _write_topics(self, sockets: list[ObservedConnection]) -> None:
-        now = time.monotonic()
-        held = {(seen.endpoint, topic.channel.topic): topic for seen in sockets for topic in seen.topics}
+    def _write_topics(self, observed: Iterable[ObservedConnection], now: float) -> None:
+        held = {(each.endpoint, topic.channel.topic): topic for each in observed for topic in each.topics}
         changes = self._topics.changes(held, now)
         if changes.gone or changes.written:
-            with self._engine.begin() as connection:
-                topics.forget(connection, changes.gone)
-                topics.record(connection, [_topic_row(self._epoch, key[0], t) for key, t in changes.written.items()])
+            self._store.write_topics(changes.gone, changes.written)
         self._topics.written(changes, now)
         if changes.more:
             self._changed.set()
 
     def _write_queues(self) -> None:
-        """They are looked at every few seconds only."""
-        looks = (self._sights.depths(), self._sights.consumptions(), self._sights.mismatched())
-        if not self._fresh and looks == self._queues_written:
+        """They are inspected every few seconds only."""
+        observed = (self._sources.depths(), self._sources.consumptions(), self._sources.mismatched())
+        if observed == self._queues_written:
             return
-        with self._engine.begin() as connection:
-            queues.record(connection, _queue_rows(*looks))
-        self._queues_written = looks
+        self._store.write_queues(*observed)
+        self._queues_written = observed
 
     def _write_gaps(self) -> None:
         unwritten = self._gaps.unwritten()
-        for start in range(0, len(unwritten), CHANGES_AT_ONCE):
-            some = unwritten[start : start + CHANGES_AT_ONCE]
-            with self._engine.begin() as connection:
-                gaps.record(connection, [_gap_row(gap) for gap in some])
-            self._gaps.written(some)
+        for start in range(0, len(unwritten), MAX_CHANGES):
+            batch = unwritten[start : start + MAX_CHANGES]
+            self._store.write_gaps(batch)
+            self._gaps.written(batch)
 
     def _delivery(self) -> ingestors.Delivery:
-        link, trouble = self._sights.link(), self._sights.disk()
+        link = self._sources.link()
+        trouble = self._sources.disk()
         return ingestors.Delivery(
             broker_connected=link.connected,
             broker_since=link.since,
             broker_reason=link.reason,
-            lanes=self._progress.seen(self._sights.lanes(), datetime.now(UTC)),
+            lanes=self._progress.observe(self._sources.lanes(), datetime.now(UTC)),
             disk_trouble=trouble.reason if trouble else None,
             disk_since=trouble.since if trouble else None,
         )
 
     def _leave(self) -> None:
-        """So that nobody waits for our heartbeat to grow old."""
+        """Others need not wait until our heartbeat is too old."""
         try:
-            with database.retriable(), self._engine.begin() as connection:
-                ingestors.leave(connection, self._epoch)
+            self._store.leave()
         except Exception as error:
-            log.info("could not sign off", error=str(error))
+            log.info("sign-off failed", error=str(error))
 
-    def _measure(self, sockets: Iterable[ObservedConnection]) -> None:
-        BROKER_CONNECTED.set(self._sights.link().connected)
-        for lane, counts in self._sights.lanes().items():
+    def _measure(self, observed: Iterable[ObservedConnection]) -> None:
+        BROKER_CONNECTED.set(self._sources.link().connected)
+        for lane, counts in self._sources.lanes().items():
             for what in Counts.__slots__:
                 LANE.labels(lane, what).set(getattr(counts, what))
-        for (endpoint, state), number in _by_state(sockets).items():
+        for (endpoint, state), number in topics_by_state(observed).items():
             TOPICS.labels(endpoint, state).set(number)
 
-    def _summarise(self, sockets: Iterable[ObservedConnection]) -> None:
-        if time.monotonic() < self._summary_at:
+
+class ConnectionSummary:
+    """Logs once a minute what each connection received."""
+
+    def __init__(self) -> None:
+        self._due_at: float | None = None
+        self._events: dict[tuple[str, int], int] = {}
+
+    def log(self, observed: Iterable[ObservedConnection], now: float) -> None:
+        """The first call starts the first minute; `now` is monotonic."""
+        if self._due_at is None:
+            self._due_at = now + SUMMARY_EVERY_S
+        if now < self._due_at:
             return
-        self._summary_at = time.monotonic() + SUMMARY_EVERY_S
-        for seen in sockets:
-            key, counted = (seen.endpoint, seen.number), sum(topic.events for topic in seen.topics)
-            came = max(0, counted - self._counted.get(key, 0))  # fewer when a topic has left
-            self._counted[key] = counted
-            states = {state: number for (_, state), number in _by_state([seen]).items()}
-            log.info("connection summary", endpoint=seen.endpoint, socket_no=seen.number, events=came, **states)
+        self._due_at = now + SUMMARY_EVERY_S
+        for each in observed:
+            key = (each.endpoint, each.number)
+            events = sum(topic.events for topic in each.topics)
+            received = max(0, events - self._events.get(key, 0))  # fewer when a topic has left
+            self._events[key] = events
+            states = {state: number for (_, state), number in topics_by_state([each]).items()}
+            log.info("connection summary", endpoint=each.endpoint, socket_no=each.number, events=received, **states)
 
 
-def _by_state(sockets: Iterable[ObservedConnection]) -> Counter[tuple[str, str]]:
-    """How many topics of each endpoint are in each state, none included."""
+def topics_by_state(observed: Iterable[ObservedConnection]) -> Counter[tuple[str, str]]:
+    """How many topics of each endpoint are in each state, zeros included."""
     found = Counter[tuple[str, str]]()
-    for seen in sockets:
-        found.update({(seen.endpoint, state): 0 for state in ("live", "pending", "rejected")})
-        found.update((seen.endpoint, topic.state) for topic in seen.topics)
+    for each in observed:
+        found.update({(each.endpoint, state): 0 for state in ("live", "pending", "rejected")})
+        found.update((each.endpoint, topic.state) for topic in each.topics)
     return found
-
-
-def _row(epoch: str, seen: ObservedConnection, offset_ms: float | None) -> connections.Socket:
-    return connections.Socket(
-        epoch=epoch,
-        endpoint=seen.endpoint,
-        socket_no=seen.number,
-        state=str(seen.state),
-        since=seen.since,
-        attempts=seen.attempts,
-        last_error=seen.last_error,
-        rtt_ms=seen.rtt_ms,
-        clock_offset_ms=offset_ms,
-        last_heartbeat_at=seen.last_heartbeat_at,
-    )
-
-
-def _topic_row(epoch: str, endpoint: str, topic: ObservedTopic) -> topics.Topic:
-    return topics.Topic(
-        endpoint=endpoint,
-        topic=topic.channel.topic,
-        channel_type=topic.channel.channel_type,
-        state=topic.state,
-        reason=topic.reason,
-        epoch=epoch,
-        acked_at=topic.acked_at,
-        last_event_at=topic.last_event_at,
-        events=topic.events,
-    )
-
-
-def _queue_rows(
-    depths: Mapping[str, Depth], consumptions: Mapping[str, Consumption], mismatched: Collection[str]
-) -> list[queues.Queue]:
-    return [_queue_row(depth, consumptions.get(name, UNKNOWN), name in mismatched) for name, depth in depths.items()]
-
-
-def _queue_row(depth: Depth, consumption: Consumption, other_arguments: bool) -> queues.Queue:
-    rest = depth.name.removeprefix("ws-gateway.")
-    event_class, _, service = rest.partition(".")
-    return queues.Queue(
-        name=depth.name,
-        event_class=event_class if event_class in CHANNEL_TYPES else rest,
-        service=service or None,
-        ready=depth.ready,
-        consumers=depth.consumers,
-        publish_rate=depth.publish_rate,
-        net_rate=depth.net_rate,
-        unused_since=depth.unused_since,
-        alarm=None if depth.alarm.level is Level.OK else str(depth.alarm.level),
-        reason=depth.alarm.reason,
-        consume_rate=consumption.rate,
-        oldest_at=consumption.oldest_at,
-        nobody_since=None if depth.unread_since is None else _moment(depth.unread_since),
-        read_since=None if depth.read_since is None else _moment(depth.read_since),
-        other_arguments=other_arguments,
-        observed_at=_moment(depth.observed_at),
-    )
-
-
-def _moment(monotonic_s: float) -> datetime:
-    return datetime.fromtimestamp(time.time() - (time.monotonic() - monotonic_s), UTC)
-
-
-def _gap_row(gap: Gap) -> gaps.Window:
-    return gaps.Window(
-        endpoint=gap.endpoint,
-        topic=gap.topic,
-        opened=gap.opened,
-        closed=gap.closed,
-        cause=gap.cause,
-        ids={"last_id": gap.last_id, "first_id": gap.first_id},
-        healed=gap.healed,
-    )

@@ -9,26 +9,31 @@ from ingestor.delivery.outbox import Counts
 
 @dataclass(slots=True)
 class Progress:
-    """Compares each look at the lanes' counts with the last one: a count that rose is a confirm that came."""
+    """Compares each observation of the lanes' counts with the previous one: a count that rose means a confirm."""
 
     _confirmed: dict[str, int] = field(default_factory=dict)
     _confirmed_at: dict[str, datetime] = field(default_factory=dict)
     _waits_since: dict[str, datetime] = field(default_factory=dict)
 
-    def seen(self, lanes: Mapping[str, Counts], now: datetime) -> dict[str, dict[str, object]]:
-        return {name: self._seen(name, counts, now) for name, counts in lanes.items()}
+    def observe(self, lanes: Mapping[str, Counts], now: datetime) -> dict[str, dict[str, object]]:
+        """Of each lane: events waiting, time of the newest confirm, and since when events wait without a confirm.
 
-    def _seen(self, name: str, counts: Counts, now: datetime) -> dict[str, object]:
+        Times are ISO 8601 or None; `waits_s` is 0.0 while nothing waits.
+        """
+        return {name: self._observe(name, counts, now) for name, counts in lanes.items()}
+
+    def _observe(self, name: str, counts: Counts, now: datetime) -> dict[str, object]:
         waiting = counts.in_flight + counts.spooled
-        came = counts.confirmed > self._confirmed.get(name, 0)
+        confirmed = counts.confirmed > self._confirmed.get(name, 0)
         self._confirmed[name] = counts.confirmed
-        if came:
+        if confirmed:
             self._confirmed_at[name] = now
-        if came or not waiting:
+        if confirmed or not waiting:
             self._waits_since.pop(name, None)
         else:
             self._waits_since.setdefault(name, now)
-        at, since = self._confirmed_at.get(name), self._waits_since.get(name)
+        at = self._confirmed_at.get(name)
+        since = self._waits_since.get(name)
         return {
             "waiting": waiting,
             "confirmed_at": at.isoformat() if at else None,

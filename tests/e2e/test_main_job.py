@@ -29,8 +29,8 @@ def test_a_subscription_becomes_events_and_its_end_ends_them(gateway: Stack):
     )
     assert first.properties.message_id == json.loads(first.body)["id"]
 
-    taken_up = [line for line in gateway.processes["ingestor"].lines() if line["event"] == "subscription taken up"]
-    assert [line["trace_id"] for line in taken_up] == ["trace-of-the-subscription"]
+    activated = [line for line in gateway.processes["ingestor"].lines() if line["event"] == "subscription activated"]
+    assert [line["trace_id"] for line in activated] == ["trace-of-the-subscription"]
     requests = [
         line for line in gateway.processes["api"].lines() if line.get("trace_id") == "trace-of-the-subscription"
     ]

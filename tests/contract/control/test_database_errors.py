@@ -1,4 +1,4 @@
-"""Whatever the database answers, who asks it regularly goes on and recovers."""
+"""Workers that use the database regularly survive whatever it answers, and recover."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -26,8 +26,10 @@ from common.tables.instruments import Instrument
 from ingestor.control.cache import SubscriptionCache
 from ingestor.control.gap_store import GapStore
 from ingestor.control.reconciler import Reconciler
+from ingestor.control.report_store import PostgresReports
 from ingestor.control.reporter import Reporter, ReportSources
 from ingestor.control.state_file import StateFile
+from ingestor.control.subscription_store import PostgresSubscriptions
 from ingestor.delivery.broker_link import Link
 from ingestor.delivery.plan import Plan
 from ingestor.feed.event_stream import EventStream, StreamSource
@@ -60,7 +62,7 @@ def raising(state: str) -> str:
 
 @contextmanager
 def failing(engine: Engine, state: str) -> Iterator[list[str]]:
-    """Every statement fails with this SQLSTATE, as the server itself reports it; the answer lists them."""
+    """Every statement fails with this SQLSTATE, as the server itself reports it; yields the statements."""
     failed: list[str] = []
 
     def replaced(_connection: Any, _cursor: Any, statement: str, *_: Any) -> tuple[str, Any]:
@@ -75,7 +77,7 @@ def failing(engine: Engine, state: str) -> Iterator[list[str]]:
 
 
 class Surroundings:
-    """A broker, an exchange and connections without news; `heard` counts what reaches them."""
+    """A broker, an exchange and connections without events; `heard` counts the calls that reach them."""
 
     def __init__(self) -> None:
         self.heard = 0
@@ -101,12 +103,12 @@ class Surroundings:
 
 def reconciler(engine: Engine, around: Surroundings, folder: Path) -> Worker:
     return Reconciler(
-        engine=engine,
+        store=PostgresSubscriptions(engine),
         queues=around,
         pool=around,
         broker_connected=lambda: True,
         held=lambda: None,
-        carried_out=around.hear,
+        applied=around.hear,
         cache=SubscriptionCache(StateFile(folder / "subscriptions.json")),
         retention=settings.Retention(24, 100_000),
         market_queue_type="classic",
@@ -122,8 +124,8 @@ def syncs(engine: Engine, around: Surroundings, _folder: Path) -> Worker:
     return WalletSyncJob(engine, around, EventStream(WALLET, StreamSource("simulator", "01J")), around.tell)
 
 
-def status(engine: Engine, around: Surroundings, _folder: Path) -> Worker:
-    sights = ReportSources(
+def reporter(engine: Engine, around: Surroundings, _folder: Path) -> Worker:
+    sources = ReportSources(
         sockets=list,
         link=lambda: Link(True, datetime.now(UTC), "connected"),
         depths=dict,
@@ -140,27 +142,27 @@ def failures(worker: Worker) -> float:
     return REGISTRY.get_sample_value("wsgw_worker_failures_total", {"worker": worker.name}) or 0.0
 
 
-@pytest.mark.parametrize("make", [reconciler, listing, syncs, status])
-def test_a_worker_takes_any_error_for_a_wait(
+@pytest.mark.parametrize("make", [reconciler, listing, syncs, reporter])
+def test_a_worker_waits_after_any_error(
     make: Callable[[Engine, Surroundings, Path], Worker], engine: Engine, tmp_path: Path
 ):
     worker = make(engine, Surroundings(), tmp_path)
     before = failures(worker)
     for state in STATES:
         with failing(engine, state) as failed, at_work(worker):
-            eventually(lambda failed=failed: len(failed) >= 2, 20, f"it asks again after {state}")  # type: ignore[misc]
+            eventually(lambda failed=failed: len(failed) >= 2, 20, f"it tries again after {state}")  # type: ignore[misc]
     assert failures(worker) == before
 
 
-def test_once_the_database_is_well_again_the_work_is_done(engine: Engine, database: Database, tmp_path: Path):
+def test_the_work_is_done_once_the_database_recovers(engine: Engine, database: Database, tmp_path: Path):
     around = Surroundings()
-    workers = [each(engine, around, tmp_path) for each in (reconciler, listing, status)]
+    workers = [each(engine, around, tmp_path) for each in (reconciler, listing, reporter)]
     with failing(engine, "42501") as failed:
         running = [Crew().start(worker) for worker in workers]
         eventually(lambda: len(failed) > 5, 20, "they have failed")
-    eventually(lambda: around.heard >= 5, 30, "subscriptions are carried out, and four lists of instruments are new")
+    eventually(lambda: around.heard >= 5, 30, "subscriptions are applied, and four lists of instruments are new")
     eventually(
-        lambda: database.execute("SELECT 1 FROM ingestors WHERE heartbeat_at > started_at"), 20, "the status is written"
+        lambda: database.execute("SELECT 1 FROM ingestors WHERE heartbeat_at > started_at"), 20, "the report is written"
     )
     for each in running:
         each.stop()
@@ -169,21 +171,21 @@ def test_once_the_database_is_well_again_the_work_is_done(engine: Engine, databa
 
 @given(state=ANY_STATE)
 @budget(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_sqlstate_is_a_wait(engine: Engine, state: str):
+def test_any_sqlstate_is_unavailable(engine: Engine, state: str):
     with pytest.raises(Unavailable), databases.retriable(), engine.begin() as connection:
         connection.execute(text(raising(state)))
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_the_upkeep_of_balances_goes_on_after_any_error(engine: Engine, state: str):
+def test_the_maintenance_of_balances_continues_after_any_error(engine: Engine, state: str):
     worker = PartitionMaintenance(engine, 0, partial(datetime.now, UTC))
     before = failures(worker)
     with failing(engine, state) as failed, at_work(worker):
-        eventually(lambda: failed, 10, "it asked")
+        eventually(lambda: failed, 10, "it tried")
     assert failures(worker) == before
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_ledger_that_cannot_be_read_is_a_wait(engine: Engine, state: str):
+def test_a_ledger_that_cannot_be_read_is_unavailable(engine: Engine, state: str):
     with failing(engine, state), pytest.raises(Unavailable):
         Ledger(engine).open()

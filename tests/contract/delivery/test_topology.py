@@ -28,13 +28,9 @@ BALANCES = topology.BALANCE_QUEUE
 
 
 def plan(*subscribed: tuple[Any, str], retention: Retention = RETENTION) -> Plan:
-    queues = {
-        q.name: q
-        for channel, service in subscribed
-        for q in [topology.queue_of(channel, service, retention, "classic")]
-    }
+    queues = [topology.queue_of(channel, service, retention, "classic") for channel, service in subscribed]
     bindings = frozenset(b for channel, service in subscribed for b in topology.bindings_of(channel, service))
-    return Plan(tuple(queues.values()), bindings)
+    return Plan(tuple({queue.name: queue for queue in queues}.values()), bindings)
 
 
 @contextmanager
@@ -103,9 +99,7 @@ def test_a_service_receives_what_it_subscribed_to_and_nothing_else(broker: Broke
         assert queues.make(replace(ended, unbound=plan((TRADES, "one")).bindings), within_s=10)
         channel.basic_publish(topology.EVENTS, TRADES.routing_key, b"event")
         channel.basic_publish(topology.EVENTS, other.routing_key, b"event")
-        eventually(
-            lambda: [depth(channel, name) for name in names] == [2, 3, 6], 5, "the service that left receives no more"
-        )
+        eventually(lambda: [depth(channel, name) for name in names] == [2, 3, 6], 5, "the other one receives no more")
 
 
 def test_many_bindings_are_made_and_removed_together(broker: Broker):

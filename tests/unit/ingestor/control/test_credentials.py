@@ -45,7 +45,7 @@ def running(watch: CredentialsWatch) -> Iterator[None]:
 
 def test_settings_that_cannot_be_read_for_a_while_change_nothing_and_end_nothing(environment: Environment):
     renewed: list[Credentials | None] = []
-    watch = CredentialsWatch(environment.read, renewed.append)
+    watch = CredentialsWatch(environment.read, renewed.append, check_every_s=0.02)
     with running(watch):
         environment.unreadable = True
         before = environment.reads
@@ -62,7 +62,7 @@ def test_a_changed_secret_file_is_read_without_a_request(environment: Environmen
     key, secret = tmp_path / "key", tmp_path / "secret"
     environment.values = {"BYBIT_API_KEY_FILE": str(key), "BYBIT_API_SECRET_FILE": str(secret)}
     renewed: list[Credentials | None] = []
-    with running(CredentialsWatch(environment.read, renewed.append)):
+    with running(CredentialsWatch(environment.read, renewed.append, check_every_s=0.02)):
         key.write_text("key")
         secret.write_text("secret")
         eventually(lambda: Credentials("key", "secret") in renewed, 10, "the files are read")
@@ -70,7 +70,7 @@ def test_a_changed_secret_file_is_read_without_a_request(environment: Environmen
 
 def test_requests_that_wait_are_one(environment: Environment):
     renewed: list[Credentials | None] = []
-    watch = CredentialsWatch(environment.read, renewed.append)
+    watch = CredentialsWatch(environment.read, renewed.append, check_every_s=0.02)
     for _ in range(1000):
         watch.request()
     with running(watch):

@@ -343,6 +343,7 @@ def test_a_stop_does_not_wait_for_a_broker_that_is_unavailable(world: World):
     world.put(1)
     world.attach()
     world.pipeline.tick(1.0, stopping=True)
+    world.pipeline.tick(1.25, stopping=True)
     assert world.connection.aborted == ["stopping"]
     world.pipeline.closed("StreamLostError: stopping")
     world.pipeline.tick(2.0, stopping=True)

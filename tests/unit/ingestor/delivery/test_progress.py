@@ -12,10 +12,10 @@ def counts(confirmed: int, waiting: int) -> dict[str, Counts]:
     return {"market": Counts(confirmed + waiting, confirmed, 0, 0, waiting)}
 
 
-def looks(*each: tuple[int, int]) -> list[dict[str, object]]:
-    """What is told at each of these looks, a second apart, of (confirmed, waiting)."""
+def observe(*each: tuple[int, int]) -> list[dict[str, object]]:
+    """The progress at each of these observations of (confirmed, waiting), a second apart."""
     progress = Progress()
-    return [progress.seen(counts(*one), START + timedelta(seconds=n))["market"] for n, one in enumerate(each)]
+    return [progress.observe(counts(*one), START + timedelta(seconds=n))["market"] for n, one in enumerate(each)]
 
 
 def at(second: int) -> str:
@@ -23,21 +23,21 @@ def at(second: int) -> str:
 
 
 def test_nothing_was_confirmed_yet():
-    assert looks((0, 0)) == [{"waiting": 0, "confirmed_at": None, "waits_since": None, "waits_s": 0.0}]
+    assert observe((0, 0)) == [{"waiting": 0, "confirmed_at": None, "waits_since": None, "waits_s": 0.0}]
 
 
-def test_a_count_that_rose_is_a_confirm_that_came():
-    assert [told["confirmed_at"] for told in looks((0, 1), (1, 0), (1, 0), (3, 0))] == [None, at(1), at(1), at(3)]
+def test_a_count_that_rose_is_a_confirm():
+    assert [each["confirmed_at"] for each in observe((0, 1), (1, 0), (1, 0), (3, 0))] == [None, at(1), at(1), at(3)]
 
 
-def test_what_waits_while_others_are_confirmed_does_not_wait_long():
-    assert [told["waits_since"] for told in looks((0, 5), (2, 5), (4, 5))] == [at(0), None, None]
+def test_confirms_of_other_events_end_the_wait():
+    assert [each["waits_since"] for each in observe((0, 5), (2, 5), (4, 5))] == [at(0), None, None]
 
 
 def test_waiting_begins_when_confirms_stop_and_ends_with_the_next():
-    told = [each["waits_since"] for each in looks((4, 1), (4, 2), (4, 9), (5, 8), (5, 8), (13, 0))]
-    assert told == [None, at(1), at(1), None, at(4), None]
+    waits_since = [each["waits_since"] for each in observe((4, 1), (4, 2), (4, 9), (5, 8), (5, 8), (13, 0))]
+    assert waits_since == [None, at(1), at(1), None, at(4), None]
 
 
-def test_how_long_it_waits_is_told_by_the_same_clock():
-    assert [each["waits_s"] for each in looks((4, 1), (4, 2), (4, 9), (5, 8))] == [0.0, 0.0, 1.0, 0.0]
+def test_the_wait_is_measured_by_the_same_clock():
+    assert [each["waits_s"] for each in observe((4, 1), (4, 2), (4, 9), (5, 8))] == [0.0, 0.0, 1.0, 0.0]
