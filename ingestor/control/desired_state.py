@@ -1,4 +1,4 @@
-"""The desired state: all active subscriptions with their channels, queues and bindings, kept change by change."""
+"""The desired state: all active subscriptions with their channels, queues and bindings, updated by each change."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,14 +16,14 @@ from ingestor.delivery.plan import Plan, Unused
 
 log = structlog.get_logger(__name__)
 
-_UNUSED_KNOWN_FOR = timedelta(days=30)  # by then its queue is long deleted
+_UNUSED_KEPT_FOR = timedelta(days=30)  # its queue was deleted long before
 Key = tuple[str, str, str]
 K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
 class _Active:
-    """A subscription; `channel` is None for a row that no release of ours would have written."""
+    """A subscription; `channel` is None for a row that no release of the api could have written."""
 
     subscription: DesiredSubscription
     channel: Channel | None
@@ -32,7 +32,7 @@ class _Active:
 
 
 class DesiredState:
-    """Costs as much as what changes; `plan` and `channels` copy what is there.
+    """The cost of an update is that of its changes; `plan` and `channels` copy everything.
 
     `unused` queues are those whose service ended its last subscription of that class.
     """
@@ -52,7 +52,7 @@ class DesiredState:
     # -- changes --------------------------------------------------------------------------------------------
 
     def replace(self, desired: Iterable[DesiredSubscription]) -> None:
-        """Exactly these are active from now on."""
+        """Exactly these are active."""
         now = {_key(subscription): subscription for subscription in desired}
         for key in [key for key in self._active if key not in now]:
             self._remove(key)
@@ -64,7 +64,7 @@ class DesiredState:
             self._add(subscription)
 
     def change(self, changed: Sequence[Changed]) -> None:
-        """In the order in which they changed."""
+        """Each row as its last change left it, in the sequence of the changes."""
         for each in changed:
             if each.ended_at is None:
                 self._add(each.subscription)
@@ -72,18 +72,18 @@ class DesiredState:
                 self._end(each.subscription, each.ended_at)
 
     def ended(self, found: Iterable[tuple[str, str, str]]) -> None:
-        """Service, endpoint and topic of what ended before, and may still be bound."""
+        """(service, endpoint, topic) of subscriptions that ended earlier and may still be bound."""
         for service, endpoint, topic in found:
             if (channel := _channel(endpoint, topic)) is not None:
                 self._unbound.update(topology.bindings_of(channel, service))
 
     def last_ends(self, found: Iterable[tuple[str, str, datetime]]) -> None:
-        """Service, channel type, and when its last subscription that ended did so."""
+        """(service, channel type, end of the last subscription that ended)."""
         for service, channel_type, moment in found:
             self._last_end[topology.service_queue(channel_type, service)] = moment
 
     def unbound(self) -> None:
-        """The plan is made: what ended before it is gone from the broker."""
+        """The broker is in line with the plan: what ended before is not bound any more."""
         self._unbound.clear()
 
     # -- questions ------------------------------------------------------------------------------------------
@@ -100,13 +100,13 @@ class DesiredState:
         )
 
     def channels(self) -> dict[tuple[str, str], Channel]:
-        """Each topic once, however many services want it."""
+        """By endpoint and topic; each topic once, whatever the number of its subscriptions."""
         return dict(self._channels)
 
     # -- helpers --------------------------------------------------------------------------------------------
 
     def _unused(self) -> list[tuple[str, datetime]]:
-        known_from = datetime.now(UTC) - _UNUSED_KNOWN_FOR
+        known_from = datetime.now(UTC) - _UNUSED_KEPT_FOR
         return [(n, end) for n, end in self._last_end.items() if n not in self._queues and end > known_from]
 
     def _add(self, subscription: DesiredSubscription) -> None:
@@ -166,5 +166,5 @@ def _channel(endpoint: str, topic: str) -> Channel | None:
     try:
         return of_topic(endpoint, topic)
     except BadChannel as error:
-        log.error("subscription makes no sense and is passed over", topic=topic, error=str(error))
+        log.error("subscription invalid, passed over", topic=topic, error=str(error))
         return None

@@ -1,4 +1,4 @@
-"""Hears the api say that something changed."""
+"""Receives the api's notifications that subscriptions changed."""
 
 import threading
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from common.notifications import Notification
 from common.retrying import Backoff, keep_trying
 
 _LISTEN_S = 1.0
-_MOST_WAITING = 1000
+_MAX_WAITING = 1000
 
 
 class NotificationListener:
-    """Owns a connection and an exclusive queue, gone when we are."""
+    """Owns a connection and an exclusive queue, which ends with it; calls `notified` with each notification."""
 
     name = "notifications"
 
@@ -40,10 +40,10 @@ class NotificationListener:
 
     def _consume(self, channel: Any) -> None:
         channel.exchange_declare(topology.CONTROL, "direct", durable=True)
-        limits = {"x-max-length": _MOST_WAITING, "x-overflow": "drop-head"}
+        limits = {"x-max-length": _MAX_WAITING, "x-overflow": "drop-head"}
         channel.queue_declare(self._queue, exclusive=True, auto_delete=True, arguments=limits)
         channel.queue_bind(self._queue, topology.CONTROL, topology.NOTIFY)
-        channel.basic_consume(self._queue, self._heard, auto_ack=True)
+        channel.basic_consume(self._queue, self._received, auto_ack=True)
 
-    def _heard(self, _channel: Any, _method: Any, _properties: Any, body: bytes) -> None:
+    def _received(self, _channel: Any, _method: Any, _properties: Any, body: bytes) -> None:
         self._notified(notifications.decode(body))

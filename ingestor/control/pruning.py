@@ -12,12 +12,12 @@ from common.tables import subscriptions
 log = structlog.get_logger(__name__)
 
 _EVERY_S = 3600.0
-_AGAIN_AFTER_S = 60.0  # when Postgres was away
-_APART_S = 0.1  # batches: a long backlog takes a fraction of what Postgres can do
+_RETRY_S = 60.0  # after Postgres was unavailable
+_PAUSE_S = 0.1  # between batches: a long backlog takes a fraction of what Postgres can do
 
 
 class Pruning:
-    """Looks once an hour, and deletes in small transactions; several ingestors may."""
+    """Checks once an hour and deletes in small transactions; several ingestors may do so at once."""
 
     name = "pruning"
 
@@ -30,14 +30,14 @@ class Pruning:
             stop.wait(self._pruned_until(stop))
 
     def _pruned_until(self, stop: threading.Event) -> float:
-        """How long to wait for the next look."""
+        """Seconds until the next check."""
         try:
             while self._prune_some():
-                if stop.wait(_APART_S):
+                if stop.wait(_PAUSE_S):
                     break
         except Unavailable as error:
-            log.info("ended subscriptions could not be pruned", error=str(error))
-            return _AGAIN_AFTER_S
+            log.info("pruning failed", error=str(error))
+            return _RETRY_S
         return self._every_s
 
     def _prune_some(self) -> bool:

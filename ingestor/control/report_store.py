@@ -71,7 +71,7 @@ class PostgresReports:
             gaps.record(connection, [_gap_row(gap) for gap in changed])
 
     def leave(self) -> None:
-        """This run ended in order."""
+        """This run ended regularly."""
         with database.retriable(), self._engine.begin() as connection:
             ingestors.leave(connection, self._epoch)
 

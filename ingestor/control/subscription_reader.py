@@ -30,7 +30,7 @@ class SubscriptionReader:
 
     def __init__(self, store: SubscriptionStore, desired: DesiredState) -> None:
         self.generation = 0  # the newest change that was read, ends included
-        self.applied_generation = 0  # set by whoever applies the desired state
+        self.applied_generation = 0  # set by the user of the desired state, once it is applied
         self.complete = False  # whether the desired state holds everything that Postgres has
         self._store = store
         self._desired = desired

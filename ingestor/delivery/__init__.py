@@ -1,1 +1,1 @@
-"""What we hand on."""
+"""From an event to the broker's confirm."""

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-_TRIED_BYTES = 64 * 2**10
-_TRIED_EVERY_S = 1.0
+_PROBE_BYTES = 64 * 2**10
+PROBE_EVERY_S = 1.0
 
 
-class Store(Protocol):
+class HasRoom(Protocol):
+    """A spool."""
+
     def has_room(self, size: int) -> bool: ...
 
 
@@ -23,52 +25,56 @@ class Trouble:
 
 
 class DiskProbe:
-    """Tries the spool's folder, asks the two spools whether their own limits leave them room, and hears what failed."""
+    """Writes to the spool's folder, checks the limits of both spools, and reports what `failure` returns."""
 
     def __init__(
         self,
         folder: Path,
-        private: Store,
-        market: Store,
+        private: HasRoom,
+        market: HasRoom,
         room: int = 2**20,
         failure: Callable[[], str | None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._tried = folder / "tried"
+        """A spool with less than `room` bytes left is full: one that drops its oldest keeps a little."""
+        self._file = folder / "tried"
         self._private = private
         self._market = market
         self._failure = failure
-        self._room = room  # a spool with less is full: one that drops its oldest keeps a little
-        self._try_from = 0.0
+        self._room = room
+        self._clock = clock
+        self._due_at = float("-inf")
         self._trouble: Trouble | None = None
 
     def trouble(self) -> Trouble | None:
-        """Why the spool takes no events, and since when; asked often, it looks once a second."""
-        if time.monotonic() >= self._try_from:
-            self._try_from = time.monotonic() + _TRIED_EVERY_S
-            self._trouble = self._told(self._refused() or self._full() or self._failed())
+        """Why the spool accepts no events, and since when. It probes once a second, however often it is called."""
+        now = self._clock()
+        if now >= self._due_at:
+            self._due_at = now + PROBE_EVERY_S
+            self._trouble = self._since_first(self._not_writable() or self._full() or self._failed())
         return self._trouble
 
-    def _told(self, reason: str | None) -> Trouble | None:
+    def _since_first(self, reason: str | None) -> Trouble | None:
         if reason is None:
             return None
         return Trouble(reason, self._trouble.since if self._trouble else datetime.now(UTC))
 
-    def _refused(self) -> str | None:
+    def _not_writable(self) -> str | None:
         try:
-            with self._tried.open("wb") as file:
-                file.write(os.urandom(_TRIED_BYTES))  # what compresses would find room on a full disk
-            self._tried.unlink()
+            with self._file.open("wb") as file:
+                file.write(os.urandom(_PROBE_BYTES))  # compressible bytes would fit on a full disk
+            self._file.unlink()
         except OSError as error:
-            return f"the spool's folder takes nothing: {error.strerror or error}"
+            return f"the spool folder is not writable: {error.strerror or error}"
         return None
 
     def _failed(self) -> str | None:
         failure = self._failure()
-        return f"the spool takes no events: {failure}" if failure else None
+        return f"the spool accepts no events: {failure}" if failure else None
 
     def _full(self) -> str | None:
         if not self._private.has_room(self._room):
-            return "the spool of private events is full: their socket is not read until RabbitMQ takes some"
+            return "the spool of private events is full: their connection is not read until RabbitMQ accepts some"
         if not self._market.has_room(self._room):
             return "the spool of market events is full: the oldest are dropped"
         return None

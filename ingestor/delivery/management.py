@@ -1,4 +1,4 @@
-"""What only RabbitMQ's management plugin knows of the queues, where there is one."""
+"""Queue statistics that only RabbitMQ's management plugin has, where it is enabled."""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -17,14 +17,14 @@ from common.errors import Unavailable, reported_as
 
 log = structlog.get_logger(__name__)
 
-ASKED_EVERY_S = 5.0
-_WITHIN_S = 3.0  # to connect, and for each read
+REQUEST_EVERY_S = 5.0
+_TIMEOUT_S = 3.0  # to connect, and for each read
 _COLUMNS = "name,message_stats.ack_details.rate,head_message_timestamp"
 
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
-    """Of one queue: messages acknowledged per second, and when its oldest ready message was published."""
+    """A queue's acknowledged messages per second, and when its oldest ready message was published; None if unknown."""
 
     rate: float | None
     oldest_at: datetime | None
@@ -34,33 +34,37 @@ UNKNOWN = Consumption(None, None)
 
 
 class Management:
-    """Asks one node after the other; without an answer everything is unknown, and nothing else depends on it."""
+    """Requests the statistics every five seconds, of one host after the other until one answers.
+
+    Without an answer everything is unknown; nothing else depends on it (rabbitmq.com/docs/management).
+    """
 
     name = "management"
 
     def __init__(self, rabbitmq: settings.RabbitMQ) -> None:
         self._rabbitmq = rabbitmq
-        self._answers = True
+        self._available = True
         self.by_queue: Mapping[str, Consumption] = {}
 
     def run(self, stop: threading.Event) -> None:
         if self._rabbitmq.management_port is None:
             stop.wait()
-        while not stop.wait(ASKED_EVERY_S):
-            self.look()
+        while not stop.wait(REQUEST_EVERY_S):
+            self.refresh()
 
-    def look(self) -> None:
+    def refresh(self) -> None:
+        """Update `by_queue`; a failure is logged once."""
         try:
-            self.by_queue = self._asked()
+            self.by_queue = self._requested()
         except Unavailable as error:
             self.by_queue = {}
-            if self._answers:
-                log.info("the management API does not answer: consume rates are unknown", reason=str(error))
-            self._answers = False
+            if self._available:
+                log.info("management API unavailable, consume rates unknown", reason=str(error))
+            self._available = False
         else:
-            self._answers = True
+            self._available = True
 
-    def _asked(self) -> dict[str, Consumption]:
+    def _requested(self) -> dict[str, Consumption]:
         error = Unavailable("no host")
         for host, _ in self._rabbitmq.hosts:
             try:
@@ -71,22 +75,25 @@ class Management:
 
     def _get(self, host: str) -> Any:
         rabbitmq = self._rabbitmq
-        scheme, vhost = "https" if rabbitmq.tls else "http", quote(rabbitmq.vhost, safe="")
+        scheme = "https" if rabbitmq.tls else "http"
+        vhost = quote(rabbitmq.vhost, safe="")
         with reported_as(Unavailable, OSError, ValueError), requests.Session() as session:  # OSError: no CA file, too
-            session.trust_env = False  # no proxy lies between us and our broker
+            session.trust_env = False  # the broker is not behind a proxy
             answer = session.get(
                 f"{scheme}://{host}:{rabbitmq.management_port}/api/queues/{vhost}",
                 params={"columns": _COLUMNS},
-                auth=HTTPBasicAuth(rabbitmq.user.encode(), rabbitmq.password.encode()),  # of a str it takes Latin-1
+                auth=HTTPBasicAuth(
+                    rabbitmq.user.encode(), rabbitmq.password.encode()
+                ),  # a str would be sent as Latin-1
                 verify=rabbitmq.ca_file or True,
-                timeout=_WITHIN_S,
+                timeout=_TIMEOUT_S,
             )
             answer.raise_for_status()
             return orjson.loads(answer.content)
 
 
 def _consumptions(queues: Any) -> dict[str, Consumption]:
-    """What of this makes sense."""
+    """The rows that are valid; the plugin may be of any release."""
     rows: Iterable[Any] = queues if isinstance(queues, list) else ()
     return {str(row["name"]): _consumption(row) for row in rows if isinstance(row, dict) and "name" in row}
 

@@ -1,4 +1,4 @@
-"""What happens to an event between the socket and the broker's confirm."""
+"""Holds an event between its connection to the exchange and the broker's confirm."""
 
 import threading
 from collections import deque
@@ -17,7 +17,7 @@ _REFILL = 1000
 
 @dataclass(slots=True)
 class Entry:
-    """An event on its way; `stored` while the spool holds it too."""
+    """An event that is not confirmed; `stored` while the spool holds it too."""
 
     position: int
     event: Event
@@ -26,7 +26,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """At any moment: accepted = confirmed + dropped + spooled + in_flight."""
+    """Events since the start; at any moment accepted = confirmed + dropped + spooled + in_flight."""
 
     accepted: int
     confirmed: int
@@ -36,19 +36,24 @@ class Counts:
 
 
 class Lane:
-    """A queue whose head is in memory and whose tail is on disk, in one order.
+    """A queue whose head is in memory and whose tail is on disk, in one sequence.
 
-    A durable lane writes each event to disk before it accepts it and never drops one: when the disk takes no more,
-    it does not accept, and its producer has to wait. The other kind drops its oldest events and says which.
+    A durable lane writes each event to disk before it accepts it and never drops one: when the disk is full it
+    does not accept, and its producer has to wait. A lane that is not durable drops its oldest events and reports them.
     """
 
     def __init__(
         self,
         spool: Spool,
+        *,
         durable: bool,
         most_events: int,
         most_bytes: int,
     ) -> None:
+        """Memory holds at most `most_events` and `most_bytes`.
+
+        `dropped` receives the number of dropped events by routing key, while the lane is locked.
+        """
         self._spool = spool
         self._durable = durable
         self._most_events = most_events
@@ -56,7 +61,7 @@ class Lane:
         self._report_dropped: Callable[[Sequence[Dropped]], None] = lambda _: None
         self._lock = threading.Lock()
         self._waiting: deque[Entry] = deque()
-        self._taken = 0  # in the publisher's hands
+        self._taken = 0  # by the publisher, and not confirmed
         self._taken_bytes = 0
         self._bytes = 0  # of _waiting
         self._position = spool.last_position
@@ -68,31 +73,31 @@ class Lane:
         self._spooled = spool.count
         self._closed = spool.closed_because is not None  # until the disk can be used
         self.failure = spool.closed_because  # why the disk did not take the last events, while it does not
-        self._ring: Callable[[], None] = lambda: None
-        self._rung = False
+        self._on_arrival: Callable[[], None] = lambda: None
+        self._notified = False
 
-    def on_arrival(self, ring: Callable[[], None]) -> None:
-        """`ring` is called from the producer's thread, once per burst that finds the publisher idle."""
-        self._ring = ring
+    def on_arrival(self, notify: Callable[[], None]) -> None:
+        """`notify` is called from the producer's thread, once per burst that finds the publisher idle."""
+        self._on_arrival = notify
 
     def on_dropped(self, report: Callable[[Sequence[Dropped]], None]) -> None:
         """`report` is called under the lane's lock with what was dropped: it must not wait, nor call the lane."""
         self._report_dropped = report
 
     def put(self, events: Sequence[Event]) -> bool:
-        """Accept these and tell the publisher; False when they have to be offered again later."""
+        """Accept these and notify the publisher; False when they have to be offered again later."""
         accepted = self.accept(events)
-        if not self._rung:
-            self._rung = True
-            self._ring()
+        if not self._notified:
+            self._notified = True
+            self._on_arrival()
         return accepted
 
     def heard(self) -> None:
-        """The publisher is about to look: whatever comes from now on rings again."""
-        self._rung = False
+        """The publisher is about to take events: later ones notify it again."""
+        self._notified = False
 
     def accept(self, events: Sequence[Event]) -> bool:
-        """Take these on, in order; False when a durable lane cannot, for now."""
+        """Accept these, in sequence; False when a durable lane cannot for now."""
         with self._lock:
             entries = [Entry(self._position + n, event, stored=False) for n, event in enumerate(events, 1)]
             size = sum(len(event.body) for event in events)
@@ -113,8 +118,10 @@ class Lane:
             return True
 
     def take(self, most: int) -> list[Entry]:
-        """The next ones to publish, oldest first."""
-        if not self._waiting and self._tail_from is None:  # looked at without the lock: what comes now rings again
+        """At most that number of events to publish, oldest first. They are confirmed or returned later."""
+        if (
+            not self._waiting and self._tail_from is None
+        ):  # read without the lock: an event that arrives now notifies again
             return []
         with self._lock:
             if len(self._waiting) < most and self._tail_from is not None:
@@ -135,12 +142,12 @@ class Lane:
                 if entry.stored:
                     self._confirmed_rows.append(Stored(entry.position, entry.event))
             if self._tail_from is None and not self._durable and not self._closed:
-                self.failure = None  # memory suffices again: the disk may never be asked for long
+                self.failure = None  # memory suffices again: the disk may not be used for a long time
             if len(self._confirmed_rows) >= _REFILL:
                 self._forget()
 
     def returned(self, entries: Sequence[Entry]) -> None:
-        """Not confirmed, in order: they go out first next time."""
+        """Not confirmed, in sequence: they are taken first next time."""
         with self._lock:
             self._waiting.extendleft(reversed(entries))
             size = sum(len(entry.event.body) for entry in entries)
@@ -149,20 +156,20 @@ class Lane:
             self._bytes += size
 
     def spill(self) -> None:
-        """The broker is away: put on disk what is in memory only."""
+        """Write to disk what is in memory only: the broker is unavailable."""
         with self._lock:
             entries = [entry for entry in self._waiting if not entry.stored]
             if entries:
                 self._store(entries, sum(len(entry.event.body) for entry in entries))
 
     def sweep(self, oldest_s: float | None = None) -> None:
-        """Forget on disk what is confirmed, and what is older than `oldest_s`, a Unix time."""
+        """Remove from disk what is confirmed, and drop what is older than `oldest_s`, a Unix time."""
         if self._closed and not self._reopened():
             return
         with self._lock:
             self._forget()
             if oldest_s is not None and self._tail_from is not None:
-                self._drop(lambda: self._spool.drop_older(oldest_s, self._behind_memory()))
+                self._drop(lambda: self._spool.drop_older(oldest_s, self._memory_ends_at()))
 
     def counts(self) -> Counts:
         with self._lock:
@@ -180,14 +187,14 @@ class Lane:
         self._spool.close()
 
     def _reopened(self) -> bool:
-        """Whether the disk takes something again. What an earlier life left there goes out before what memory holds."""
+        """Whether the disk can be used again. Events that an earlier run left there come before those in memory."""
         try:
             self._spool.open()  # without the lock, because it reads all of the file
         except SpoolFailure as failure:
             self.failure = str(failure)
             return False
         with self._lock:
-            self._closed = not self._took_up()
+            self._closed = not self._merge_spooled()
         if not self._closed:
             log.info("spool opened", waiting=self._spooled)
         return not self._closed
@@ -200,13 +207,13 @@ class Lane:
 
     def _store(self, entries: list[Entry], size: int) -> bool:
         if self._closed:
-            self._fail(self._spool.closed_because or "not taken up yet")
+            self._fail(self._spool.closed_because or "not opened yet")
             return False
         if not self._spool.has_room(size):
             if self._durable:
                 self._fail("the spool is full")
                 return False
-            self._drop(lambda: self._spool.drop_oldest(size, self._behind_memory()))
+            self._drop(lambda: self._spool.drop_oldest(size, self._memory_ends_at()))
         try:
             self._spool.append([Stored(entry.position, entry.event) for entry in entries])
         except SpoolFailure as failure:
@@ -218,7 +225,7 @@ class Lane:
         return True
 
     def _refill(self) -> None:
-        """Read on from disk where memory ends."""
+        """Read from disk where memory ends."""
         try:
             rows = self._spool.read(self._tail_from or 1, _REFILL)
         except SpoolFailure as failure:
@@ -229,11 +236,11 @@ class Lane:
         self._spooled -= len(rows)
         self._tail_from = rows[-1].position + 1 if len(rows) == _REFILL else None
         if self._tail_from is None and self._spooled:
-            log.error("spool holds fewer events than were counted", missing=self._spooled)
+            log.error("spooled events missing", missing=self._spooled)
             self._dropped += self._spooled
             self._spooled = 0
 
-    def _took_up(self) -> bool:
+    def _merge_spooled(self) -> bool:
         left = self._spool.count
         if left:
             try:
@@ -259,8 +266,8 @@ class Lane:
         except SpoolFailure as failure:
             self._fail(str(failure))
 
-    def _behind_memory(self) -> int:
-        """The last position that memory holds: what is on disk behind it may be dropped."""
+    def _memory_ends_at(self) -> int:
+        """The last position in memory: events on disk behind it may be dropped."""
         return (self._tail_from or self._position + 1) - 1
 
     def _drop(self, choose: Callable[[], Sequence[Dropped]]) -> None:
@@ -282,17 +289,17 @@ class Lane:
 
     def _fail(self, reason: str) -> None:
         if self.failure is None:
-            log.error("spool takes nothing", reason=reason, durable=self._durable)
+            log.error("spool not writable", reason=reason, durable=self._durable)
         self.failure = reason
 
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """The two lanes from the sockets to the publishers."""
+    """The two lanes from the connections to the publishers."""
 
     private: Lane
     market: Lane
 
-    def put(self, events: Sequence[Event], private: bool) -> bool:
-        """Hand a burst over; False when it has to be offered again later."""
+    def put(self, events: Sequence[Event], *, private: bool) -> bool:
+        """Accept a burst; False when it has to be offered again later, because the private lane is full."""
         return (self.private if private else self.market).put(events)

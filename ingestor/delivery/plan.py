@@ -1,4 +1,4 @@
-"""What should be on the broker."""
+"""The queues and bindings that should be on the broker."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +10,7 @@ from common.topology import Binding, Queue
 
 @dataclass(frozen=True, slots=True)
 class Unused:
-    """A service queue for which nobody has a subscription any more."""
+    """A service queue without a subscription, and when the last one ended."""
 
     name: str
     since: datetime
@@ -18,7 +18,7 @@ class Unused:
 
 @dataclass(frozen=True)
 class Plan:
-    """What should be there. `unbound` is what should not: bindings of subscriptions that ended."""
+    """What should exist. `unbound` are bindings that should not: those of subscriptions that ended."""
 
     queues: tuple[Queue, ...] = ()
     bindings: frozenset[Binding] = frozenset()
@@ -38,7 +38,7 @@ class Plan:
 
 
 def common_plan(classes: tuple[str, ...], retention: settings.Retention, market_type: str) -> Plan:
-    """What is there whoever subscribes: the class queues, the persister's, the dead letters'."""
+    """What exists without any subscription: the class queues, the persister's queue, and the dead-letter queue."""
     return Plan(
         queues=(
             *topology.class_queues(classes, retention, market_type),

@@ -1,4 +1,4 @@
-"""The queues in Prometheus' form, gathered when somebody asks."""
+"""Prometheus metrics of the queues, collected at each scrape."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -13,7 +13,7 @@ from ingestor.delivery.queue_monitor import Depth
 
 
 class QueueMetrics(Collector):
-    """What is unknown has no sample, and neither has a queue that is gone."""
+    """Unknown values have no sample, and neither have queues that are gone."""
 
     def __init__(
         self, depths: Callable[[], Mapping[str, Depth]], consumptions: Callable[[], Mapping[str, Consumption]]
@@ -24,7 +24,7 @@ class QueueMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         depths, consumptions = self._depths(), self._consumptions()
         read = {name: consumptions.get(name, UNKNOWN) for name in depths}
-        yield _gauge("ready", "Messages that wait", {name: depth.ready for name, depth in depths.items()})
+        yield _gauge("ready", "Messages ready for delivery", {name: depth.ready for name, depth in depths.items()})
         yield _gauge("consumers", "Consumers", {name: depth.consumers for name, depth in depths.items()})
         yield _gauge(
             "alarm", "0 fine, 1 warning, 2 critical", {n: LEVELS.index(d.alarm.level) for n, d in depths.items()}
@@ -36,8 +36,8 @@ class QueueMetrics(Collector):
         yield _gauge("oldest_timestamp_seconds", "When the oldest ready message was published", oldest)
 
 
-def _gauge(name: str, words: str, values: Mapping[str, float | None]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"{PREFIX}_queue_{name}", words, labels=["queue"])
+def _gauge(name: str, description: str, values: Mapping[str, float | None]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"{PREFIX}_queue_{name}", description, labels=["queue"])
     for queue, value in values.items():
         if value is not None:
             family.add_metric([queue], value)

@@ -1,4 +1,4 @@
-"""Events on disk, in order, for as long as the broker cannot have them."""
+"""Events on disk, in sequence, until the broker has confirmed them."""
 
 import os
 import sqlite3
@@ -34,16 +34,16 @@ DROPPED_FIRST = (
     "liquidation",
     "trades",
 )
-"""When the spool is full, market data goes in this order, the oldest first."""
+"""When the spool is full, classes are dropped in this sequence, the oldest events first."""
 
 
 class SpoolFailure(Exception):
-    """The disk took nothing: it is full, gone or read-only."""
+    """The disk cannot be used: it is full, gone or read-only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A row: the event and its place in the order of all events of the lane."""
+    """A row: the event and its position in the sequence of all events of the lane."""
 
     position: int
     event: Event
@@ -52,25 +52,25 @@ class Stored:
 class Spool:
     """One SQLite file, in WAL mode; the caller serialises the calls.
 
-    On a disk that is full or read-only it stays closed, takes nothing, and can be opened later.
+    On a disk that is full or read-only it stays closed, accepts nothing, and can be opened later.
     """
 
-    def __init__(self, path: Path, most_bytes: int, durable: bool) -> None:
+    def __init__(self, path: Path, most_bytes: int, *, durable: bool) -> None:
         self._path = path
         self._most_bytes = most_bytes
         self._durable = durable
         self._ballast = path.with_name(path.name + ".ballast")
         self._handle: sqlite3.Connection | None = None
         self.count = self.bytes = 0
-        self.last_position = time.time_ns() // 1000  # while nobody knows: above all that the file may hold
+        self.last_position = time.time_ns() // 1000  # while it is closed: above all positions that the file may hold
         self.closed_because: str | None = None
         try:
             self.open()
         except SpoolFailure as failure:
-            log.error("the spool cannot be opened; going on without", file=str(path), error=str(failure))
+            log.error("spool not opened", file=str(path), error=str(failure))
 
     def open(self) -> None:
-        """Take up what an earlier life left; raises SpoolFailure."""
+        """Open the file with the events that an earlier run left; raises SpoolFailure."""
         try:
             with self._read():
                 self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ class Spool:
         self.bytes += sum(len(row.event.body) for row in rows)
 
     def read(self, from_position: int, most: int) -> list[Stored]:
-        """The next rows in order."""
+        """The next rows in sequence; raises SpoolFailure."""
         with self._read():
             rows = self._db.execute(
                 "SELECT position, id, event_class, routing_key, timestamp_s, body FROM events"
@@ -114,23 +114,23 @@ class Spool:
         ]
 
     def remove(self, rows: Iterable[Stored]) -> None:
-        """They are confirmed. Should the disk not take it, they are sent once more after a restart."""
+        """They are confirmed. Raises SpoolFailure, and then they are published once more after a restart."""
         rows = list(rows)
         try:
             self._delete(rows)
         except SpoolFailure:
-            if not self._gave_ballast():  # on a full disk SQLite cannot even delete: this is the room for it
+            if not self._release_ballast():  # on a full disk SQLite cannot even delete: this is the room for it
                 raise
             self._delete(rows)
         self.count -= len(rows)
         self.bytes -= sum(len(row.event.body) for row in rows)
         if not self.count:
-            self._give_back()
+            self._shrink()
 
     def drop_oldest(self, size: int, above: int) -> list[Dropped]:
         """Make room for `size` bytes behind position `above`.
 
-        Half a chain of book deltas is worse than none, so a book goes with all of its rows.
+        Half a chain of book deltas is worse than none, so a book is dropped with all of its rows.
         """
         dropped: list[Dropped] = []
         for kind in DROPPED_FIRST:
@@ -163,26 +163,26 @@ class Spool:
         with self._written():
             self._db.executemany("DELETE FROM events WHERE position = ?", [(row.position,) for row in rows])
 
-    def _give_back(self) -> None:
-        """Everything is sent: the disk gets its room back, and we our ballast."""
+    def _shrink(self) -> None:
+        """The spool is empty: return its room to the disk, and make the ballast again."""
         with self._read():
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._db.execute("PRAGMA incremental_vacuum").fetchall()
-        self._take_ballast()
+        self._reserve_ballast()
 
-    def _take_ballast(self) -> None:
-        """Room that we can give up when the disk is full; a disk without room for it has none to keep."""
+    def _reserve_ballast(self) -> None:
+        """Reserve room that can be released when the disk is full."""
         try:
             if self._ballast.exists():
                 return
             with self._ballast.open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, BALLAST_BYTES)
         except OSError as error:
-            self._gave_ballast()
-            log.warning("no room for the spool's ballast", file=str(self._ballast), error=str(error))
+            self._release_ballast()
+            log.warning("spool ballast not written", file=str(self._ballast), error=str(error))
 
-    def _gave_ballast(self) -> bool:
-        """Whether there was any: a read-only disk gives nothing back, and has no need of room either."""
+    def _release_ballast(self) -> bool:
+        """Whether there was one. A read-only disk keeps it, and needs no room either."""
         try:
             self._ballast.unlink()
         except OSError:
@@ -190,7 +190,7 @@ class Spool:
         return True
 
     def _oldest(self, kind: str, above: int) -> tuple[str, int] | None:
-        """The key of the class's oldest row, and up to where a bite of a thousand of that class reaches."""
+        """The key of the class's oldest row, and the last position of its first thousand rows."""
         with self._read():
             rows = self._db.execute(
                 "SELECT routing_key, position FROM events WHERE event_class = ? AND position > ?"
@@ -236,14 +236,14 @@ class Spool:
         return tuple(self._db.execute(found).fetchone())
 
     def _opened(self) -> sqlite3.Connection:
-        """The file, or a new one beside it with every row of it that can still be read."""
+        """The file, or a new one with every row that could still be read of a corrupt one."""
         try:
             db = self._whole()
         except sqlite3.OperationalError:  # the folder is gone, read-only or full
-            if not self._gave_ballast():
+            if not self._release_ballast():
                 raise
-            return self._whole()  # the room is for events now; once they are sent, the ballast comes back
-        self._take_ballast()
+            return self._whole()  # the room is for events now; the ballast is made again once they are confirmed
+        self._reserve_ballast()
         return db
 
     def _whole(self) -> sqlite3.Connection:
@@ -255,7 +255,7 @@ class Spool:
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:
-            log.warning("spool cannot be read", file=str(self._path), error=str(error))
+            log.warning("spool not readable", file=str(self._path), error=str(error))
         return self._salvaged()
 
     def _connected(self) -> sqlite3.Connection:
@@ -279,7 +279,7 @@ class Spool:
                 part.rename(broken.with_name(broken.name + suffix))
         db = self._connected()
         saved = _copied(broken, db)
-        log.error("spool was corrupt; what could be read goes on", file=str(broken), saved=saved)
+        log.error("spool corrupt, readable events kept", file=str(broken), saved=saved)
         return db
 
 
@@ -288,7 +288,7 @@ def _columns(event: Event) -> tuple[str, str, str, int, bytes]:
 
 
 def _copied(broken: Path, db: sqlite3.Connection) -> int:
-    """Row by row from both ends inwards is not worth it: a corrupt page ends the reading."""
+    """A corrupt page ends the copy: reading from both ends inwards is not worth it."""
     saved = 0
     try:
         old = sqlite3.connect(broken, isolation_level=None)

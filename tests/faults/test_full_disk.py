@@ -38,7 +38,7 @@ def fill(lane: Lane) -> int:
 
 
 def test_a_private_lane_waits_and_then_goes_on_without_loss(disk: Path):
-    lane = Lane(Spool(disk / "private.db", 2**30, durable=True), True, 10_000, 2**30)
+    lane = Lane(Spool(disk / "private.db", 2**30, durable=True), durable=True, most_events=10_000, most_bytes=2**30)
     accepted = fill(lane)
     assert accepted > 10
     taken = lane.take(accepted)
@@ -52,9 +52,9 @@ def test_it_is_told(disk: Path):
     private, market = (Spool(disk / f"{name}.db", 2**30, durable=True) for name in ("private", "market"))
     watch = DiskProbe(disk, private, market)
     assert watch.trouble() is None
-    fill(Lane(private, True, 10_000, 2**30))
+    fill(Lane(private, durable=True, most_events=10_000, most_bytes=2**30))
     trouble = eventually(watch.trouble, 5, "it is looked at again")
-    assert trouble.reason == "the spool's folder takes nothing: No space left on device"
+    assert trouble.reason == "the spool folder is not writable: No space left on device"
 
 
 def test_a_market_lane_drops_tells_and_goes_on(disk: Path):
@@ -75,11 +75,11 @@ def test_a_market_lane_drops_tells_and_goes_on(disk: Path):
 
 
 def private_lane(disk: Path) -> Lane:
-    return Lane(Spool(disk / "private.db", 2**30, durable=True), True, 10_000, 2**30)
+    return Lane(Spool(disk / "private.db", 2**30, durable=True), durable=True, most_events=10_000, most_bytes=2**30)
 
 
 def market_lane(disk: Path) -> Lane:
-    return Lane(Spool(disk / "market.db", 2**30, durable=False), False, 10_000, 2**30)
+    return Lane(Spool(disk / "market.db", 2**30, durable=False), durable=False, most_events=10_000, most_bytes=2**30)
 
 
 def numbers(lane: Lane) -> list[int]:

@@ -95,7 +95,7 @@ def started(engine: Engine, delivery: FakeDelivery, tmp_path: Path) -> Iterator[
 
 
 def subscription(engine: Engine, channels: Sequence[Channel], lease_s: int | None = None) -> int:
-    """The generation that it got."""
+    """Add subscriptions; returns the generation of the last one."""
     with engine.begin() as connection:
         caps, unknown = Caps(100, 100), Counted(100, 0)
         [change] = subscriptions.add(connection, channels, "model", lease_s, "trace", caps, unknown)
@@ -149,7 +149,7 @@ def test_a_lease_ends_when_it_is_over_and_not_seconds_later(
 
 
 def end(engine: Engine, topic: str) -> int:
-    """The generation that its end got."""
+    """End a subscription; returns the generation of that."""
     with engine.begin() as connection:
         [row] = subscriptions.held(connection, [of_topic("linear", topic)], "model")
         [change] = subscriptions.cancel(connection, [row], None)

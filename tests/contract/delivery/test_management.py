@@ -29,27 +29,27 @@ def test_what_is_acknowledged_per_second_and_what_waits_longest(broker: Broker, 
         kept = pika.BasicProperties(timestamp=published_s, delivery_mode=2)
         channel.basic_publish("", QUEUE, b"waits longest", kept)
 
-        def told() -> bool:
+        def known() -> bool:
             channel.basic_publish("", QUEUE, b"is read", kept)
             method, _, _ = channel.basic_get(QUEUE)
             channel.basic_ack(method.delivery_tag)
-            management.look()
-            seen = management.by_queue[QUEUE]
-            return bool(seen.rate) and seen.oldest_at == datetime.fromtimestamp(published_s, UTC)
+            management.refresh()
+            consumption = management.by_queue[QUEUE]
+            return bool(consumption.rate) and consumption.oldest_at == datetime.fromtimestamp(published_s, UTC)
 
-        eventually(told, 30, "the plugin has gathered both")
+        eventually(known, 30, "the plugin has collected both")
 
 
 @pytest.mark.parametrize("port", [1, None])
 def test_without_the_plugin_all_is_unknown(broker: Broker, port: int | None):
     rabbitmq = replace(settings.rabbitmq(Environment(broker.environ())), management_port=port)
     management = Management(rabbitmq)
-    management.look()
+    management.refresh()
     assert management.by_queue == {}
 
 
 def test_a_user_who_may_not_ask_leaves_it_unknown(broker: Broker):
     rabbitmq = replace(settings.rabbitmq(Environment(broker.environ())), password="wrong")
     management = Management(rabbitmq)
-    management.look()
+    management.refresh()
     assert management.by_queue == {}

@@ -54,7 +54,9 @@ class World:
     """A lane and its publisher at work."""
 
     def __init__(self, broker: Broker, folder: Path, traffic: Traffic | None = None, **more: str) -> None:
-        self.lane = Lane(Spool(folder / "market.db", 2**20, False), False, 1000, 2**20)
+        self.lane = Lane(
+            Spool(folder / "market.db", 2**20, durable=False), durable=False, most_events=1000, most_bytes=2**20
+        )
         self.topology = OneQueue(broker)
         rabbitmq = settings.rabbitmq(Environment(broker.environ() | more))
         self.publisher = Publisher("market", self.lane, rabbitmq, self.topology, traffic or Traffic(), 50, 3600.0)
@@ -158,7 +160,7 @@ def test_a_large_event_is_cut_into_frames_and_arrives_whole(world: World, channe
 
 
 def test_an_event_without_a_queue_is_confirmed(world: World):
-    world.put(1, key="trades.linear.NOBODY")
+    world.put(1, key="trades.linear.UNBOUND")
     eventually(world.all_confirmed, 10, "it is confirmed")
     assert world.topology.remade == 1
 

@@ -1,4 +1,4 @@
-"""The desired state, kept change by change."""
+"""The desired state, updated by each change."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -43,7 +43,7 @@ def keys(plan: Plan) -> set[str]:
     return {binding.routing_key for binding in plan.bindings}
 
 
-def test_what_is_added_has_its_queue_and_its_bindings(state: DesiredState):
+def test_an_added_subscription_has_its_queue_and_its_bindings(state: DesiredState):
     state.change([added(BTC), added(ETH)])
     assert topics(state) == [BTC, ETH]
     assert queues(state.plan()) == [QUEUE]
@@ -69,7 +69,7 @@ def test_a_queue_is_unused_once_its_last_subscription_ended(state: DesiredState)
     assert not state.plan().unused
 
 
-def test_what_ended_is_to_be_unbound_until_that_is_done(state: DesiredState):
+def test_ended_bindings_are_part_of_the_plan_until_they_are_removed(state: DesiredState):
     state.change([added()])
     bound = state.plan().bindings
     state.change([ended()])
@@ -78,14 +78,14 @@ def test_what_ended_is_to_be_unbound_until_that_is_done(state: DesiredState):
     assert state.plan().unbound == frozenset()
 
 
-def test_what_ended_and_was_added_again_stays_bound(state: DesiredState):
+def test_a_subscription_that_ended_and_was_added_again_stays_bound(state: DesiredState):
     state.change([added()])
     before = state.plan().bindings
     state.change([ended(), added()])
     assert (state.plan().bindings, state.plan().unbound) == (before, frozenset())
 
 
-def test_what_ended_before_the_start_is_unbound_too(state: DesiredState):
+def test_subscriptions_that_ended_before_the_start_are_unbound_too(state: DesiredState):
     state.ended([("model", "linear", BTC), ("model", "linear", "no topic")])
     state.last_ends([("model", "trades", NOW), ("model", "ticker", NOW - timedelta(days=31))])
     state.replace([subscription(ETH, "other")])
@@ -93,7 +93,7 @@ def test_what_ended_before_the_start_is_unbound_too(state: DesiredState):
     assert state.plan().unused == {Unused(QUEUE, NOW)}
 
 
-def test_a_whole_list_replaces_what_was_known(state: DesiredState):
+def test_a_complete_list_replaces_what_was_known(state: DesiredState):
     state.replace([subscription(BTC), subscription(ETH)])
     state.replace([subscription(ETH, generation=7)])
     assert topics(state) == [ETH]
@@ -101,9 +101,9 @@ def test_a_whole_list_replaces_what_was_known(state: DesiredState):
     assert "trades.linear.BTCUSDT" in {binding.routing_key for binding in state.plan().unbound}
 
 
-def test_a_row_that_makes_no_sense_is_passed_over(state: DesiredState):
-    nonsense = Changed(DesiredSubscription("model", "linear", "no topic", 1, None), None)
-    state.change([nonsense, added(), Changed(nonsense.subscription, NOW)])
+def test_an_invalid_row_is_passed_over(state: DesiredState):
+    invalid = Changed(DesiredSubscription("model", "linear", "no topic", 1, None), None)
+    state.change([invalid, added(), Changed(invalid.subscription, NOW)])
     assert topics(state) == [BTC]
     assert state.desired() == (subscription(),)
 
@@ -115,7 +115,7 @@ def test_the_queues_of_a_key_are_known(state: DesiredState):
     assert plan.queues_of("trades.linear.XRPUSDT") == frozenset()
 
 
-def test_what_came_and_went_between_two_looks_is_unbound_and_its_queue_unused(state: DesiredState):
+def test_a_subscription_that_came_and_went_between_two_reads_is_unbound_and_its_queue_unused(state: DesiredState):
     state.change([ended()])
     assert "trades.linear.BTCUSDT" in {binding.routing_key for binding in state.plan().unbound}
     assert state.plan().unused == {Unused(QUEUE, NOW)}

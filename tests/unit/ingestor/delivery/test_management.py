@@ -1,4 +1,4 @@
-"""The management API as far as it can be away."""
+"""The management API while it is unavailable."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ from ingestor.delivery.management import Management
 def test_a_ca_file_that_is_missing_leaves_everything_unknown(tmp_path: Path):
     rabbitmq = RabbitMQ((("127.0.0.1", 1),), "user", "password", "/", True, str(tmp_path / "missing.pem"), 1)
     management = Management(rabbitmq)
-    management.look()
+    management.refresh()
     assert management.by_queue == {}

@@ -1,4 +1,4 @@
-"""An event between the socket and the broker's confirm."""
+"""An event between its connection to the exchange and the broker's confirm."""
 
 from collections import deque
 from pathlib import Path
@@ -22,7 +22,7 @@ def events(*numbers: int) -> list[Event]:
 
 
 def spool(folder: Path, most_bytes: int = 2**20, durable: bool = False) -> Spool:
-    return Spool(folder / "lane.db", most_bytes, durable)
+    return Spool(folder / "lane.db", most_bytes, durable=durable)
 
 
 def lane(folder: Path, durable: bool = False, most_events: int = 3) -> Lane:
@@ -42,7 +42,7 @@ def balanced(it: Lane) -> bool:
     return counts.accepted == counts.confirmed + counts.dropped + counts.spooled + counts.in_flight
 
 
-def test_what_does_not_fit_in_memory_waits_on_disk_and_the_order_is_kept(tmp_path: Path):
+def test_events_beyond_memory_wait_on_disk_and_keep_their_sequence(tmp_path: Path):
     mine = lane(tmp_path)
     for number in range(1, 8):
         mine.accept(events(number))
@@ -50,7 +50,7 @@ def test_what_does_not_fit_in_memory_waits_on_disk_and_the_order_is_kept(tmp_pat
     assert numbers(mine.take(100)) == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_what_is_unconfirmed_goes_out_first_again(tmp_path: Path):
+def test_unconfirmed_events_are_taken_first_again(tmp_path: Path):
     mine = lane(tmp_path, most_events=10)
     mine.accept(events(1, 2, 3))
     taken = mine.take(2)
@@ -58,7 +58,7 @@ def test_what_is_unconfirmed_goes_out_first_again(tmp_path: Path):
     assert numbers(mine.take(10)) == [1, 2, 3]
 
 
-def test_what_was_spilled_survives_us_and_what_was_confirmed_does_not_come_again(tmp_path: Path):
+def test_spilled_events_survive_a_restart_and_confirmed_ones_are_not_sent_again(tmp_path: Path):
     first = lane(tmp_path, most_events=10)
     first.accept(events(1, 2, 3))
     first.confirmed(first.take(1))
@@ -68,14 +68,14 @@ def test_what_was_spilled_survives_us_and_what_was_confirmed_does_not_come_again
     assert numbers(second.take(10)) == [2, 3, 4]
 
 
-def test_a_durable_lane_has_it_on_disk_before_it_says_yes(tmp_path: Path):
+def test_a_durable_lane_has_an_event_on_disk_before_it_accepts_it(tmp_path: Path):
     mine = lane(tmp_path, durable=True)
     assert mine.accept(events(1))
     assert [row.position for row in spool(tmp_path).read(1, 10)] == [1]
 
 
-def test_a_durable_lane_that_is_full_says_no_and_forgets_nothing(tmp_path: Path):
-    mine = Lane(spool(tmp_path, most_bytes=25, durable=True), True, 10, 10_000)
+def test_a_full_durable_lane_refuses_and_loses_nothing(tmp_path: Path):
+    mine = Lane(spool(tmp_path, most_bytes=25, durable=True), durable=True, most_events=10, most_bytes=10_000)
     assert [mine.accept([each]) for each in events(1, 2, 3)] == [True, True, False]
     mine.confirmed(mine.take(1))
     mine.sweep()
@@ -105,7 +105,7 @@ def test_what_is_too_old_is_dropped_and_told(tmp_path: Path):
     assert balanced(mine)
 
 
-def test_a_disk_that_takes_nothing_costs_market_events_and_stops_private_ones(tmp_path: Path):
+def test_a_failing_disk_costs_market_events_and_stops_private_ones(tmp_path: Path):
     class Broken(Spool):
         def append(self, rows: object) -> None:
             raise SpoolFailure("read-only")
@@ -121,20 +121,20 @@ def test_a_disk_that_takes_nothing_costs_market_events_and_stops_private_ones(tm
     assert balanced(private)
 
 
-def test_what_a_disk_refused_is_forgotten_once_memory_suffices(tmp_path: Path):
+def test_a_failure_of_the_disk_is_forgotten_once_memory_suffices(tmp_path: Path):
     class Broken(Spool):
         def append(self, rows: object) -> None:
             raise SpoolFailure("malformed")
 
-    market = Lane(Broken(tmp_path / "m.db", 2**20, False), False, 10, 10_000)
+    market = Lane(Broken(tmp_path / "m.db", 2**20, durable=False), durable=False, most_events=10, most_bytes=10_000)
     market.accept(events(1))
-    market.spill()  # the broker is away
+    market.spill()  # the broker is unavailable
     assert market.failure == "malformed"
     market.confirmed(market.take(1))
     assert market.failure is None
 
 
-def test_a_corrupt_file_is_set_aside_and_the_lane_goes_on(tmp_path: Path):
+def test_a_corrupt_file_is_renamed_and_the_lane_continues(tmp_path: Path):
     first = lane(tmp_path)
     first.accept(events(*range(100)))
     first.close()
@@ -146,9 +146,11 @@ def test_a_corrupt_file_is_set_aside_and_the_lane_goes_on(tmp_path: Path):
     assert list(tmp_path.glob("lane.db.corrupt-*"))
 
 
-def test_a_folder_that_cannot_be_written_is_told_and_used_once_it_can(tmp_path: Path):
+def test_a_folder_that_cannot_be_written_is_reported_and_used_once_it_can(tmp_path: Path):
     (tmp_path / "folder").write_text("in the way")
-    mine = Lane(Spool(tmp_path / "folder" / "lane.db", 2**20, True), True, 10, 10_000)
+    mine = Lane(
+        Spool(tmp_path / "folder" / "lane.db", 2**20, durable=True), durable=True, most_events=10, most_bytes=10_000
+    )
     assert failed(mine)
     assert not mine.accept(events(1))
     mine.sweep()
@@ -160,7 +162,7 @@ def test_a_folder_that_cannot_be_written_is_told_and_used_once_it_can(tmp_path: 
 
 
 class LaneMachine(RuleBasedStateMachine):
-    """A lane against a plain queue: whatever happens, nothing is lost and the order is kept."""
+    """A lane against a plain queue: whatever happens, nothing is lost and the sequence is kept."""
 
     @initialize(durable=st.booleans())
     def open(self, durable: bool) -> None:

@@ -80,7 +80,9 @@ class FailingTraffic(Traffic):
 class World:
     def __init__(self, folder: Path) -> None:
         self.now = 100.0
-        self.lane = Lane(Spool(folder / "market.db", 2**20, durable=False), False, 1000, 2**20)
+        self.lane = Lane(
+            Spool(folder / "market.db", 2**20, durable=False), durable=False, most_events=1000, most_bytes=2**20
+        )
         self.topology = FakeTopology()
         self.traffic = Traffic()
         self.proofs = 0

@@ -93,7 +93,7 @@ class Broker:
 
 @pytest.fixture
 def lane(tmp_path: Path) -> Lane:
-    return Lane(Spool(tmp_path / "market.db", 2**20, durable=False), False, 1000, 2**20)
+    return Lane(Spool(tmp_path / "market.db", 2**20, durable=False), durable=False, most_events=1000, most_bytes=2**20)
 
 
 @pytest.fixture
@@ -186,14 +186,14 @@ def test_a_lane_with_a_broker_is_not_spilled(lane: Lane, tmp_path: Path):
 
 
 def test_events_beyond_the_retention_are_dropped(tmp_path: Path):
-    lane = Lane(Spool(tmp_path / "market.db", 2**20, durable=False), False, 0, 0)
+    lane = Lane(Spool(tmp_path / "market.db", 2**20, durable=False), durable=False, most_events=0, most_bytes=0)
     lane.put(events(100, 200))
     LaneMaintenance(lane, retention_s=50.0).run(0.0, unix_s=200.0, unavailable_since=None)
     assert [entry.event.id for entry in lane.take(10)] == ["200"]
 
 
 def test_without_a_retention_nothing_is_dropped(tmp_path: Path):
-    lane = Lane(Spool(tmp_path / "private.db", 2**20, durable=True), True, 0, 0)
+    lane = Lane(Spool(tmp_path / "private.db", 2**20, durable=True), durable=True, most_events=0, most_bytes=0)
     lane.put(events(100, 200))
     LaneMaintenance(lane, retention_s=None).run(0.0, unix_s=1e9, unavailable_since=None)
     assert lane.counts().dropped == 0

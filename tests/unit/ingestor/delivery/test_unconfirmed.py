@@ -44,6 +44,7 @@ def test_drained_messages_keep_their_sequence_and_tags_start_again():
     unconfirmed = published("a", "b", "c")
     list(unconfirmed.confirmed(2, multiple=False))
     assert unconfirmed.drain() == ["a", "c"]
+    assert len(unconfirmed) == 0
     unconfirmed.published("x")
     assert list(unconfirmed.confirmed(1, multiple=False)) == ["x"]
 
