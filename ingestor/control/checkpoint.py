@@ -15,7 +15,7 @@ from common.channels import PATHS, Channel
 from common.errors import MALFORMED
 from ingestor.bybit.states import State
 from ingestor.control.state_file import StateFile
-from ingestor.delivery.outbox import Counts
+from ingestor.delivery.outbox import LaneCounts
 from ingestor.feed.gaps import Gap, Nanoseconds
 from ingestor.observed import ObservedConnection
 
@@ -59,7 +59,7 @@ class SafePoint:
         self._marks = deque([(now_ns, accepted)])  # moment, and how many had been accepted by then
         self._safe_ns = now_ns
 
-    def until_ns(self, counts: Counts, connected: bool, now_ns: int) -> int:
+    def until_ns(self, counts: LaneCounts, connected: bool, now_ns: int) -> int:
         self._marks.append((now_ns, counts.accepted))
         done = counts.confirmed + counts.dropped
         while self._marks and self._marks[0][1] <= done:

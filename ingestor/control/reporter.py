@@ -16,7 +16,7 @@ from ingestor.control.topic_reports import MAX_CHANGES, Key, TopicReports
 from ingestor.delivery.broker_link import Link
 from ingestor.delivery.disk_probe import Trouble
 from ingestor.delivery.management import Consumption
-from ingestor.delivery.outbox import Counts
+from ingestor.delivery.outbox import LaneCounts
 from ingestor.delivery.progress import Progress
 from ingestor.delivery.queue_monitor import Depth
 from ingestor.feed.gaps import Gap
@@ -68,7 +68,7 @@ class ReportSources:
     depths: Callable[[], dict[str, Depth]]
     consumptions: Callable[[], Mapping[str, Consumption]]
     mismatched: Callable[[], Collection[str]]
-    lanes: Callable[[], dict[str, Counts]]
+    lanes: Callable[[], dict[str, LaneCounts]]
     disk: Callable[[], Trouble | None]
     clock_offset_ms: Callable[[], float | None]
 
@@ -185,7 +185,7 @@ class Reporter:
     def _measure(self, observed: Iterable[ObservedConnection]) -> None:
         BROKER_CONNECTED.set(self._sources.link().connected)
         for lane, counts in self._sources.lanes().items():
-            for what in Counts.__slots__:
+            for what in LaneCounts.__slots__:
                 LANE.labels(lane, what).set(getattr(counts, what))
         for (endpoint, state), number in topics_by_state(observed).items():
             TOPICS.labels(endpoint, state).set(number)

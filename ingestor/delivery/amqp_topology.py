@@ -20,14 +20,14 @@ _CHANNELS = 32  # RabbitMQ syncs its disk for each binding, and once for those o
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class QueueDeclared:
     """The queue exists; `mismatch` is the broker's text when its arguments differ (rabbitmq.com/docs/queues)."""
 
     mismatch: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Unreachable:
+class QueueUnreachable:
     """The queue exists on a node of the cluster that is down; `reply` is the broker's text."""
 
     reply: str
@@ -54,18 +54,18 @@ class TopologyConnection:
         self._channel.exchange_declare(topology.CONTROL, "direct", durable=True)
         self._channel.exchange_declare(topology.DEAD, "fanout", durable=True)
 
-    def declare(self, queue: Queue) -> Declared | Unreachable:
+    def declare(self, queue: Queue) -> QueueDeclared | QueueUnreachable:
         """Create the queue unless it exists."""
         try:
             self._channel.queue_declare(queue.name, durable=True, arguments=queue.arguments)
         except ChannelClosedByBroker as closed:
             self._reopen_channel()
             if closed.reply_code == _PRECONDITION_FAILED:
-                return Declared(mismatch=closed.reply_text)
+                return QueueDeclared(mismatch=closed.reply_text)
             if closed.reply_code == _NOT_FOUND:  # as the answer to a declare
-                return Unreachable(closed.reply_text)
+                return QueueUnreachable(closed.reply_text)
             raise
-        return Declared()
+        return QueueDeclared()
 
     def inspect(self, name: str) -> InspectedQueue | None:
         """None when the queue does not exist or cannot be reached."""

@@ -7,7 +7,7 @@ from typing import Protocol
 import structlog
 
 from common.topology import Binding, Queue
-from ingestor.delivery.amqp_topology import Declared, InspectedQueue, Unreachable
+from ingestor.delivery.amqp_topology import InspectedQueue, QueueDeclared, QueueUnreachable
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +20,7 @@ class TopologyBroker(Protocol):
 
     def declare_exchanges(self) -> None: ...
 
-    def declare(self, queue: Queue) -> Declared | Unreachable: ...
+    def declare(self, queue: Queue) -> QueueDeclared | QueueUnreachable: ...
 
     def inspect(self, name: str) -> InspectedQueue | None: ...
 
@@ -100,7 +100,7 @@ class Declarations:
                 return True
             self.mismatched.discard(queue.name)
         answer = broker.declare(queue)
-        if isinstance(answer, Unreachable):
+        if isinstance(answer, QueueUnreachable):
             if queue.name not in self.unreachable:
                 log.error("queue unreachable, its messages are lost", queue=queue.name, broker_reply=answer.reply)
             self.unreachable.add(queue.name)

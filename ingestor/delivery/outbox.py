@@ -25,7 +25,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class LaneCounts:
     """Events since the start; at any moment accepted = confirmed + dropped + spooled + in_flight."""
 
     accepted: int
@@ -171,10 +171,10 @@ class Lane:
             if oldest_s is not None and self._tail_from is not None:
                 self._drop(lambda: self._spool.drop_older(oldest_s, self._memory_ends_at()))
 
-    def counts(self) -> Counts:
+    def counts(self) -> LaneCounts:
         with self._lock:
             in_flight = len(self._waiting) + self._taken
-            return Counts(self._accepted, self._confirmed, self._dropped, self._spooled, in_flight)
+            return LaneCounts(self._accepted, self._confirmed, self._dropped, self._spooled, in_flight)
 
     @property
     def empty(self) -> bool:

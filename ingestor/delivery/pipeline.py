@@ -68,7 +68,7 @@ class Pipeline:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        self.link = Link(False, datetime.now(UTC), _NOT_CONNECTED_YET)
+        self.link = Link(connected=False, since=datetime.now(UTC), reason=_NOT_CONNECTED_YET)
         self.unavailable_since: float | None = clock()
         self._lane = lane
         self._topology = topology
@@ -132,7 +132,7 @@ class Pipeline:
         self._ready = True
         self.unavailable_since = None
         if not self.link.connected:
-            self.link = Link(True, datetime.now(UTC), "connected")
+            self.link = Link(connected=True, since=datetime.now(UTC), reason="connected")
             counts = self._lane.counts()
             self._log.info("broker connected", waiting=counts.in_flight + counts.spooled)
         self._pump()
@@ -207,13 +207,13 @@ class Pipeline:
 
     def _record(self, reason: str) -> None:
         if self.link.connected:
-            self.link = Link(False, datetime.now(UTC), reason)
+            self.link = Link(connected=False, since=datetime.now(UTC), reason=reason)
             if self._closing:
                 self._log.info("broker connection closed", unconfirmed=len(self._unconfirmed))
             else:
                 self._log.warning("broker unavailable", reason=reason, unconfirmed=len(self._unconfirmed))
         elif self.link.reason == _NOT_CONNECTED_YET:
-            self.link = Link(False, self.link.since, reason)
+            self.link = Link(connected=False, since=self.link.since, reason=reason)
             self._log.warning("broker unavailable", reason=reason)
 
     def _soon(self, callback: Callable[[], None]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ingestor.delivery.outbox import Counts
+from ingestor.delivery.outbox import LaneCounts
 
 
 @dataclass(slots=True)
@@ -15,14 +15,14 @@ class Progress:
     _confirmed_at: dict[str, datetime] = field(default_factory=dict)
     _waits_since: dict[str, datetime] = field(default_factory=dict)
 
-    def observe(self, lanes: Mapping[str, Counts], now: datetime) -> dict[str, dict[str, object]]:
+    def observe(self, lanes: Mapping[str, LaneCounts], now: datetime) -> dict[str, dict[str, object]]:
         """Of each lane: events waiting, time of the newest confirm, and since when events wait without a confirm.
 
         Times are ISO 8601 or None; `waits_s` is 0.0 while nothing waits.
         """
         return {name: self._observe(name, counts, now) for name, counts in lanes.items()}
 
-    def _observe(self, name: str, counts: Counts, now: datetime) -> dict[str, object]:
+    def _observe(self, name: str, counts: LaneCounts, now: datetime) -> dict[str, object]:
         waiting = counts.in_flight + counts.spooled
         confirmed = counts.confirmed > self._confirmed.get(name, 0)
         self._confirmed[name] = counts.confirmed

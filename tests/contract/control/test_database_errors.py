@@ -127,7 +127,7 @@ def syncs(engine: Engine, around: Surroundings, _folder: Path) -> Worker:
 def reporter(engine: Engine, around: Surroundings, _folder: Path) -> Worker:
     sources = ReportSources(
         sockets=list,
-        link=lambda: Link(True, datetime.now(UTC), "connected"),
+        link=lambda: Link(connected=True, since=datetime.now(UTC), reason="connected"),
         depths=dict,
         consumptions=dict,
         mismatched=tuple,

@@ -1,4 +1,4 @@
-"""How fast queues are read, as a real broker's management plugin says."""
+"""Statistics of queues from the management plugin of a real broker."""
 
 import time
 from dataclasses import replace
@@ -21,7 +21,7 @@ def management(broker: Broker) -> Management:
     return Management(settings.rabbitmq(Environment(broker.environ())))
 
 
-def test_what_is_acknowledged_per_second_and_what_waits_longest(broker: Broker, management: Management):
+def test_the_rate_of_acknowledgements_and_the_oldest_message_are_known(broker: Broker, management: Management):
     published_s = int(time.time()) - 60
     with broker.connect() as connection:
         channel = connection.channel()
@@ -41,14 +41,14 @@ def test_what_is_acknowledged_per_second_and_what_waits_longest(broker: Broker, 
 
 
 @pytest.mark.parametrize("port", [1, None])
-def test_without_the_plugin_all_is_unknown(broker: Broker, port: int | None):
+def test_without_the_plugin_everything_is_unknown(broker: Broker, port: int | None):
     rabbitmq = replace(settings.rabbitmq(Environment(broker.environ())), management_port=port)
     management = Management(rabbitmq)
     management.refresh()
     assert management.by_queue == {}
 
 
-def test_a_user_who_may_not_ask_leaves_it_unknown(broker: Broker):
+def test_a_user_without_permission_leaves_everything_unknown(broker: Broker):
     rabbitmq = replace(settings.rabbitmq(Environment(broker.environ())), password="wrong")
     management = Management(rabbitmq)
     management.refresh()

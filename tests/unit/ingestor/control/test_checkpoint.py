@@ -11,7 +11,7 @@ from common.channels import of_topic
 from ingestor.bybit.states import State
 from ingestor.control.checkpoint import Checkpoint, CheckpointWriter, SafePoint, checkpoint_of, read_checkpoint
 from ingestor.control.state_file import StateFile
-from ingestor.delivery.outbox import Counts
+from ingestor.delivery.outbox import LaneCounts
 from ingestor.feed.gaps import Gap
 from ingestor.observed import ObservedConnection
 
@@ -20,8 +20,8 @@ WALLET = of_topic("private", "wallet")
 SECOND = 1_000_000_000
 
 
-def counts(accepted: int, confirmed: int) -> Counts:
-    return Counts(accepted, confirmed, dropped=0, spooled=0, in_flight=accepted - confirmed)
+def counts(accepted: int, confirmed: int) -> LaneCounts:
+    return LaneCounts(accepted, confirmed, dropped=0, spooled=0, in_flight=accepted - confirmed)
 
 
 def observed(endpoint: str, state: State, heard_s: int) -> ObservedConnection:

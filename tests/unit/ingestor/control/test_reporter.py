@@ -21,7 +21,7 @@ from ingestor.control.topic_reports import MAX_CHANGES, Key
 from ingestor.delivery.broker_link import Link
 from ingestor.delivery.disk_probe import Trouble
 from ingestor.delivery.management import UNKNOWN, Consumption
-from ingestor.delivery.outbox import Counts
+from ingestor.delivery.outbox import LaneCounts
 from ingestor.delivery.queue_alarms import FINE, Alarm, Level
 from ingestor.delivery.queue_monitor import Depth
 from ingestor.feed.gaps import Gap
@@ -56,7 +56,9 @@ class FakeStore:
         forget_earlier: bool,
     ) -> None:
         self._write("heartbeat and forget" if forget_earlier else "heartbeat")
-        self.generation, self.delivery, self.clock_offset_ms = generation, delivery, clock_offset_ms
+        self.generation = generation
+        self.delivery = delivery
+        self.clock_offset_ms = clock_offset_ms
 
     def write_topics(self, gone: Sequence[Key], changed: Mapping[Key, ObservedTopic]) -> None:
         self._write("topics")
@@ -103,9 +105,9 @@ class World:
 
     def __init__(self) -> None:
         self.topics: tuple[ObservedTopic, ...] = ()
-        self.link = Link(True, SINCE, "connected")
+        self.link = Link(connected=True, since=SINCE, reason="connected")
         self.depths: dict[str, Depth] = {}
-        self.counts = Counts(accepted=10, confirmed=4, dropped=1, spooled=2, in_flight=3)
+        self.counts = LaneCounts(accepted=10, confirmed=4, dropped=1, spooled=2, in_flight=3)
         self.trouble: Trouble | None = None
         self.changed = threading.Event()
         self.store = FakeStore()
@@ -163,7 +165,7 @@ def test_an_unchanged_observation_is_a_heartbeat(world: World):
 
 
 def test_a_heartbeat_says_how_the_broker_the_lanes_and_the_disk_are(world: World):
-    world.link = Link(False, SINCE, "blocked")
+    world.link = Link(connected=False, since=SINCE, reason="blocked")
     world.trouble = Trouble("full", SINCE)
     world.reporter.report(now=0.0)
     delivery = world.store.delivery
@@ -231,7 +233,9 @@ def test_gaps_are_written_in_batches_and_once(world: World):
 @pytest.mark.parametrize("what", ["heartbeat", "topics", "queues", "gaps"])
 def test_what_could_not_be_written_is_written_by_the_next_report(world: World, what: str):
     world.reporter.report(now=0.0)
-    world.topics, world.depths, world.gaps.waiting = (topic(),), {QUEUE: depth()}, [gap(1)]
+    world.topics = (topic(),)
+    world.depths = {QUEUE: depth()}
+    world.gaps.waiting = [gap(1)]
     world.store.fails = {what}
     with pytest.raises(Unavailable):
         world.reporter.report(now=1.0)
@@ -282,7 +286,7 @@ def test_every_state_is_counted_also_when_no_topic_is_in_it(world: World):
 
 def test_the_metrics_follow_the_observations(world: World):
     world.topics = (topic(),)
-    world.link = Link(False, SINCE, "blocked")
+    world.link = Link(connected=False, since=SINCE, reason="blocked")
     world.reporter.report(now=0.0)
     assert REGISTRY.get_sample_value("wsgw_broker_connected") == 0
     assert REGISTRY.get_sample_value("wsgw_outbox_events", {"lane": "market", "what": "spooled"}) == 2

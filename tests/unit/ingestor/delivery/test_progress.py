@@ -2,14 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
-from ingestor.delivery.outbox import Counts
+from ingestor.delivery.outbox import LaneCounts
 from ingestor.delivery.progress import Progress
 
 START = datetime(2026, 8, 9, 21, 26, 58, tzinfo=UTC)
 
 
-def counts(confirmed: int, waiting: int) -> dict[str, Counts]:
-    return {"market": Counts(confirmed + waiting, confirmed, 0, 0, waiting)}
+def counts(confirmed: int, waiting: int) -> dict[str, LaneCounts]:
+    return {"market": LaneCounts(confirmed + waiting, confirmed, 0, 0, waiting)}
 
 
 def observe(*each: tuple[int, int]) -> list[dict[str, object]]:

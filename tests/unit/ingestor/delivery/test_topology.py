@@ -17,7 +17,7 @@ from common.errors import Unavailable
 from common.lifecycle import Crew
 from common.settings import RabbitMQ
 from common.topology import Binding, Queue
-from ingestor.delivery.amqp_topology import Declared, InspectedQueue, Unreachable
+from ingestor.delivery.amqp_topology import InspectedQueue, QueueDeclared, QueueUnreachable
 from ingestor.delivery.declarations import Declarations
 from ingestor.delivery.plan import Plan, Unused
 from ingestor.delivery.queue_alarms import Level
@@ -51,16 +51,16 @@ class FakeBroker:
     def declare_exchanges(self) -> None:
         self.requests.append("exchanges")
 
-    def declare(self, queue: Queue) -> Declared | Unreachable:
+    def declare(self, queue: Queue) -> QueueDeclared | QueueUnreachable:
         self.requests.append(f"declare {queue.name}")
         if self.failures:
             self.failures -= 1
             raise Unavailable("connection lost")
         if queue.name in self.down:
-            return Unreachable("node is down")
+            return QueueUnreachable("node is down")
         if self.queues.setdefault(queue.name, queue.arguments) != queue.arguments:
-            return Declared(mismatch="inequivalent arg 'x-max-length'")
-        return Declared()
+            return QueueDeclared(mismatch="inequivalent arg 'x-max-length'")
+        return QueueDeclared()
 
     def inspect(self, name: str) -> InspectedQueue | None:
         self.requests.append(f"inspect {name}")
