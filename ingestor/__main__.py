@@ -25,7 +25,7 @@ from ingestor import spool_folder
 from ingestor.bybit.session import Session, Timing
 from ingestor.control.cache import SubscriptionCache
 from ingestor.control.checkpoint import Checkpoint, CheckpointWriter, SafePoint, checkpoint_of, read_checkpoint
-from ingestor.control.credentials import Account, CredentialsWatch
+from ingestor.control.credentials import CredentialsWatch
 from ingestor.control.gap_store import GapStore
 from ingestor.control.notifications import NotificationListener
 from ingestor.control.pruning import Pruning
@@ -48,6 +48,7 @@ from ingestor.epoch import new_epoch
 from ingestor.feed.backfill import BackfillRequest, History
 from ingestor.feed.event_stream import EventStreams, StreamSource
 from ingestor.feed.feed import Feed
+from ingestor.rest.account import Account
 from ingestor.rest.client import RestClient
 from ingestor.rest.clock import ExchangeClock
 from ingestor.rest.jobs import backfill as rest_backfill
@@ -82,7 +83,7 @@ def main(env: Mapping[str, str]) -> int:
     crew = Crew()
     database.limit_waits()
     engine = database.engine(settings.postgres, f"{settings.service_name} ingestor", pool_size=3)
-    cache = SubscriptionCache(settings.spool_dir / "wishes.json")
+    cache = SubscriptionCache(state_file(settings.spool_dir, "subscriptions.json", former="wishes.json"))
 
     delivery = build_delivery(settings)
     exchange = build_exchange(settings, epoch, engine, crew.start, delivery, cache)
@@ -131,7 +132,7 @@ def build_delivery(settings: Settings) -> DeliverySide:
     management = Management(settings.rabbitmq)
     REGISTRY.register(QueueMetrics(lambda: topology.depths, lambda: management.by_queue))
     publisher = partial(
-        Publisher, rabbitmq=settings.rabbitmq, made=topology, traffic=traffic, window=settings.publish_window
+        Publisher, rabbitmq=settings.rabbitmq, topology=topology, traffic=traffic, window=settings.publish_window
     )
     return DeliverySide(
         outbox=outbox,
@@ -168,8 +169,8 @@ def build_exchange(
     cache: SubscriptionCache,
 ) -> ExchangeSide:
     bybit = settings.bybit
-    path = settings.spool_dir / "alive.json"
-    gaps = GapStore(read_checkpoint(path).missed([_WALLET, *channels_of(cache.last())]))
+    file = state_file(settings.spool_dir, "checkpoint.json", former="alive.json")
+    gaps = GapStore(read_checkpoint(file).missed([_WALLET, *channels_of(cache.last())]))
     streams = EventStreams(StreamSource(bybit.environment, epoch))
     account, clock, pool = Account(bybit.credentials), ExchangeClock(), ConnectionPool()
     delivery.outbox.market.on_dropped(pool.dropped)
@@ -181,7 +182,7 @@ def build_exchange(
     jobs = RestJobs([snapshots, *backfill.workers, wallet_sync, key_check, instruments], start)
 
     safe_point = SafePoint(delivery.outbox.market.counts().accepted, time.time_ns())
-    checkpoint = CheckpointWriter(path, partial(current_checkpoint, delivery, pool, gaps, safe_point))
+    checkpoint = CheckpointWriter(file, partial(current_checkpoint, delivery, pool, gaps, safe_point))
     changed = threading.Event()
     around = Surroundings(
         outbox=delivery.outbox,
@@ -262,21 +263,21 @@ def build_control(
         disk=delivery.disk.trouble,
         clock_offset_ms=lambda: exchange.clock.offset_ms,
     )
-    reporter = Reporter(engine, epoch, sources, exchange.gaps, exchange.changed)
+    reporter = Reporter(PostgresReports(engine, epoch), sources, exchange.gaps, exchange.changed)
     reconciler = Reconciler(
-        engine=engine,
+        store=PostgresSubscriptions(engine),
         queues=delivery.topology,
         pool=exchange.allocation,
         broker_connected=delivery.connected,
         held=partial(close_unsubscribed_gaps, exchange),
-        carried_out=reporter.carried_out,
+        applied=reporter.applied,
         cache=cache,
         retention=settings.retention,
         market_queue_type=settings.market_queue_type,
         own=partial(own_channels, exchange.account),
     )
     credentials = CredentialsWatch(process_environment, partial(renew, exchange))
-    signal.signal(signal.SIGHUP, partial(look_at_credentials, credentials))
+    signal.signal(signal.SIGHUP, partial(request_credentials, credentials))
     notifications = NotificationListener(settings.rabbitmq, epoch, reconciler.notify)
     return ControlSide(reporter, [delivery.management, Pruning(engine), reconciler, credentials, notifications])
 
@@ -296,9 +297,14 @@ def renew(exchange: ExchangeSide, credentials: Credentials | None) -> None:
     exchange.key_check.look()
 
 
-def look_at_credentials(credentials: CredentialsWatch, *_: object) -> None:
+def request_credentials(credentials: CredentialsWatch, *_: object) -> None:
     """A signal handler."""
-    credentials.look()
+    credentials.request()
+
+
+def state_file(folder: Path, name: str, former: str) -> StateFile:
+    """`former` is the name that earlier versions gave it."""
+    return StateFile(folder / name, former=folder / former)
 
 
 def open_spools(folder: Path, market_bytes: int) -> tuple[Spool, Spool]:

@@ -15,7 +15,7 @@ from ingestor.delivery.management import UNKNOWN, Consumption
 from ingestor.delivery.queue_alarms import Level
 from ingestor.delivery.queue_monitor import Depth
 from ingestor.feed.gaps import Gap
-from ingestor.sockets.worker import ObservedConnection, ObservedTopic
+from ingestor.observed import ObservedConnection, ObservedTopic
 
 
 class PostgresReports:

@@ -50,10 +50,7 @@ class Lane:
         most_events: int,
         most_bytes: int,
     ) -> None:
-        """Memory holds at most `most_events` and `most_bytes`.
-
-        `dropped` receives the number of dropped events by routing key, while the lane is locked.
-        """
+        """Memory holds at most `most_events` and `most_bytes`."""
         self._spool = spool
         self._durable = durable
         self._most_events = most_events

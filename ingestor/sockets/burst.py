@@ -33,10 +33,10 @@ class Burst:
             return
         events, self._events = self._events, []
         self._frames.inc(len(events))
-        if self._outbox.put(events, self._private):
+        if self._outbox.put(events, private=self._private):
             return
         log.error("outbox full, reading paused", endpoint=self._endpoint, events=len(events))
-        while not self._outbox.put(events, self._private):
+        while not self._outbox.put(events, private=self._private):
             if stop.wait(_OFFER_AGAIN_S):
                 log.critical("events lost at shutdown", endpoint=self._endpoint, events=len(events))
                 return

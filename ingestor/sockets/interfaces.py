@@ -33,7 +33,7 @@ class Poller(Protocol):
 
 
 class Outbox(Protocol):
-    def put(self, events: Sequence[Event], private: bool) -> bool:
+    def put(self, events: Sequence[Event], *, private: bool) -> bool:
         """Take these events over, in order; False when they are to be offered again later."""
         ...
 

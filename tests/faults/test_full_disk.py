@@ -59,7 +59,7 @@ def test_it_is_told(disk: Path):
 
 def test_a_market_lane_drops_tells_and_goes_on(disk: Path):
     dropped: list[Dropped] = []
-    lane = Lane(Spool(disk / "market.db", 2**30, durable=False), False, 0, 0)
+    lane = Lane(Spool(disk / "market.db", 2**30, durable=False), durable=False, most_events=0, most_bytes=0)
     lane.on_dropped(dropped.extend)
     number = 0
     while not dropped:

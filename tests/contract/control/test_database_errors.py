@@ -135,7 +135,7 @@ def reporter(engine: Engine, around: Surroundings, _folder: Path) -> Worker:
         disk=lambda: None,
         clock_offset_ms=lambda: None,
     )
-    return Reporter(engine, "01J", sights, GapStore(), threading.Event())
+    return Reporter(PostgresReports(engine, "01J"), sources, GapStore(), threading.Event())
 
 
 def failures(worker: Worker) -> float:

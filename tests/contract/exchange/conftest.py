@@ -17,12 +17,12 @@ from common.lifecycle import WORKER_FAILURES, Death, Running, Worker
 from common.settings import Credentials
 from ingestor.bybit.session import Session, Timing
 from ingestor.control.checkpoint import Checkpoint, checkpoint_of
-from ingestor.control.credentials import Account
 from ingestor.control.gap_store import GapStore
 from ingestor.feed.backfill import BackfillRequest, History
 from ingestor.feed.event_stream import EventStreams, StreamSource
 from ingestor.feed.feed import Feed
 from ingestor.feed.gaps import Gap
+from ingestor.rest.account import Account
 from ingestor.rest.client import RestClient
 from ingestor.rest.clock import ExchangeClock
 from ingestor.rest.jobs import backfill as rest_backfill
@@ -50,7 +50,7 @@ class Events:
         self.failures = 0
         self.fails_on: list[str] = []  # what a routing key must contain, for each failure to come
 
-    def put(self, events: Sequence[Event], private: bool) -> bool:
+    def put(self, events: Sequence[Event], *, private: bool) -> bool:
         if self.fails_on and any(self.fails_on[0] in event.routing_key for event in events):
             self.failures += 1
             raise RuntimeError(f"not foreseen: {self.fails_on.pop(0)}")

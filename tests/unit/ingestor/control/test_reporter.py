@@ -25,7 +25,7 @@ from ingestor.delivery.outbox import LaneCounts
 from ingestor.delivery.queue_alarms import FINE, Alarm, Level
 from ingestor.delivery.queue_monitor import Depth
 from ingestor.feed.gaps import Gap
-from ingestor.sockets.worker import ObservedConnection, ObservedTopic
+from ingestor.observed import ObservedConnection, ObservedTopic
 from tests.kit.waiting import eventually
 
 SINCE = datetime(2026, 8, 9, 21, 26, 58, tzinfo=UTC)

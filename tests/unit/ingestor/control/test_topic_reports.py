@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from common.channels import of_topic
-from ingestor.control.topic_reports import CHANGES_AT_ONCE, COUNTERS_PER_S, Changes, Key, TopicReports
+from ingestor.control.topic_reports import COUNTERS_PER_S, MAX_CHANGES, Changes, Key, TopicReports
 from ingestor.observed import ObservedTopic
 
 

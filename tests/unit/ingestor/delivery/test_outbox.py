@@ -25,8 +25,8 @@ def spool(folder: Path, most_bytes: int = 2**20, durable: bool = False) -> Spool
     return Spool(folder / "lane.db", most_bytes, durable=durable)
 
 
-def lane(folder: Path, durable: bool = False, most_events: int = 3) -> Lane:
-    return Lane(spool(folder, durable=durable), durable, most_events, most_bytes=10_000)
+def lane(folder: Path, durable: bool = False, most_events: int = 3, **more: object) -> Lane:
+    return Lane(spool(folder, durable=durable), durable=durable, most_events=most_events, most_bytes=10_000, **more)
 
 
 def numbers(entries: list[Entry]) -> list[int]:
@@ -83,24 +83,24 @@ def test_a_full_durable_lane_refuses_and_loses_nothing(tmp_path: Path):
     assert numbers(mine.take(10)) == [2, 3]
 
 
-def test_a_full_market_lane_drops_its_oldest_of_the_least_class_and_tells(tmp_path: Path):
-    reported: list[Dropped] = []
-    mine = Lane(spool(tmp_path, most_bytes=40), False, 0, 0)
-    mine.on_dropped(reported.extend)
+def test_a_full_market_lane_drops_the_oldest_events_of_the_least_important_class_and_reports_them(tmp_path: Path):
+    dropped: list[Dropped] = []
+    mine = Lane(spool(tmp_path, most_bytes=40), durable=False, most_events=0, most_bytes=0)
+    mine.on_dropped(dropped.extend)
     mine.accept([event(1), event(2, "orderbook", stamp=9), event(3, "orderbook", stamp=7), event(4)])
     mine.accept([event(5)])
-    assert reported == [Dropped("orderbook.linear.BTCUSDT", 2, 7)]
+    assert dropped == [Dropped("orderbook.linear.BTCUSDT", 2, 7)]
     assert balanced(mine)
     assert numbers(mine.take(10)) == [1, 4, 5]
 
 
-def test_what_is_too_old_is_dropped_and_told(tmp_path: Path):
-    reported: list[Dropped] = []
-    mine = Lane(spool(tmp_path), False, 0, 0)
-    mine.on_dropped(reported.extend)
+def test_events_that_are_too_old_are_dropped_and_reported(tmp_path: Path):
+    dropped: list[Dropped] = []
+    mine = Lane(spool(tmp_path), durable=False, most_events=0, most_bytes=0)
+    mine.on_dropped(dropped.extend)
     mine.accept([event(1, stamp=100), event(2, stamp=200)])
     mine.sweep(oldest_s=150)
-    assert reported == [Dropped("trades.linear.BTCUSDT", 1, 100)]
+    assert dropped == [Dropped("trades.linear.BTCUSDT", 1, 100)]
     assert numbers(mine.take(10)) == [2]
     assert balanced(mine)
 
@@ -110,12 +110,17 @@ def test_a_failing_disk_costs_market_events_and_stops_private_ones(tmp_path: Pat
         def append(self, rows: object) -> None:
             raise SpoolFailure("read-only")
 
-    reported: list[Dropped] = []
-    market = Lane(Broken(tmp_path / "m.db", 2**20, False), False, 0, 0)
-    market.on_dropped(reported.extend)
-    private = Lane(Broken(tmp_path / "p.db", 2**20, True), True, 10, 10_000)
+    dropped: list[Dropped] = []
+    market = Lane(
+        Broken(tmp_path / "m.db", 2**20, durable=False),
+        durable=False,
+        most_events=0,
+        most_bytes=0,
+    )
+    market.on_dropped(dropped.extend)
+    private = Lane(Broken(tmp_path / "p.db", 2**20, durable=True), durable=True, most_events=10, most_bytes=10_000)
     assert market.accept([event(1, stamp=5)])
-    assert reported == [Dropped("trades.linear.BTCUSDT", 1, 5)]
+    assert dropped == [Dropped("trades.linear.BTCUSDT", 1, 5)]
     assert not private.accept(events(1))
     assert balanced(market)
     assert balanced(private)

@@ -142,7 +142,7 @@ class Turn:
     def close(self) -> None:
         self.closed = True
 
-    def put(self, events: Sequence[Event], private: bool) -> bool:
+    def put(self, events: Sequence[Event], *, private: bool) -> bool:
         if self.fails_on is not None and any(self.fails_on in event.body for event in events):
             self.fails_on = None
             raise RuntimeError("not foreseen")

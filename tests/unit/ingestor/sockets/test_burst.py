@@ -18,7 +18,7 @@ class FullOutbox:
         self.refusals = refusals
         self.taken: list[tuple[Sequence[Event], bool]] = []
 
-    def put(self, events: Sequence[Event], private: bool) -> bool:
+    def put(self, events: Sequence[Event], *, private: bool) -> bool:
         if self.refusals:
             self.refusals -= 1
             return False
