@@ -54,10 +54,11 @@ from ingestor.rest.clock import ExchangeClock
 from ingestor.rest.jobs import backfill as rest_backfill
 from ingestor.rest.jobs.backfill import BackfillJobs
 from ingestor.rest.jobs.group import RestJobs
-from ingestor.rest.jobs.instruments import InstrumentsJob
+from ingestor.rest.jobs.instruments import InstrumentsJob, InstrumentTable
 from ingestor.rest.jobs.key_check import KeyCheckJob
+from ingestor.rest.jobs.scheduler import Job, JobWorker
 from ingestor.rest.jobs.snapshots import SnapshotJob
-from ingestor.rest.jobs.wallet_sync import WalletSyncJob
+from ingestor.rest.jobs.wallet_sync import SyncTable, WalletSyncJob
 from ingestor.settings import Settings
 from ingestor.sockets.allocation import Allocation
 from ingestor.sockets.connect_budget import ConnectBudget

@@ -1,1 +1,1 @@
-"""What the gateway asks Bybit over REST."""
+"""What the gateway requests from Bybit over REST."""

@@ -1,4 +1,4 @@
-"""What we ask the exchange over REST: few calls, each rare."""
+"""What we request from the exchange over REST: few calls, each rare."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -8,9 +8,6 @@ from typing import Any
 
 import orjson
 import structlog
-from pybit.exceptions import FailedRequestError, InvalidRequestError
-from pybit.unified_trading import HTTP
-from requests import RequestException
 
 from common import settings
 from common.channels import Channel
@@ -30,30 +27,37 @@ ORIGINS = {
     "simulator": "http://127.0.0.1:4480",
 }
 CATEGORIES = ("linear", "spot", "inverse", "option")
-_ANSWER_WITHIN_S = 5.0
-_RECEIVE_WINDOW_MS = 10_000
-_PAGE = 1000
-_MOST_PAGES = 50
+_INSTRUMENTS_PER_PAGE = 1000
+_MAX_PAGES = 50
 _OPTION_COINS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "MNT")
-_ERRORS = (FailedRequestError, InvalidRequestError, RequestException, PermissionError, *MALFORMED)
 
 _EXECUTIONS, _ORDERS, _POSITIONS, _CANDLES = 100, 50, 200, 1000  # the longest pages (v5/…/list)
 _TRADES, _SPOT_TRADES = 1000, 60
 _EXECUTIONS_REACH_BACK_MS = 7 * identity.DAY_MS - 10 * identity.MINUTE_MS
-_ORDERS_OF = (
+_ORDER_QUERIES = (
     {"category": "linear", "settleCoin": "USDT"},
     {"category": "linear", "settleCoin": "USDC"},
     {"category": "spot"},
     {"category": "inverse"},
     {"category": "option"},
-)  # linear wants to know the coin
-_POSITIONS_OF = tuple(each for each in _ORDERS_OF if each["category"] != "spot")
-_NO_EXPIRY_YEAR = 1970  # what Bybit says of a key that does not expire
+)  # linear requires the coin
+_POSITION_QUERIES = tuple(each for each in _ORDER_QUERIES if each["category"] != "spot")
+_NO_EXPIRY_YEAR = 1970  # the expiry of a key that does not expire
+
+_TIME = "/v5/market/time"
+_INSTRUMENTS_INFO = "/v5/market/instruments-info"
+_KLINE = "/v5/market/kline"
+_RECENT_TRADE = "/v5/market/recent-trade"
+_WALLET_BALANCE = "/v5/account/wallet-balance"
+_OPEN_ORDERS = "/v5/order/realtime"
+_POSITION_LIST = "/v5/position/list"
+_EXECUTION_LIST = "/v5/execution/list"
+_API_KEY = "/v5/user/query-api"
 
 
 @dataclass(frozen=True, slots=True)
 class RestSnapshot:
-    """A REST result as JSON; its version is when it was asked for, by the exchange's clock."""
+    """A REST result as JSON; its version is when it was requested, by the exchange's clock."""
 
     result: bytes
     version_ms: int
@@ -61,16 +65,16 @@ class RestSnapshot:
 
 @dataclass(slots=True)
 class RestHistory:
-    """What REST remembers, and what it could not tell."""
+    """What REST still has of a topic's history, and which requests failed."""
 
-    elements: list[Element] = field(default_factory=list)  # the oldest first
-    rows: list[Any] = field(default_factory=list)  # the same as Bybit lists them, the newest first
+    elements: list[Element] = field(default_factory=list)  # oldest first
+    rows: list[Any] = field(default_factory=list)  # the same as Bybit lists them, newest first
     answered: int = 0
     failures: list[str] = field(default_factory=list)
 
     @property
     def healed(self) -> str:
-        """As the table of gaps says it."""
+        """The value of the column `gaps.healed`: yes, in part or no."""
         if not self.failures:
             return "yes"
         return "in part" if self.answered else "no"
@@ -78,82 +82,78 @@ class RestHistory:
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyInfo:
-    """Of our API key: when it ends, None if never, and what it may do."""
+    """When our API key expires, None for never, and its permissions by group (v5/user/apikey-info)."""
 
     expires_at: datetime | None
     permissions: Mapping[str, list[str]]
 
 
 class RestClient:
-    """Signed and public calls; every failure is Unavailable, because nothing may hang on them."""
+    """Public and signed requests. Every failure is Unavailable, except that of `history`, which reports its own."""
 
     def __init__(self, bybit: settings.Bybit, account: Account, now_ms: Callable[[], int]) -> None:
-        self._origin = bybit.rest_url or ORIGINS[bybit.environment]
-        self._account = account
+        self._http = RestConnection(bybit.rest_url or ORIGINS[bybit.environment], account, now_ms)
         self._now_ms = now_ms
 
     def clock(self) -> tuple[int, float]:
-        """The exchange's time in ms, and how long the question took in s."""
-        asked_at = time.monotonic()
-        with reported_as(Unavailable, *_ERRORS):
-            answer = self._client().get_server_time()
-            return int(answer["result"]["timeNano"]) // 1_000_000, time.monotonic() - asked_at
+        """The exchange's time in ms, and the round trip in s (v5/market/time)."""
+        sent_at = time.monotonic()
+        with _checked():
+            result = self._http.public(_TIME, {})
+            return int(result["timeNano"]) // 1_000_000, time.monotonic() - sent_at
 
     def instruments(self, category: str) -> list[Instrument]:
-        """Every symbol that the category lists, each once; a row that makes no sense is passed over."""
+        """Every symbol of the category, each once; a row that cannot be parsed is skipped (v5/market/instrument)."""
         coins = _OPTION_COINS if category == "option" else (None,)
-        rows = [
-            row
-            for coin in coins
-            for row in self._listed("get_instruments_info", {"category": category, "baseCoin": coin, "limit": _PAGE})
-        ]
+        queries = [{"category": category, "baseCoin": coin, "limit": _INSTRUMENTS_PER_PAGE} for coin in coins]
+        rows = [row for query in queries for row in self._rows(self._http.public, _INSTRUMENTS_INFO, query)]
         found = [instrument for row in rows if (instrument := _instrument(category, row)) is not None]
         if len(found) < len(rows):
-            log.warning("instruments that make no sense", category=category, passed_over=len(rows) - len(found))
+            log.warning("instruments skipped", category=category, count=len(rows) - len(found))
         return list({instrument.symbol: instrument for instrument in found}.values())
 
     def wallet(self) -> RestSnapshot:
-        """The unified account's coins; those that are zero are left out by Bybit."""
+        """The unified account's coins; Bybit leaves out those that are zero (v5/account/wallet-balance)."""
         version_ms = self._now_ms()
-        with reported_as(Unavailable, *_ERRORS):
-            answer = self._client().get_wallet_balance(accountType="UNIFIED")
-            result = answer["result"]
+        with _checked():
+            result = self._http.private(_WALLET_BALANCE, {"accountType": "UNIFIED"})
             if not result["list"]:
                 raise ValueError("an empty wallet list")
             return RestSnapshot(orjson.dumps(result), version_ms)
 
     def open_orders(self) -> list[RestSnapshot]:
-        """All orders that may still be filled, category by category."""
-        return self._state("get_open_orders", [each | {"openOnly": 0, "limit": _ORDERS} for each in _ORDERS_OF])
+        """All orders that may still be filled, one snapshot per category (v5/order/open-order)."""
+        return self._state(_OPEN_ORDERS, [each | {"openOnly": 0, "limit": _ORDERS} for each in _ORDER_QUERIES])
 
     def positions(self) -> list[RestSnapshot]:
-        """All positions that are not flat, category by category."""
-        return self._state("get_positions", [each | {"limit": _POSITIONS} for each in _POSITIONS_OF])
+        """All positions that are not flat, one snapshot per category (v5/position)."""
+        return self._state(_POSITION_LIST, [each | {"limit": _POSITIONS} for each in _POSITION_QUERIES])
 
     def key(self) -> ApiKeyInfo:
-        with reported_as(Unavailable, *_ERRORS):
-            result = self._client().get_api_key_information()["result"]
-            ends = datetime.fromisoformat(result["expiredAt"]) if result.get("expiredAt") else None
-            if ends is not None and ends.tzinfo is None:
-                ends = ends.replace(tzinfo=UTC)
-            never = ends is None or ends.year <= _NO_EXPIRY_YEAR
-            return ApiKeyInfo(None if never else ends, dict(result["permissions"]))
+        """Expiry and permissions of our API key (v5/user/apikey-info)."""
+        with _checked():
+            result = self._http.private(_API_KEY, {})
+            expires_at = datetime.fromisoformat(result["expiredAt"]) if result.get("expiredAt") else None
+            if expires_at is not None and expires_at.tzinfo is None:
+                expires_at = expires_at.replace(tzinfo=UTC)
+            never = expires_at is None or expires_at.year <= _NO_EXPIRY_YEAR
+            return ApiKeyInfo(None if never else expires_at, dict(result["permissions"]))
 
-    # -- the past -------------------------------------------------------------------------------------------
+    # -- history --------------------------------------------------------------------------------------------
 
-    def past(self, channel: Channel, since_ms: int, to_ms: int, until: float) -> RestHistory:
-        """What happened on the topic in this time, as far as it is told before `until`, a monotonic moment.
+    def history(self, channel: Channel, since_ms: int, to_ms: int, until: float) -> RestHistory:
+        """What happened on the topic between two times of the exchange's clock, as far as REST still has it.
 
-        What is younger than `to_ms` may be among it.
+        No request is sent after `until`, a monotonic time. Elements younger than `to_ms` may be included.
         """
         try:
-            past = self._rows(channel, since_ms, to_ms, until)
-            past.elements = identity.elements(channel.channel_type, past.rows)
+            history = self._history(channel, since_ms, to_ms, until)
+            history.elements = identity.elements(channel.channel_type, history.rows)
         except MALFORMED as error:
-            return RestHistory(failures=[plain(f"rows that make no sense: {type(error).__name__}: {error}")])
-        return past
+            return RestHistory(failures=[plain(f"rows that cannot be parsed: {type(error).__name__}: {error}")])
+        return history
 
-    def _rows(self, channel: Channel, since_ms: int, to_ms: int, until: float) -> RestHistory:
+    def _history(self, channel: Channel, since_ms: int, to_ms: int, until: float) -> RestHistory:
         match channel.channel_type:
             case "execution":
                 return self._executions(since_ms, until)
@@ -166,120 +166,100 @@ class RestClient:
 
     def _executions(self, since_ms: int, until: float) -> RestHistory:
         earliest_ms = self._now_ms() - _EXECUTIONS_REACH_BACK_MS
-        past = RestHistory(failures=[] if since_ms >= earliest_ms else ["longer ago than Bybit tells"])
+        history = RestHistory(failures=[] if since_ms >= earliest_ms else ["longer ago than Bybit lists executions"])
         for category in CATEGORIES:
             query = {"category": category, "startTime": max(since_ms, earliest_ms), "limit": _EXECUTIONS}
-            self._gather(past, "get_executions", query, until)
-        return past
+            self._collect(history, self._http.private, _EXECUTION_LIST, query, until)
+        return history
 
     def _orders(self, since_ms: int, until: float) -> RestHistory:
-        past = RestHistory()
+        history = RestHistory()
         for open_only in (0, 1):
-            for which in _ORDERS_OF:
-                query = which | {"openOnly": open_only, "limit": _ORDERS}
-                self._gather(past, "get_open_orders", query, until)
-        past.rows = [row for row in past.rows if int(row["updatedTime"]) >= since_ms]
-        past.rows.sort(key=lambda row: int(row["updatedTime"]), reverse=True)
-        return past
+            for each in _ORDER_QUERIES:
+                query = each | {"openOnly": open_only, "limit": _ORDERS}
+                self._collect(history, self._http.private, _OPEN_ORDERS, query, until)
+        history.rows = [row for row in history.rows if int(row["updatedTime"]) >= since_ms]
+        history.rows.sort(key=lambda row: int(row["updatedTime"]), reverse=True)
+        return history
 
     def _trades(self, channel: Channel, since_ms: int, until: float) -> RestHistory:
-        past = RestHistory()
-        which = "baseCoin" if channel.category == "option" else "symbol"
+        history = RestHistory()
+        name = "baseCoin" if channel.category == "option" else "symbol"
         limit = _SPOT_TRADES if channel.category == "spot" else _TRADES
-        query = {"category": channel.category, which: channel.symbol, "limit": limit}
-        self._gather(past, "get_public_trade_history", query, until)
-        full = len(past.rows) >= limit
-        if full and int(past.rows[-1]["time"]) > since_ms:
-            past.failures.append("Bybit tells only the newest trades")
-        past.rows = [row for row in past.rows if int(row["time"]) >= since_ms]
-        return past
+        query = {"category": channel.category, name: channel.symbol, "limit": limit}
+        self._collect(history, self._http.public, _RECENT_TRADE, query, until)
+        full = len(history.rows) >= limit
+        if full and int(history.rows[-1]["time"]) > since_ms:
+            history.failures.append("Bybit lists only the newest trades")
+        history.rows = [row for row in history.rows if int(row["time"]) >= since_ms]
+        return history
 
     def _candles(self, channel: Channel, since_ms: int, to_ms: int, until: float) -> RestHistory:
-        past, interval = RestHistory(), channel.interval or "1"
+        history = RestHistory()
+        interval = channel.interval or "1"
         start_ms = since_ms - identity.interval_ms(interval)
         query = {"category": channel.category, "symbol": channel.symbol, "interval": interval, "start": start_ms}
-        self._gather(past, "get_kline", query | {"limit": _CANDLES}, until)
-        if len(past.rows) >= _CANDLES:
-            past.failures.append("more candles than Bybit tells at once")
-        past.rows = identity.closed_candles(past.rows, interval, since_ms, to_ms)
-        return past
+        self._collect(history, self._http.public, _KLINE, query | {"limit": _CANDLES}, until)
+        if len(history.rows) >= _CANDLES:
+            history.failures.append("more candles than Bybit lists at once")
+        history.rows = identity.closed_candles(history.rows, interval, since_ms, to_ms)
+        return history
 
-    def _gather(self, past: RestHistory, call: str, query: Mapping[str, Any], until: float) -> None:
+    def _collect(
+        self, history: RestHistory, get: Callable[..., Any], path: str, query: Mapping[str, Any], until: float
+    ) -> None:
         try:
-            past.rows += self._listed(call, query, until)
-            past.answered += 1
+            history.rows += self._rows(get, path, query, until)
+            history.answered += 1
         except Unavailable as failure:
-            past.failures.append(f"{query['category']}: {failure}")
+            history.failures.append(f"{query['category']}: {failure}")
 
-    # -- asking ---------------------------------------------------------------------------------------------
+    # -- lists ----------------------------------------------------------------------------------------------
 
-    def _state(self, call: str, queries: list[dict[str, Any]]) -> list[RestSnapshot]:
+    def _state(self, path: str, queries: list[dict[str, Any]]) -> list[RestSnapshot]:
         found: dict[str, list[Any]] = {}
         version_ms = self._now_ms()
         for query in queries:
-            found.setdefault(query["category"], []).extend(self._listed(call, query))
-        with reported_as(Unavailable, *_ERRORS):
+            found.setdefault(query["category"], []).extend(self._rows(self._http.private, path, query))
+        with _checked():
             return [
                 RestSnapshot(orjson.dumps({"category": category, "list": rows}), version_ms)
                 for category, rows in found.items()
             ]
 
-    def _listed(self, call: str, query: Mapping[str, Any], until: float | None = None) -> list[Any]:
-        """All pages of a list, in the order in which Bybit gives them."""
-        with reported_as(Unavailable, *_ERRORS):
-            return [row for page in self._pages(call, query, until) for row in page]
-
-    def _pages(self, call: str, query: Mapping[str, Any], until: float | None) -> Iterator[list[Any]]:
-        cursor = ""
-        for _ in range(_MOST_PAGES):
-            left_s = _ANSWER_WITHIN_S if until is None else min(_ANSWER_WITHIN_S, until - time.monotonic())
-            if left_s <= 0:
-                raise ValueError("no time left to ask")
-            more = {"cursor": cursor} if cursor else {}
-            result = getattr(self._client(left_s), call)(**query, **more)["result"]
-            if "category" not in result:
-                raise ValueError("an answer without its category")
-            if type(result["list"]) is not list:
-                raise ValueError("an answer without a list")
-            yield result["list"]
-            cursor = result.get("nextPageCursor") or ""
-            if not cursor:
-                return
-        raise ValueError("the list has no end")
-
-    def _client(self, within_s: float = _ANSWER_WITHIN_S) -> Any:
-        credentials = self._account.credentials
-        keys = {"api_key": credentials.key, "api_secret": credentials.secret} if credentials else {}
-        client = _Client(timeout=within_s, max_retries=1, recv_window=_RECEIVE_WINDOW_MS, retry_codes={0}, **keys)
-        client.endpoint = self._origin
-        client.client.trust_env = False
-        client.client.max_redirects = 0
-        client.now_ms = self._now_ms
-        return client
+    def _rows(
+        self, get: Callable[..., Any], path: str, query: Mapping[str, Any], until: float | None = None
+    ) -> list[Any]:
+        """The rows of all pages of a list, in Bybit's sequence."""
+        with _checked():
+            return [row for page in _pages(get, path, query, until) for row in page]
 
 
-class _Client(HTTP):  # type: ignore[misc]
-    """pybit signs with this machine's clock, and Bybit refuses what is more than a second ahead of its own.
+def _pages(get: Callable[..., Any], path: str, query: Mapping[str, Any], until: float | None) -> Iterator[list[Any]]:
+    cursor = None
+    for _ in range(_MAX_PAGES):
+        left_s = ANSWER_WITHIN_S if until is None else min(ANSWER_WITHIN_S, until - time.monotonic())
+        if left_s <= 0:
+            raise ValueError("no time left for the request")
+        result = get(path, {**query, "cursor": cursor}, left_s)
+        if "category" not in result:
+            raise ValueError("an answer without its category")
+        if type(result["list"]) is not list:
+            raise ValueError("an answer without a list")
+        yield result["list"]
+        cursor = result.get("nextPageCursor") or None
+        if cursor is None:
+            return
+    raise ValueError(f"a list of more than {_MAX_PAGES} pages")
 
-    The hook is private; a test against the simulator's skewed clock fails when a release of pybit moves it.
-    """
 
-    now_ms: Callable[[], int]
-
-    def _prepare_headers(self, payload: str, recv_window: int, content_type: str = "application/json") -> Any:
-        stamp = self.now_ms()
-        return {
-            "Content-Type": content_type,
-            "X-BAPI-API-KEY": self.api_key,
-            "X-BAPI-SIGN": self._auth(payload=payload, recv_window=recv_window, timestamp=stamp),
-            "X-BAPI-SIGN-TYPE": "2",
-            "X-BAPI-TIMESTAMP": str(stamp),
-            "X-BAPI-RECV-WINDOW": str(recv_window),
-        }
+def _checked() -> Any:
+    """An answer of another shape than documented is Unavailable."""
+    return reported_as(Unavailable, *MALFORMED)
 
 
 def _instrument(category: str, row: Any) -> Instrument | None:
-    """None of a row that lacks something; whoever lists it anew one day lists it whole."""
+    """None for a row that lacks a field; the next listing may have it whole."""
     try:
         return Instrument(
             category,
@@ -294,5 +274,5 @@ def _instrument(category: str, row: Any) -> Instrument | None:
 
 def _name(value: Any) -> str:
     if type(value) is not str or not value or value != plain(value):
-        raise ValueError("no name")
+        raise ValueError("must be a non-empty text without control characters")
     return value

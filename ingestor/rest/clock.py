@@ -1,4 +1,4 @@
-"""The exchange's clock, as far as its answers let us know it."""
+"""The exchange's clock, as derived from its answers."""
 
 import time
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""What is asked over REST, one file per job."""
+"""The jobs that send REST requests, one file each."""

@@ -1,22 +1,27 @@
-"""Asks REST for what happened in a gap, away from the sockets' threads."""
+"""Requests what happened in a gap, away from the threads of the connections."""
 
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from typing import Protocol
+
+import structlog
 
 from common.channels import Channel
 from ingestor.rest.client import RestHistory
+from ingestor.rest.jobs.scheduler import NEVER, Job
 
-_SPARE_S = 0.25  # to hand the answer over in time
-_LISTEN_S = 0.5
+log = structlog.get_logger(__name__)
+
+_DELIVERY_S = 0.25  # to hand over the answer in time
+_MAX_REQUESTS = 1000  # one per topic and gap
 
 
 @dataclass(frozen=True, slots=True)
 class BackfillRequest:
-    """What happened on this topic? Exchange's clock in ms; an answer after `until`, a monotonic time, is useless."""
+    """What happened on this topic between two times of the exchange's clock, in ms.
+
+    An answer after `until`, a monotonic time, is of no use and not given. `answer` is called in another thread.
+    """
 
     channel: Channel
     since_ms: int
@@ -26,41 +31,48 @@ class BackfillRequest:
 
 
 class HistorySource(Protocol):
-    def past(self, channel: Channel, since_ms: int, to_ms: int, until: float) -> RestHistory: ...
+    def history(self, channel: Channel, since_ms: int, to_ms: int, until: float) -> RestHistory: ...
 
 
-class BackfillJob:
-    """One thread, one question after the other."""
+class BackfillJob(Job[BackfillRequest]):
+    """One request after the other."""
 
-    def __init__(self, what: str, source: HistorySource) -> None:
-        self.name = f"history of {what}"
+    due_at = NEVER
+
+    def __init__(
+        self,
+        kind: str,
+        source: HistorySource,
+        max_requests: int = _MAX_REQUESTS,
+    ) -> None:
+        super().__init__(max_requests)
+        self.name = f"backfill {kind}"
         self._source = source
-        self._asked: SimpleQueue[BackfillRequest] = SimpleQueue()
 
-    def ask(self, question: BackfillRequest) -> None:
-        self._asked.put(question)
+    def request(self, request: BackfillRequest) -> None:
+        """Answered at once, with nothing, when too many requests wait."""
+        if not self.requests.put(request):
+            log.error("backfill queue full", job=self.name, topic=request.channel.topic)
+            request.answer(RestHistory(failures=["too many backfill requests"]))
 
-    def run(self, stop: threading.Event) -> None:
-        while not stop.is_set():
-            try:
-                question = self._asked.get(timeout=_LISTEN_S)
-            except Empty:
-                continue
-            until = question.until - _SPARE_S
-            if until > time.monotonic():
-                question.answer(self._source.past(question.channel, question.since_ms, question.to_ms, until))
+    def run_due(self, now: float) -> None:
+        """There is nothing to do without a request."""
+
+    def handle(self, request: BackfillRequest, now: float) -> None:
+        until = request.until - _DELIVERY_S
+        if until > now:
+            request.answer(self._source.history(request.channel, request.since_ms, request.to_ms, until))
 
 
 class BackfillJobs:
-    """A thread each for what must not wait for each other."""
+    """Executions, orders and market data do not wait for each other."""
 
     def __init__(self, source: HistorySource) -> None:
         self._by_type = {kind: BackfillJob(kind, source) for kind in ("execution", "order")}
-        self._others = BackfillJob("markets", source)
+        self._markets = BackfillJob("markets", source)
 
-    @property
-    def workers(self) -> list[BackfillJob]:
-        return [*self._by_type.values(), self._others]
+    def __iter__(self) -> Iterator[BackfillJob]:
+        yield from (*self._by_type.values(), self._markets)
 
-    def ask(self, question: BackfillRequest) -> None:
-        self._by_type.get(question.channel.channel_type, self._others).ask(question)
+    def request(self, request: BackfillRequest) -> None:
+        self._by_type.get(request.channel.channel_type, self._markets).request(request)

@@ -1,4 +1,4 @@
-"""The threads that ask REST: they hold nothing that could be lost, so a call that hangs does not hold up the end."""
+"""The threads of REST jobs. They hold nothing that could be lost, so a stop does not wait for a call that hangs."""
 
 import threading
 import time
@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 from common.lifecycle import Running, Worker
 
-_WAITED_FOR_S = 1.0  # all of them together
+_STOPPED_WITHIN_S = 1.0  # all of them together
 
 
 class RestJobs:
     """Starts and stops them together."""
 
-    name = "askers"
+    name = "rest jobs"
 
     def __init__(self, workers: Sequence[Worker], start: Callable[[Worker], Running]) -> None:
         self._workers = workers
@@ -23,6 +23,6 @@ class RestJobs:
         stop.wait()
         for each in running:
             each.stop()
-        ends_at = time.monotonic() + _WAITED_FOR_S
+        ends_at = time.monotonic() + _STOPPED_WITHIN_S
         for each in running:
             each.ended(within_s=ends_at - time.monotonic())

@@ -1,8 +1,7 @@
 """Keeps the table of instruments as the exchange lists them."""
 
-import threading
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Never, Protocol
 
 import structlog
 from sqlalchemy import Engine
@@ -13,45 +12,58 @@ from common.retrying import Backoff
 from common.tables import instruments
 from common.tables.instruments import Instrument
 from ingestor.rest.client import CATEGORIES
+from ingestor.rest.jobs.scheduler import Job
 
 log = structlog.get_logger(__name__)
 
-LOOKED_UP_EVERY_S = 3600.0
+REFRESH_EVERY_S = 3600.0
 
 
 class InstrumentSource(Protocol):
     def instruments(self, category: str) -> list[Instrument]: ...
 
 
-class InstrumentsJob:
-    """At the start, every hour, and soon again after a failure; a failed look changes nothing."""
+class InstrumentStore(Protocol):
+    def replace(self, category: str, listed: Sequence[Instrument]) -> bool:
+        """Make this the category's list; whether it differs from the last one. Raises Unavailable."""
 
-    name = "listing"
 
-    def __init__(self, source: InstrumentSource, engine: Engine, changed: Callable[[str], None]) -> None:
-        self._source = source
+class InstrumentTable:
+    """The store in PostgreSQL."""
+
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    def replace(self, category: str, listed: Sequence[Instrument]) -> bool:
+        with database.retriable(), self._engine.begin() as connection:
+            return instruments.replace(connection, category, listed)
+
+
+class InstrumentsJob(Job[Never]):
+    """At the start and every hour. A category that cannot be listed keeps its rows and does not hold up the others."""
+
+    name = "instruments"
+    min_retry_s = 1.0
+
+    def __init__(self, source: InstrumentSource, store: InstrumentStore, changed: Callable[[str], None]) -> None:
+        super().__init__(backoff=Backoff(1.0, 60.0))
+        self._source = source
+        self._store = store
         self._changed = changed
 
-    def run(self, stop: threading.Event) -> None:
-        backoff, told = Backoff(1.0, 60.0), False
-        while not stop.is_set():
-            failures = [failure for category in CATEGORIES if (failure := self._look_up(category))]
-            if failures and not told:
-                log.warning("instruments could not be looked up; trying again", error=failures[0])
-            told = bool(failures)
-            if not failures:
-                backoff.reset()
-            stop.wait(backoff.next_s() + 1.0 if failures else LOOKED_UP_EVERY_S)
+    def run_due(self, now: float) -> None:
+        failures = [failure for category in CATEGORIES if (failure := self._refresh(category))]
+        if failures:
+            raise failures[0]
+        self.due_at = now + REFRESH_EVERY_S
 
-    def _look_up(self, category: str) -> str | None:
+    def _refresh(self, category: str) -> Unavailable | None:
         try:
             listed = self._source.instruments(category)
-            with database.retriable(), self._engine.begin() as connection:
-                differs = instruments.replace(connection, category, listed)
+            differs = self._store.replace(category, listed)
         except Unavailable as error:
-            return f"{category}: {error}"
+            return error
         if differs:
-            log.info("instruments looked up", category=category, symbols=len(listed))
+            log.info("instruments changed", category=category, symbols=len(listed))
             self._changed(category)
         return None

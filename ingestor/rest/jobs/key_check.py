@@ -1,86 +1,77 @@
-"""Looks after the API key: whether it ends soon, and whether it may do what we need."""
+"""Checks the API key: whether it expires soon, and whether its permissions suffice."""
 
-import threading
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import Literal, Protocol
 
 import structlog
 
-from common.errors import Unavailable
 from common.retrying import Backoff
 from ingestor.metrics import KEY_EXPIRES_IN
 from ingestor.rest.client import ApiKeyInfo
+from ingestor.rest.jobs.scheduler import Job
 
 log = structlog.get_logger(__name__)
 
-LOOKED_UP_EVERY_S = 6 * 3600.0
-WARNED_AHEAD = timedelta(days=7)
-_LISTEN_S = 1.0
+CHECK_EVERY_S = 6 * 3600.0
+WARN_AHEAD = timedelta(days=7)
 _TRADING = ("ContractTrade", "Derivatives", "Spot", "Options")
-"""Whoever may see none of these sees no order, execution or position (v5/user/query-api)."""
+"""A key with none of these receives no order, execution or position (v5/user/apikey-info)."""
 
 
 class ApiKeySource(Protocol):
     def key(self) -> ApiKeyInfo: ...
 
 
-class KeyCheckJob:
-    """At the start, every six hours, and when there are new credentials; soon again after a failure."""
+class KeyCheckJob(Job[Literal["check"]]):
+    """At the start, every six hours, and when there are new credentials."""
 
     name = "key check"
+    min_retry_s = 1.0
 
-    def __init__(self, source: ApiKeySource, given: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        source: ApiKeySource,
+        configured: Callable[[], bool],
+        utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        super().__init__(backoff=Backoff(2.0, 600.0))
         self._source = source
-        self._given = given  # whether there is a key at all
-        self._asked: SimpleQueue[None] = SimpleQueue()
+        self._configured = configured  # whether there is a key at all
+        self._utc_now = utc_now
 
-    def look(self) -> None:
-        self._asked.put(None)
+    def request(self) -> None:
+        """Check soon. Requests that wait are one."""
+        self.requests.put("check")
 
-    def run(self, stop: threading.Event) -> None:
-        backoff, due_at = Backoff(2.0, 600.0), 0.0
-        while not stop.is_set():
-            if time.monotonic() >= due_at:
-                known = not self._given() or self._known()
-                if known:
-                    backoff.reset()
-                due_at = time.monotonic() + (LOOKED_UP_EVERY_S if known else backoff.next_s() + 1.0)
-            try:
-                self._asked.get(timeout=_LISTEN_S)
-                due_at = 0.0
-            except Empty:
-                continue
+    def run_due(self, now: float) -> None:
+        if self._configured():
+            self._check()
+        self.due_at = now + CHECK_EVERY_S
 
-    def _known(self) -> bool:
-        try:
-            found = self._source.key()
-        except Unavailable as error:
-            log.info("the API key could not be looked up", error=str(error))
-            return False
-        ends = found.expires_at
-        KEY_EXPIRES_IN.set_function(lambda: seconds_left(ends, datetime.now(UTC)))
-        for complaint in complaints(found, datetime.now(UTC)):
-            log.warning("API key needs attention", complaint=complaint, expires_at=ends and ends.isoformat())
-        log.info("API key looked up", expires_at=ends and ends.isoformat())
-        return True
+    def _check(self) -> None:
+        key = self._source.key()
+        expires_at = key.expires_at
+        KEY_EXPIRES_IN.set_function(lambda: seconds_left(expires_at, self._utc_now()))
+        shown = expires_at and expires_at.isoformat()
+        for complaint in complaints(key, self._utc_now()):
+            log.warning("API key needs attention", complaint=complaint, expires_at=shown)
+        log.info("API key checked", expires_at=shown)
 
 
 def complaints(key: ApiKeyInfo, now: datetime) -> list[str]:
-    """What a person should know of it, in words."""
+    """What an operator should know of the key, as sentences."""
     found: list[str] = []
-    if key.expires_at is not None and key.expires_at - now <= WARNED_AHEAD:
+    if key.expires_at is not None and key.expires_at - now <= WARN_AHEAD:
         left = key.expires_at - now
         found.append(f"it expires in {left.days} days" if left > timedelta(0) else "it has expired")
     if not any(_granted(key.permissions, group) for group in _TRADING):
-        found.append(f"it may see no orders, executions and positions: none of {', '.join(_TRADING)} is granted")
+        found.append(f"it receives no orders, executions and positions: none of {', '.join(_TRADING)} is granted")
     return found
 
 
-def seconds_left(ends: datetime | None, now: datetime) -> float:
-    return float("inf") if ends is None else (ends - now).total_seconds()
+def seconds_left(expires_at: datetime | None, now: datetime) -> float:
+    return float("inf") if expires_at is None else (expires_at - now).total_seconds()
 
 
 def _granted(permissions: Mapping[str, list[str]], group: str) -> bool:

@@ -1,26 +1,26 @@
-"""Fetches the wallet when somebody waits for it."""
+"""Fetches the wallet for those who wait for a comparison with the exchange."""
 
-import threading
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Never, Protocol
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Engine
 
 from common import database
-from common.channels import Channel
 from common.errors import Unavailable
-from common.events import Event
-from common.retrying import Backoff, keep_trying
+from common.retrying import Backoff
 from common.tables import balance_syncs
 from common.tables.balance_syncs import Sync
 from ingestor.feed.event_stream import EventStream
 from ingestor.rest.client import RestSnapshot
-from ingestor.rest.jobs.snapshots import snapshot_event
+from ingestor.rest.http import RateLimited
+from ingestor.rest.jobs.scheduler import Job
+from ingestor.rest.jobs.snapshots import Publish, snapshot_event
 
 log = structlog.get_logger(__name__)
 
-LOOKED_AT_EVERY_S = 0.5
+POLL_EVERY_S = 0.5
 _TRIES = 2
 _LONGEST_REASON = 200
 
@@ -29,61 +29,79 @@ class WalletSource(Protocol):
     def wallet(self) -> RestSnapshot: ...
 
 
-class WalletSyncJob:
-    """Looks for requests in the table: level-triggered, so a notification is not needed."""
+class SyncRequests(Protocol):
+    """Requests for a snapshot. Every method raises Unavailable while they cannot be reached."""
 
-    name = "syncs"
+    def waiting(self) -> list[Sync]:
+        """What is to be fetched now or soon."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        source: WalletSource,
-        line: EventStream,
-        tell: Callable[[Channel, Callable[[EventStream], Event]], bool],
-    ) -> None:
+    def fetched(self, ids: Sequence[UUID], event_id: str) -> None:
+        """Name the snapshot that answers these: before it is published."""
+
+    def failed(self, ids: Sequence[UUID], reason: str) -> None:
+        """Complete these without a snapshot."""
+
+
+class SyncTable:
+    """The requests in PostgreSQL."""
+
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    def waiting(self) -> list[Sync]:
+        with database.retriable(), self._engine.connect() as connection:
+            return balance_syncs.waiting(connection)
+
+    def fetched(self, ids: Sequence[UUID], event_id: str) -> None:
+        with database.retriable(), self._engine.begin() as connection:
+            balance_syncs.fetched(connection, ids, event_id)
+
+    def failed(self, ids: Sequence[UUID], reason: str) -> None:
+        with database.retriable(), self._engine.begin() as connection:
+            balance_syncs.failed(connection, ids, reason)
+
+
+class WalletSyncJob(Job[Never]):
+    """Polls for requests twice a second: level-triggered, so a notification is not needed."""
+
+    name = "wallet sync"
+
+    def __init__(self, syncs: SyncRequests, source: WalletSource, stream: EventStream, publish: Publish) -> None:
+        super().__init__(backoff=Backoff(0.2, 5.0))
+        self._syncs = syncs
         self._source = source
-        self._line = line
-        self._tell = tell
+        self._stream = stream
+        self._publish = publish
 
-    def run(self, stop: threading.Event) -> None:
-        keep_trying(lambda backoff: self._look_until(stop, backoff), stop, "postgres", Backoff(0.2, 5.0))
-
-    def _look_until(self, stop: threading.Event, backoff: Backoff) -> None:
-        while not stop.is_set():
-            with database.retriable(), self._engine.connect() as connection:
-                waiting = balance_syncs.waiting(connection)
-            backoff.reset()
-            due = [sync for sync in waiting if not sync.due_in_s]
-            if due:
-                self._answer(due)
-            soonest_s = min((sync.due_in_s for sync in waiting if sync.due_in_s), default=LOOKED_AT_EVERY_S)
-            stop.wait(min(soonest_s, LOOKED_AT_EVERY_S))
+    def run_due(self, now: float) -> None:
+        waiting = self._syncs.waiting()
+        due = [sync for sync in waiting if not sync.due_in_s]
+        if due:
+            self._answer(due)
+        soonest_s = min((sync.due_in_s for sync in waiting if sync.due_in_s), default=POLL_EVERY_S)
+        self.due_at = now + min(soonest_s, POLL_EVERY_S)
 
     def _answer(self, syncs: Sequence[Sync]) -> None:
         ids = [sync.id for sync in syncs]
         try:
-            snapshot = self._fetched()
+            snapshot = self._fetch()
         except Unavailable as error:
-            log.warning("no wallet for those who wait", waiting=len(ids), error=str(error))
-            self._failed(ids, str(error)[:_LONGEST_REASON])
+            log.warning("wallet sync failed", waiting=len(ids), error=str(error))
+            self._syncs.failed(ids, str(error)[:_LONGEST_REASON])
             return
-        event_id = self._line.snapshot_id(snapshot.result, snapshot.version_ms)
-        with database.retriable(), self._engine.begin() as connection:
-            balance_syncs.fetched(connection, ids, event_id)
-        if not self._tell(self._line.channel, snapshot_event(snapshot)):
-            self._failed(ids, "the private socket is not wanted")
+        event_id = self._stream.snapshot_id(snapshot.result, snapshot.version_ms)
+        self._syncs.fetched(ids, event_id)
+        if not self._publish(self._stream.channel, snapshot_event(snapshot)):
+            self._syncs.failed(ids, "the private connection is not subscribed")
             return
-        log.info("wallet snapshot for those who wait", waiting=len(ids), id=event_id)
+        log.info("wallet sync published", waiting=len(ids), id=event_id)
 
-    def _failed(self, ids: Sequence[object], reason: str) -> None:
-        with database.retriable(), self._engine.begin() as connection:
-            balance_syncs.failed(connection, ids, reason)  # type: ignore[arg-type]
-
-    def _fetched(self) -> RestSnapshot:
+    def _fetch(self) -> RestSnapshot:
         for _ in range(_TRIES - 1):
             try:
                 return self._source.wallet()
+            except RateLimited:
+                raise
             except Unavailable:
                 continue
         return self._source.wallet()

@@ -34,8 +34,9 @@ from ingestor.delivery.broker_link import Link
 from ingestor.delivery.plan import Plan
 from ingestor.feed.event_stream import EventStream, StreamSource
 from ingestor.rest.client import RestSnapshot
-from ingestor.rest.jobs.instruments import InstrumentsJob
-from ingestor.rest.jobs.wallet_sync import WalletSyncJob
+from ingestor.rest.jobs.instruments import InstrumentsJob, InstrumentTable
+from ingestor.rest.jobs.scheduler import JobWorker
+from ingestor.rest.jobs.wallet_sync import SyncTable, WalletSyncJob
 from persister.ledger import Ledger
 from persister.maintenance import PartitionMaintenance
 from tests.kit.servers import Database
@@ -117,11 +118,12 @@ def reconciler(engine: Engine, around: Surroundings, folder: Path) -> Worker:
 
 
 def listing(engine: Engine, around: Surroundings, _folder: Path) -> Worker:
-    return InstrumentsJob(around, engine, around.hear)
+    return JobWorker(InstrumentsJob(around, InstrumentTable(engine), around.hear))
 
 
 def syncs(engine: Engine, around: Surroundings, _folder: Path) -> Worker:
-    return WalletSyncJob(engine, around, EventStream(WALLET, StreamSource("simulator", "01J")), around.tell)
+    stream = EventStream(WALLET, StreamSource("simulator", "01J"))
+    return JobWorker(WalletSyncJob(SyncTable(engine), around, stream, around.tell))
 
 
 def reporter(engine: Engine, around: Surroundings, _folder: Path) -> Worker:

@@ -27,6 +27,7 @@ from ingestor.rest.client import RestClient
 from ingestor.rest.clock import ExchangeClock
 from ingestor.rest.jobs import backfill as rest_backfill
 from ingestor.rest.jobs.backfill import BackfillJobs
+from ingestor.rest.jobs.scheduler import Job, JobWorker
 from ingestor.rest.jobs.snapshots import SnapshotJob
 from ingestor.sockets.allocation import Allocation
 from ingestor.sockets.connect_budget import ConnectBudget

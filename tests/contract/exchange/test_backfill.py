@@ -40,7 +40,7 @@ def told(world: World, topic: str) -> list[str]:
 
 
 def ids_told_by_rest(world: World, since_ms: int) -> set[str]:
-    past = world.rest.past(of_topic("private", "execution"), since_ms, 0, time.monotonic() + 5)
+    past = world.rest.history(of_topic("private", "execution"), since_ms, 0, time.monotonic() + 5)
     assert past.healed == "yes"
     return {element.key for element in past.elements}
 

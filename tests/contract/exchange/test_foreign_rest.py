@@ -1,11 +1,9 @@
-"""Whatever is answered over REST, it is that request's failure and no more."""
+"""Whatever REST answers, at worst that one request fails."""
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -18,7 +16,7 @@ from common import settings
 from common.channels import Channel, of_topic
 from common.errors import Unavailable
 from common.events import Event
-from common.lifecycle import Crew, Worker
+from common.lifecycle import Worker
 from common.settings import Credentials
 from ingestor.feed.event_stream import EventStream, StreamSource
 from ingestor.rest.account import Account
@@ -26,12 +24,15 @@ from ingestor.rest.client import RestClient, RestHistory
 from ingestor.rest.clock import ExchangeClock
 from ingestor.rest.jobs.backfill import BackfillJobs, BackfillRequest
 from ingestor.rest.jobs.key_check import KeyCheckJob
+from ingestor.rest.jobs.scheduler import Job, JobWorker
 from ingestor.rest.jobs.snapshots import SnapshotJob
 from tests.kit import foreign
+from tests.kit.rest import Answer, RestServer, refused, result, serving
 from tests.kit.waiting import eventually
+from tests.kit.workers import at_work
 
-PAST = [of_topic("private", "execution"), of_topic("private", "order")]
-PAST += [of_topic("linear", topic) for topic in ("publicTrade.BTCUSDT", "kline.1.BTCUSDT")]
+BACKFILLED = [of_topic("private", "execution"), of_topic("private", "order")]
+BACKFILLED += [of_topic("linear", topic) for topic in ("publicTrade.BTCUSDT", "kline.1.BTCUSDT")]
 
 candles = st.lists(foreign.values, max_size=7)
 results = foreign.values | st.fixed_dictionaries(
@@ -49,48 +50,25 @@ bodies = (
 )
 
 
-class Exchange:
-    """Answers every request with the same body."""
-
-    def __init__(self) -> None:
-        self.body, self.asked = b"[]", 0
-        mine = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                mine.asked += 1
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(mine.body)))
-                self.end_headers()
-                self.wfile.write(mine.body)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        credentials = Credentials("key", "secret")
-        bybit = settings.Bybit("simulator", credentials, "", f"http://127.0.0.1:{self._server.server_port}")
-        self.rest = RestClient(bybit, Account(credentials), lambda: int(time.time() * 1000))
-
-    def says(self, result: object) -> None:
-        self.body = json.dumps({"retCode": 0, "retMsg": "OK", "result": result}).encode()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+@pytest.fixture
+def server() -> Iterator[RestServer]:
+    with serving() as running:
+        yield running
 
 
 @pytest.fixture
-def exchange() -> Iterator[Exchange]:
-    mine = Exchange()
-    yield mine
-    mine.close()
+def client(server: RestServer) -> RestClient:
+    credentials = Credentials("key", "secret")
+    bybit = settings.Bybit("simulator", credentials, "", server.url)
+    return RestClient(bybit, Account(credentials), lambda: int(time.time() * 1000))
 
 
-def past(channel: Channel) -> Callable[[RestClient], RestHistory]:
-    return lambda rest: rest.past(channel, 0, 10**12, time.monotonic() + 3)
+def always(server: RestServer, body: bytes) -> None:
+    server.answer = lambda _: Answer(body)
+
+
+def history(channel: Channel) -> Callable[[RestClient], RestHistory]:
+    return lambda rest: rest.history(channel, 0, 10**12, time.monotonic() + 3)
 
 
 CALLS: list[Callable[[RestClient], Any]] = [
@@ -100,38 +78,38 @@ CALLS: list[Callable[[RestClient], Any]] = [
     RestClient.positions,
     RestClient.key,
     lambda rest: rest.instruments("linear"),
-    *map(past, PAST),
+    *map(history, BACKFILLED),
 ]
 
 
 @given(body=bodies, call=st.sampled_from(CALLS))
 @budget(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_body_is_an_answer_or_a_call_that_failed(
-    exchange: Exchange, body: bytes, call: Callable[[RestClient], Any]
+    server: RestServer, client: RestClient, body: bytes, call: Callable[[RestClient], Any]
 ):
-    exchange.body = body
+    always(server, body)
     with suppress(Unavailable):
-        answer = call(exchange.rest)
-        line = EventStream(PAST[0], StreamSource("simulator", "01J"))
+        answer = call(client)
+        stream = EventStream(BACKFILLED[0], StreamSource("simulator", "01J"))
         for element in answer.elements if isinstance(answer, RestHistory) else ():
-            assert line.backfill(element.key, element.data, element.time_ms, 1).body
+            assert stream.backfill(element.key, element.data, element.time_ms, 1).body
 
 
-def test_the_words_of_a_refusal_are_fit_to_be_stored(exchange: Exchange):
-    exchange.body = json.dumps({"retCode": 10003, "retMsg": "no \x00 key" + "x" * 1000}).encode()
-    with pytest.raises(Unavailable, match="no \ufffd key") as refused:
-        exchange.rest.wallet()
-    assert len(str(refused.value)) <= 500
+def test_the_text_of_a_refusal_is_fit_to_be_stored(server: RestServer, client: RestClient):
+    server.answer = lambda _: refused(10003, "no \x00 key" + "x" * 1000)
+    with pytest.raises(Unavailable, match="no \ufffd key") as refusal:
+        client.wallet()
+    assert len(str(refusal.value)) <= 500
 
 
 @pytest.mark.parametrize("body", [b"[]", b"7", b'"x"', b"null", foreign.deeply(100_000).encode()])
 @pytest.mark.parametrize("call", CALLS)
-def test_an_answer_that_is_no_object_is_a_call_that_failed(
-    exchange: Exchange, body: bytes, call: Callable[[RestClient], Any]
+def test_an_answer_that_is_not_an_object_is_a_call_that_failed(
+    server: RestServer, client: RestClient, body: bytes, call: Callable[[RestClient], Any]
 ):
-    exchange.body = body
+    always(server, body)
     try:
-        found = call(exchange.rest)
+        found = call(client)
     except Unavailable:
         return
     assert isinstance(found, RestHistory)
@@ -139,40 +117,42 @@ def test_an_answer_that_is_no_object_is_a_call_that_failed(
     assert not found.elements
 
 
-def test_an_instrument_that_lacks_something_takes_no_other_one_along(exchange: Exchange):
+def test_an_instrument_that_lacks_a_field_does_not_hide_the_others(server: RestServer, client: RestClient):
     good = {"symbol": "A", "baseCoin": "B", "quoteCoin": "C", "status": "Trading"}
     bad: list[Any] = [{**good, "symbol": 5}, {**good, "symbol": "N\x00"}, {**good, "status": ""}, 7, [], None]
     bad += [{name: value for name, value in good.items() if name != left_out} for left_out in ("baseCoin", "status")]
-    exchange.says({"category": "linear", "list": [*bad, good, {**good, "symbol": "Z"}, good]})
-    assert [instrument.symbol for instrument in exchange.rest.instruments("linear")] == ["A", "Z"]
+    server.answer = lambda _: result({"category": "linear", "list": [*bad, good, {**good, "symbol": "Z"}, good]})
+    assert [instrument.symbol for instrument in client.instruments("linear")] == ["A", "Z"]
 
 
 def failures(worker: Worker) -> float:
     return REGISTRY.get_sample_value("wsgw_worker_failures_total", {"worker": worker.name}) or 0.0
 
 
-def test_the_threads_that_ask_go_on_after_answers_that_make_no_sense(exchange: Exchange):
-    told: list[Event] = []
-    line = EventStream(of_topic("private", "wallet"), StreamSource("simulator", "01J"))
+def test_the_jobs_continue_after_answers_that_make_no_sense(server: RestServer, client: RestClient):
+    published: list[Event] = []
+    stream = EventStream(of_topic("private", "wallet"), StreamSource("simulator", "01J"))
 
-    def tell(_channel: Channel, make: Callable[[EventStream], Event]) -> bool:
-        told.append(make(line))
+    def publish(_channel: Channel, make: Callable[[EventStream], Event]) -> bool:
+        published.append(make(stream))
         return True
 
-    snapshots, histories = SnapshotJob(exchange.rest, ExchangeClock(), tell), BackfillJobs(exchange.rest)
-    workers: list[Worker] = [snapshots, *histories.workers, KeyCheckJob(exchange.rest, lambda: True)]
+    always(server, b"[]")
+    snapshots, backfills = SnapshotJob(client, ExchangeClock(), publish), BackfillJobs(client)
+    jobs: list[Job[Any]] = [snapshots, *backfills, KeyCheckJob(client, lambda: True)]
+    workers = [JobWorker(job) for job in jobs]
     before = [failures(worker) for worker in workers]
-    running = [Crew().start(worker) for worker in workers]
     answers: list[RestHistory] = []
-    for channel in PAST:
-        histories.ask(BackfillRequest(channel, 0, 1, time.monotonic() + 5, answers.append))
-    snapshots.ask(line.channel)
-    eventually(lambda: len(answers) == len(PAST) and exchange.asked > 10, 20, "all have asked")
-    assert {answer.healed for answer in answers} == {"no"}
-    exchange.says({"list": [{"accountType": "UNIFIED", "coin": []}], "timeNano": "1700000000000000000"})
-    snapshots.ask(line.channel)
-    eventually(lambda: told, 20, "a snapshot is published")
-    for each in running:
-        each.stop()
-        assert each.ended(within_s=10)
+    with ExitStack() as running:
+        for worker in workers:
+            running.enter_context(at_work(worker))
+        for channel in BACKFILLED:
+            backfills.request(BackfillRequest(channel, 0, 1, time.monotonic() + 5, answers.append))
+        snapshots.request(stream.channel)
+        eventually(lambda: len(answers) == len(BACKFILLED) and len(server.received) > 10, 20, "all have sent requests")
+        assert {answer.healed for answer in answers} == {"no"}
+        wallet = {"list": [{"accountType": "UNIFIED", "coin": []}], "timeNano": "1700000000000000000"}
+        server.answer = lambda _: result(wallet)
+        snapshots.request(stream.channel)
+        eventually(lambda: published, 20, "a snapshot is published")
     assert [failures(worker) for worker in workers] == before

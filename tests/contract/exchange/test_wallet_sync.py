@@ -1,6 +1,5 @@
-"""Who waits for a comparison with the exchange gets a snapshot."""
+"""A request for a comparison with the exchange is answered with a snapshot."""
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,10 +10,12 @@ from common import database as databases
 from common.channels import of_topic
 from common.settings import Environment, postgres
 from common.tables import balance_syncs
-from ingestor.rest.jobs.wallet_sync import WalletSyncJob
+from ingestor.rest.jobs.scheduler import JobWorker
+from ingestor.rest.jobs.wallet_sync import SyncTable, WalletSyncJob
 from tests.contract.exchange.conftest import World
 from tests.kit.servers import Database
 from tests.kit.waiting import eventually
+from tests.kit.workers import at_work
 
 WALLET = of_topic("private", "wallet")
 PATH = "/v5/account/wallet-balance"
@@ -39,7 +40,7 @@ def syncs(engine: Engine, world: World) -> Iterator[None]:
     assert not thread.is_alive()
 
 
-def asked(engine: Engine) -> Callable[[], Row[Any]]:
+def requested(engine: Engine) -> Callable[[], Row[Any]]:
     with engine.begin() as connection:
         sync = balance_syncs.ask(connection, None)
 
@@ -54,16 +55,16 @@ def asked(engine: Engine) -> Callable[[], Row[Any]]:
 
 def test_a_request_is_answered_with_a_snapshot_that_the_table_names(engine: Engine, world: World, syncs: None):
     world.want("private", "wallet")
-    row = asked(engine)
+    row = requested(engine)
     [event_id] = eventually(lambda: row().snapshots, 5, "a snapshot is fetched")
     snapshots = eventually(lambda: [e for e in world.events.of("wallet") if e["id"] == event_id], 5, "it is published")
     assert snapshots[0]["type"] == "bybit.balance.snapshot"
-    assert row().done_at is None, "the persister says when it is done"
+    assert row().done_at is None, "only the persister completes it"
 
 
-def test_what_the_exchange_refuses_is_told(engine: Engine, world: World, syncs: None):
+def test_a_refusal_of_the_exchange_is_the_reason_of_the_failure(engine: Engine, world: World, syncs: None):
     world.want("private", "wallet")
     world.fault("rest", path=PATH, form="error", code=10003, message="API key is invalid.", count=50)
-    row = asked(engine)
+    row = requested(engine)
     eventually(lambda: row().outcome == "failed", 5, "it failed")
     assert "API key is invalid." in row().reason

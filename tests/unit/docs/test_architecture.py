@@ -35,7 +35,8 @@ def _names(tree: ast.Module) -> Iterator[str]:
 
 def _is_worker(node: ast.ClassDef) -> bool:
     runs = [each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "run"]
-    return any([argument.arg for argument in each.args.args] == ["self", "stop"] for each in runs)
+    takes_stop = any([argument.arg for argument in each.args.args] == ["self", "stop"] for each in runs)
+    return takes_stop or any(ast.unparse(base).startswith("Job[") for base in node.bases)
 
 
 def _names_itself(node: ast.AST) -> TypeGuard[ast.Assign]:

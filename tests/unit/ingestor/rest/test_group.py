@@ -1,4 +1,4 @@
-"""Threads that nobody waits for."""
+"""Threads that a stop does not wait for."""
 
 import threading
 from queue import SimpleQueue
@@ -9,17 +9,17 @@ from tests.kit.waiting import eventually
 
 
 class Hanging:
-    """In a call that does not end before it is let go."""
+    """In a call that does not end before it is released."""
 
     name = "hanging"
 
     def __init__(self) -> None:
-        self.let_go = threading.Event()
+        self.released = threading.Event()
         self.stopped: threading.Event | None = None
 
     def run(self, stop: threading.Event) -> None:
         self.stopped = stop
-        self.let_go.wait()
+        self.released.wait()
 
 
 def start(worker: Worker) -> Running:
@@ -28,12 +28,12 @@ def start(worker: Worker) -> Running:
     return running
 
 
-def test_a_call_that_hangs_does_not_hold_up_the_end():
+def test_a_call_that_hangs_does_not_hold_up_the_stop():
     hanging = Hanging()
-    askers = start(RestJobs([hanging], start))
+    jobs = start(RestJobs([hanging], start))
     eventually(lambda: hanging.stopped is not None, 5, "it began")
-    askers.stop()
-    assert askers.ended(within_s=5)
+    jobs.stop()
+    assert jobs.ended(within_s=5)
     assert hanging.stopped is not None
     assert hanging.stopped.is_set()
-    hanging.let_go.set()
+    hanging.released.set()

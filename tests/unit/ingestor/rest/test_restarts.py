@@ -7,6 +7,7 @@ from common.events import Event
 from ingestor.feed.event_stream import EventStream
 from ingestor.rest.client import RestSnapshot
 from ingestor.rest.clock import ExchangeClock
+from ingestor.rest.jobs.scheduler import JobWorker
 from ingestor.rest.jobs.snapshots import SnapshotJob
 from tests.kit.waiting import eventually
 from tests.kit.workers import at_work
@@ -49,6 +50,6 @@ def test_the_wallet_is_asked_for_again():
         return True
 
     snapshots = SnapshotJob(Exchange(), ExchangeClock(), tell, wallet_every_s=0.1)
-    snapshots.ask(WALLET)
-    with at_work(snapshots):
+    snapshots.request(WALLET)
+    with at_work(JobWorker(snapshots)):
         eventually(lambda: WALLET in told, 10, "it was asked once, and is asked for again")
