@@ -1,1 +1,1 @@
-"""Moves balances from the queue into Postgres."""
+"""Writes balances from the queue to PostgreSQL."""

@@ -1,4 +1,4 @@
-"""The persister is put together here: `python -m persister`."""
+"""Builds the persister: `python -m persister`."""
 
 import logging
 import sys
@@ -10,27 +10,27 @@ from common import amqp, database, entrypoint, logs
 from common.lifecycle import Crew
 from common.metrics import MetricsServer
 from common.settings import process_environment
-from persister.consumer import Consumer
+from persister.consumer import BalanceConsumer
 from persister.ledger import Ledger
 from persister.maintenance import PartitionMaintenance
 from persister.settings import Settings
 
-_GRACE_S = 4.0  # a write under way ends well within it
-_HEARTBEAT_S = 2  # RabbitMQ gives a frozen persister up after two to three of these, and the next one takes over
+_GRACE_S = 4.0  # enough for a write to end
+_HEARTBEAT_S = 2  # RabbitMQ drops a frozen persister after two to three of these, and the next one takes over
 
 
 def main(env: Mapping[str, str]) -> int:
     settings = Settings.from_env(env)
     logs.configure("persister", settings.log_level)
-    logging.getLogger("pika").setLevel(logging.CRITICAL + 1)  # cries out over frames that cross our leaving
+    logging.getLogger("pika").setLevel(logging.CRITICAL + 1)  # logs errors for frames that arrive while we disconnect
     name = f"{settings.name} persister"
     database.limit_waits()
     engine = database.engine(settings.postgres, name)
     metrics = MetricsServer(settings.bind, settings.metrics_port)
     connect = partial(amqp.connect, settings.rabbitmq, name, _HEARTBEAT_S)
-    consumer = Consumer(connect, Ledger(engine))
-    upkeep = PartitionMaintenance(engine, settings.months_kept, partial(datetime.now, UTC))
-    return Crew().run_until_stopped([metrics, upkeep, consumer], _GRACE_S)
+    consumer = BalanceConsumer(connect, Ledger(engine))
+    maintenance = PartitionMaintenance(engine, settings.months_kept, partial(datetime.now, UTC))
+    return Crew().run_until_stopped([metrics, maintenance, consumer], _GRACE_S)
 
 
 if __name__ == "__main__":

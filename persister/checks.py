@@ -1,11 +1,11 @@
-"""What looks inconsistent in a balance: it is stored all the same, and flagged."""
+"""What looks inconsistent in a balance. It is stored all the same, and flagged."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from persister.message import EXACTLY, Account, Amounts, Balances, Coin
+from persister.message import EXACTLY, AccountMargin, Amounts, BalanceEvent, Coin
+from persister.standing import ZERO, Standing
 
 _NEVER_NEGATIVE = (
     "locked",
@@ -35,29 +35,17 @@ _NEVER_NEGATIVE_TOTALS = (
 _ROUNDING = Decimal("0.0000001")  # Bybit rounds to 8 decimals, each term for itself
 _ROUNDING_SHARE = Decimal("0.000001")  # and coins of very large numbers to fewer
 _TENFOLD = 10
-_SMALL_USD = Decimal(100)  # what is worth less may jump as it likes
+_SMALL_USD = Decimal(100)  # what is worth less may jump
 _FUTURE = timedelta(minutes=1)  # how far the exchange's clock may be ahead of ours
 
-ZERO = Decimal(0)
 
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The newest known balance of a coin."""
-
-    at: datetime
-    wallet_balance: Decimal | None
-    locked: Decimal | None
-    equity: Decimal | None
-    usd_value: Decimal | None
-
-
-def of_coin(coin: Coin, event: Balances, before: Standing | None) -> tuple[str, ...]:
-    """The names of the checks that it fails; `before` is what the coin stood at until then."""
+def of_coin(coin: Coin, event: BalanceEvent, before: Standing | None) -> tuple[str, ...]:
+    """The names of the checks that the coin fails; `before` is its newest balance until now."""
     return (*_coin_failures(coin, event.at, before), *_time_failures(event))
 
 
-def of_account(account: Account, event: Balances) -> tuple[str, ...]:
+def of_account(account: AccountMargin, event: BalanceEvent) -> tuple[str, ...]:
+    """The names of the checks that the account's totals fail."""
     return (*_account_failures(account), *_time_failures(event))
 
 
@@ -75,7 +63,7 @@ def _coin_failures(coin: Coin, at: datetime, before: Standing | None) -> Iterato
     yield from (f"type:{column}" for column in coin.unclear)
 
 
-def _account_failures(account: Account) -> Iterator[str]:
+def _account_failures(account: AccountMargin) -> Iterator[str]:
     yield from _negative(account.amounts, _NEVER_NEGATIVE_TOTALS)
     margin, wallet, upl = (
         account.amounts[name] for name in ("total_margin_balance", "total_wallet_balance", "total_perp_upl")
@@ -93,7 +81,7 @@ def _below_zero(amount: Decimal | None) -> bool:
 
 
 def _equity_is_off(amounts: Amounts) -> bool:
-    """Options held in a coin count in its equity, and no field tells their value: their holders see this check fail."""
+    """The equity of a coin includes options, whose value is in no field: with options this check fails."""
     equity, owned = amounts["equity"], amounts["wallet_balance"]
     if equity is None or owned is None:
         return False
@@ -109,7 +97,7 @@ def _differ(one: Decimal, other: Decimal) -> bool:
 
 
 def _jumped(amounts: Amounts, before: Standing) -> bool:
-    """Grown or shrunk tenfold, or turned to the other sign; from nothing to something is how each coin begins."""
+    """Tenfold, a tenth, or the other sign; from zero to an amount is how each coin begins."""
     now, then = amounts["wallet_balance"], before.wallet_balance
     if now is None or not then or now == then:
         return False
@@ -121,14 +109,14 @@ def _jumped(amounts: Amounts, before: Standing) -> bool:
 
 
 def _worth(amount: Decimal, equity: Decimal | None, usd_value: Decimal | None) -> Decimal:
-    """In USD, at the price that equity and usdValue imply; without a price nothing counts as small."""
+    """In USD, at the price that equity and usdValue imply; without a price no amount counts as small."""
     if not equity or not usd_value:
         return _SMALL_USD if amount else ZERO
     return abs(amount * usd_value / equity)
 
 
-def _time_failures(event: Balances) -> Iterator[str]:
-    if event.told_at is None:
+def _time_failures(event: BalanceEvent) -> Iterator[str]:
+    if event.exchange_at is None:
         yield "time:missing"
-    elif event.told_at > event.received_at + _FUTURE:
+    elif event.exchange_at > event.received_at + _FUTURE:
         yield "time:ahead"

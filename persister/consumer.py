@@ -1,4 +1,4 @@
-"""The thread that reads the balance queue and sees each message written."""
+"""The thread that consumes the balance queue: it writes each message, then acknowledges it."""
 
 import threading
 import time
@@ -21,29 +21,33 @@ from common.retrying import Backoff, keep_trying
 from common.topology import BALANCE_QUEUE, DEAD, PERSISTER
 from persister import message, metrics
 from persister.batch import Batch, Pace
-from persister.message import Balances
+from persister.message import BalanceEvent
 
 log = structlog.get_logger(__name__)
 
-_MOST_MESSAGES = 100
-_HEAVIEST_BYTES = 4 * 2**20
-_UNACKED = 2 * _MOST_MESSAGES  # one batch is written while the next one travels
-_NO_QUEUE = f"{BALANCE_QUEUE}.leaving"  # as it will stand in the broker's log
-_TICK_S = 0.5  # how long a stop may go unnoticed
-_QUEUE_LOOKED_FOR_EVERY_S = 1.0
-_QUEUE_MADE_WITHIN_S = 30.0  # by an ingestor that starts together with us
+_MAX_MESSAGES = 100
+_MAX_BATCH_BYTES = 4 * 2**20
+_PREFETCH = 2 * _MAX_MESSAGES  # one batch is written while the next one arrives
+_MISSING_QUEUE = f"{BALANCE_QUEUE}.leaving"  # as it appears in the broker's log
+_POLL_S = 0.5  # a stop is noticed within it
+_QUEUE_CHECKED_EVERY_S = 1.0
+_QUEUE_EXPECTED_WITHIN_S = 30.0  # of an ingestor that starts together with us
 _NOT_FOUND = 404
-_LONGEST_WAIT_S = 5.0  # shorter than elsewhere: while we wait, balances are late
+_MAX_RETRY_S = 5.0  # shorter than elsewhere: while we wait, balances are late
 
 
-class Ledger(Protocol):
-    def open(self) -> None: ...
+class BalanceStore(Protocol):
+    def open(self) -> None:
+        """Raises Unavailable."""
 
-    def write(self, events: Sequence[Balances]) -> None: ...
+    def write(self, events: Sequence[BalanceEvent]) -> None:
+        """All or none; raises Unavailable, or BadMessage when the values cannot be stored."""
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class BalanceDelivery:
+    """A message that is not acknowledged yet."""
+
     tag: int
     routing_key: str
     properties: pika.BasicProperties
@@ -54,81 +58,81 @@ class Delivery:
         return len(self.body)
 
 
-class Consumer:
-    """Postgres first, then the queue: nobody holds deliveries that cannot be written."""
+class BalanceConsumer:
+    """PostgreSQL first, then the queue: no deliveries are held while they cannot be written."""
 
     name = "consumer"
 
     def __init__(
         self,
         connect: Callable[[], pika.BlockingConnection],
-        ledger: Ledger,
-        queue_made_within_s: float = _QUEUE_MADE_WITHIN_S,
+        store: BalanceStore,
+        queue_expected_within_s: float = _QUEUE_EXPECTED_WITHIN_S,
     ) -> None:
         self._connect = connect
-        self._ledger = ledger
-        self._queue_made_within_s = queue_made_within_s
-        self._told = False
-        self._pace = Pace(_MOST_MESSAGES, _MOST_MESSAGES)
+        self._store = store
+        self._queue_expected_within_s = queue_expected_within_s
+        self._logged = False
+        self._pace = Pace(_MAX_MESSAGES, _MAX_MESSAGES)
 
     def run(self, stop: threading.Event) -> None:
-        patience = Backoff(most_s=_LONGEST_WAIT_S)
-        keep_trying(partial(self._consume, stop), stop, neighbour="rabbitmq or postgres", backoff=patience)
+        keep_trying(partial(self._consume, stop), stop, "rabbitmq or postgres", Backoff(most_s=_MAX_RETRY_S))
 
     def _consume(self, stop: threading.Event, backoff: Backoff) -> None:
         if backoff.failures <= 1:
-            self._told = False  # something was written since it was said last
-        self._ledger.open()
-        with reported_as(Unavailable, *amqp.AWAY), hanging_up(self._connect()) as connection:
-            if not self._queue_is_made(connection, stop):
+            self._logged = False  # something was written since it was logged last
+        self._store.open()
+        with reported_as(Unavailable, *amqp.AWAY), closing_finally(self._connect()) as connection:
+            if not self._queue_exists(connection, stop):
                 return
-            conversation = Conversation(connection, self._ledger, self._pace)
-            conversation.begin()
-            self._tell()
+            session = ConsumerSession(connection, self._store, self._pace)
+            session.begin()
+            self._log_start()
             try:
                 with metrics.consuming.track_inprogress():
                     while not stop.is_set():
-                        conversation.go_on(backoff)
+                        session.process(backoff)
             finally:
-                conversation.end()
+                session.end()
 
-    def _queue_is_made(self, connection: pika.BlockingConnection, stop: threading.Event) -> bool:
-        """Wait for the queue, which is the ingestor's to make; False when we are stopped before."""
-        warn_at: float | None = time.monotonic() + self._queue_made_within_s
+    def _queue_exists(self, connection: pika.BlockingConnection, stop: threading.Event) -> bool:
+        """Wait for the queue, which the ingestor declares; False when we are stopped before."""
+        warn_at: float | None = time.monotonic() + self._queue_expected_within_s
         waiting = False
-        while not (made := queue_exists(connection)) and not stop.is_set():
+        while not (exists := queue_exists(connection)) and not stop.is_set():
             if not waiting:
                 log.info("waiting for the balance queue", queue=BALANCE_QUEUE)
                 waiting = True
             if warn_at is not None and time.monotonic() >= warn_at:
-                log.warning("balance queue missing", queue=BALANCE_QUEUE, waited_s=self._queue_made_within_s)
+                log.warning("balance queue missing", queue=BALANCE_QUEUE, waited_s=self._queue_expected_within_s)
                 warn_at = None
-            stop.wait(_QUEUE_LOOKED_FOR_EVERY_S)
-        return made
+            stop.wait(_QUEUE_CHECKED_EVERY_S)
+        return exists
 
-    def _tell(self) -> None:
-        if not self._told:
+    def _log_start(self) -> None:
+        if not self._logged:
             log.info("reading balances", queue=BALANCE_QUEUE)
-        self._told = True
+        self._logged = True
 
 
-class Conversation:
-    """One connection's life with the queue."""
+class ConsumerSession:
+    """One connection's use of the queue."""
 
-    def __init__(self, connection: pika.BlockingConnection, ledger: Ledger, pace: Pace) -> None:
+    def __init__(self, connection: pika.BlockingConnection, store: BalanceStore, pace: Pace) -> None:
         self._connection = connection
-        self._ledger = ledger
+        self._store = store
         self._pace = pace
-        self._waiting: Batch[Delivery] = Batch(pace, _HEAVIEST_BYTES)
+        self._waiting: Batch[BalanceDelivery] = Batch(pace, _MAX_BATCH_BYTES)
         self._channel: BlockingChannel = connection.channel()
-        self._graveyard: BlockingChannel = connection.channel()  # its own: confirms would slow nothing else down
+        self._dead_letter_channel: BlockingChannel = connection.channel()  # its own: only it needs confirms
 
     def begin(self) -> None:
-        self._graveyard.confirm_delivery()
-        self._channel.basic_qos(prefetch_count=_UNACKED)
+        self._dead_letter_channel.confirm_delivery()
+        self._channel.basic_qos(prefetch_count=_PREFETCH)
         self._channel.basic_consume(BALANCE_QUEUE, self._received)
 
-    def go_on(self, backoff: Backoff) -> None:
+    def process(self, backoff: Backoff) -> None:
+        """Wait for messages and settle them; raises Unavailable."""
         self._gather()
         while deliveries := self._waiting.take():
             self._settle(deliveries)
@@ -137,41 +141,42 @@ class Conversation:
             raise Unavailable(f"the queue {BALANCE_QUEUE} was deleted")
 
     def _gather(self) -> None:
-        """Wait for a message, then take along what has arrived with it."""
-        self._connection.process_data_events(_TICK_S)
+        """Wait for a message, then take those that have arrived with it."""
+        self._connection.process_data_events(_POLL_S)
         gathered = 0
-        while gathered < len(self._waiting) < _MOST_MESSAGES:
+        while gathered < len(self._waiting) < _MAX_MESSAGES:
             gathered = len(self._waiting)
             self._connection.process_data_events(0)
 
     def end(self) -> None:
-        """Give back what is not acknowledged, in its order.
+        """Return what is not acknowledged to its place in the queue.
 
-        pika's own way of closing rejects what has arrived one by one, and each of these would then be delivered again
-        after those behind it. The broker returns them as they were when it closes the channel over a fault.
+        pika's public ways do not: `basic_cancel`, and with it `close` of a channel or a connection, rejects what has
+        arrived one by one, and each of these is delivered again behind those that follow it. RabbitMQ returns all of
+        them as they were when it closes the channel itself, which an error makes it do.
         """
         if self._connection.is_open and self._channel.is_open:
             with suppress(ChannelClosedByBroker):
-                self._channel.queue_declare(_NO_QUEUE, passive=True)
+                self._channel.queue_declare(_MISSING_QUEUE, passive=True)
 
     def _received(
         self, _channel: BlockingChannel, method: pika.spec.Basic.Deliver, properties: pika.BasicProperties, body: bytes
     ) -> None:
-        self._waiting.add(Delivery(method.delivery_tag, method.routing_key, properties, body))
+        self._waiting.add(BalanceDelivery(method.delivery_tag, method.routing_key, properties, body))
 
-    def _settle(self, deliveries: Sequence[Delivery]) -> None:
-        """Write, then ack: whatever happens in between, nothing is lost, and the ledger takes nothing twice."""
+    def _settle(self, deliveries: Sequence[BalanceDelivery]) -> None:
+        """Write, then ack: whatever fails in between, nothing is lost, and the store ignores repeats."""
         metrics.batch.observe(len(deliveries))
         began = time.monotonic()
         try:
-            self._store(list(self._understood(deliveries)))
+            self._write(list(self._parsed(deliveries)))
         except Unavailable:
             self._pace.failed()
             raise
         self._pace.took(time.monotonic() - began)
         self._channel.basic_ack(deliveries[-1].tag, multiple=True)
 
-    def _understood(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, Balances]]:
+    def _parsed(self, deliveries: Sequence[BalanceDelivery]) -> Iterator[tuple[BalanceDelivery, BalanceEvent]]:
         for delivery in deliveries:
             try:
                 event = message.read(delivery.body)
@@ -183,12 +188,12 @@ class Conversation:
                 continue
             yield delivery, event
 
-    def _store(self, entries: Sequence[tuple[Delivery, Balances]]) -> None:
-        """All at once; where something cannot be written, one by one, so that it alone is set aside."""
+    def _write(self, entries: Sequence[tuple[BalanceDelivery, BalanceEvent]]) -> None:
+        """All at once; when that fails, one by one, so that only what cannot be written is dead-lettered."""
         if not entries:
             return
         try:
-            self._ledger.write([event for _, event in entries])
+            self._store.write([event for _, event in entries])
         except Unavailable:
             raise
         except Exception as error:
@@ -196,19 +201,19 @@ class Conversation:
                 self._refuse(entries[0][0], error)
                 return
             for entry in entries:
-                self._store([entry])
+                self._write([entry])
 
-    def _refuse(self, delivery: Delivery, error: Exception) -> None:
-        """A message that nobody foresaw is set aside like a bad one: taken up again it would fail again."""
+    def _refuse(self, delivery: BalanceDelivery, error: Exception) -> None:
+        """An unforeseen error refuses the message as well: delivered again it would fail again."""
         if isinstance(error, BadMessage):
-            self._bury(delivery, str(error))
+            self._dead_letter(delivery, str(error))
             return
         log.error("balance event failed", trace_id=delivery.properties.message_id, exc_info=error)
-        self._bury(delivery, plain(f"internal error: {type(error).__name__}: {error}"))
+        self._dead_letter(delivery, plain(f"internal error: {type(error).__name__}: {error}"))
 
-    def _bury(self, delivery: Delivery, reason: str) -> None:
-        """Publish it to where dead messages are kept, with the reason; confirmed before it is acknowledged."""
-        told: dict[str, Any] = {
+    def _dead_letter(self, delivery: BalanceDelivery, reason: str) -> None:
+        """Publish it to the dead-letter exchange with the reason; confirmed before it is acknowledged."""
+        why: dict[str, Any] = {
             "reason": reason,
             "refused-by": PERSISTER,
             "refused-at": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -221,9 +226,9 @@ class Conversation:
             timestamp=delivery.properties.timestamp,
             app_id=delivery.properties.app_id,
             delivery_mode=2,
-            headers={**(delivery.properties.headers or {}), **told},
+            headers={**(delivery.properties.headers or {}), **why},
         )
-        self._graveyard.basic_publish(DEAD, delivery.routing_key, delivery.body, properties, mandatory=True)
+        self._dead_letter_channel.basic_publish(DEAD, delivery.routing_key, delivery.body, properties, mandatory=True)
         metrics.messages.labels("dead").inc()
         log.error("balance event refused", reason=reason, trace_id=delivery.properties.message_id)
 
@@ -241,8 +246,8 @@ def queue_exists(connection: pika.BlockingConnection) -> bool:
 
 
 @contextmanager
-def hanging_up(connection: pika.BlockingConnection) -> Iterator[pika.BlockingConnection]:
-    """Close the connection afterwards, however it ended."""
+def closing_finally(connection: pika.BlockingConnection) -> Iterator[pika.BlockingConnection]:
+    """Close the connection in the end unless it is closed already, which would raise."""
     try:
         yield connection
     finally:

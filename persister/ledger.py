@@ -11,69 +11,69 @@ from sqlalchemy import Connection, Engine, Row
 from common import database
 from common.tables import account_balances, balance_audits, balance_syncs, balances
 from persister import metrics, rows
-from persister.checks import Standing
-from persister.message import SNAPSHOT, Balances
-from persister.reconcile import Audit, Comparison, Difference, Held, Key
+from persister.message import SNAPSHOT, BalanceEvent
+from persister.reconcile import Comparison, Difference, HeldAmounts, Reconciliation
 from persister.report import Report
+from persister.standing import Key, Standing
 
 
 @dataclass(slots=True)
-class Knowledge:
-    """What the next batch is judged by: kept when a write succeeds, thrown away when it does not."""
+class LedgerState:
+    """What the next batch is compared with: kept when a write succeeds, discarded when it does not."""
 
-    standing: dict[Key, Standing] = field(default_factory=dict)
-    audit: Audit = field(default_factory=Audit)
+    standings: dict[Key, Standing] = field(default_factory=dict)
+    reconciliation: Reconciliation = field(default_factory=Reconciliation)
 
-    def copy(self) -> "Knowledge":
-        return Knowledge(dict(self.standing), self.audit.copy())
+    def copy(self) -> "LedgerState":
+        return LedgerState(dict(self.standings), self.reconciliation.copy())
 
 
 @dataclass(slots=True)
-class Written:
-    """What one transaction is to add."""
+class PendingRows:
+    """What one transaction adds."""
 
     coins: list[rows.Row] = field(default_factory=list)
     accounts: list[rows.Row] = field(default_factory=list)
-    comparisons: list[tuple[Balances, Comparison]] = field(default_factory=list)
+    comparisons: list[tuple[BalanceEvent, Comparison]] = field(default_factory=list)
 
 
 class Ledger:
-    """Belongs to the one thread that writes."""
+    """Used by one thread only."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._connection: Connection | None = None  # in use from `open` on: a batch costs one round trip
-        self._knowledge = Knowledge()
+        self._connection: Connection | None = None  # kept from `open` on: a batch costs one round trip
+        self._state = LedgerState()
         self._report = Report()
 
     def open(self) -> None:
-        """Learn what each coin stands at; raises Unavailable while Postgres is away or not migrated yet."""
+        """Read the newest balance of each coin; raises Unavailable while PostgreSQL is away or not migrated yet."""
         if self._connection is not None:
-            self._connection.invalidate()  # a session that met a read-only server may stay so when it no longer is
+            self._connection.invalidate()  # a session of a server that was read-only may stay read-only
         self._engine.dispose()
         with database.retriable():
             self._connection = database.single_statements(self._engine).connect()
             found = account_balances.standing(self._connection)
             self._connection.rollback()
-        self._knowledge = Knowledge({(row.coin, row.account_type): _standing(row) for row in found})
+        self._state = LedgerState({(row.coin, row.account_type): _standing(row) for row in found})
 
-    def write(self, events: Sequence[Balances]) -> None:
-        """Commit the events, in their order; raises Unavailable, or BadMessage when Postgres refuses their values."""
-        knowledge = self._knowledge.copy()
-        written = _to_be_written(events, knowledge)
+    def write(self, events: Sequence[BalanceEvent]) -> None:
+        """Commit the events, oldest first; raises Unavailable, or BadMessage when PostgreSQL refuses their values."""
+        state = self._state.copy()
+        pending = _rows_of(events, state)
         began = time.perf_counter()
-        with database.storing(), self._transaction(written) as connection:
-            added = balances.add(connection, written.coins, written.accounts)
-            for snapshot, comparison in written.comparisons:
+        with database.storing(), self._transaction(pending) as connection:
+            added = balances.add(connection, pending.coins, pending.accounts)
+            for snapshot, comparison in pending.comparisons:
                 _record(connection, snapshot, comparison)
-        self._knowledge = knowledge
+        self._state = state
         metrics.write.observe(time.perf_counter() - began)
-        self._report.written(events, written.comparisons, added)
+        self._report.written(events, pending.comparisons, added)
 
     @contextmanager
-    def _transaction(self, written: Written) -> Iterator[Connection]:
-        """For comparisons one that holds several statements."""
-        if written.comparisons:
+    def _transaction(self, pending: PendingRows) -> Iterator[Connection]:
+        """With comparisons, one of several statements."""
+        if pending.comparisons:
             with database.transactions(self._engine).begin() as connection:
                 yield connection
             return
@@ -82,28 +82,28 @@ class Ledger:
             yield self._connection
 
 
-def _to_be_written(events: Iterable[Balances], knowledge: Knowledge) -> Written:
-    written = Written()
+def _rows_of(events: Iterable[BalanceEvent], state: LedgerState) -> PendingRows:
+    pending = PendingRows()
     for event in events:
         if event.origin == SNAPSHOT:
-            _compare(event, knowledge, written)
+            _compare(event, state, pending)
             continue
-        knowledge.audit.heard_of((coin.name, account.type) for account in event.accounts for coin in account.coins)
-        written.coins += rows.of_coins(event, knowledge.standing)
-        written.accounts += rows.of_accounts(event)
-    return written
+        state.reconciliation.reset((coin.name, account.type) for account in event.accounts for coin in account.coins)
+        pending.coins += rows.of_coins(event, state.standings)
+        pending.accounts += rows.of_accounts(event)
+    return pending
 
 
-def _compare(snapshot: Balances, knowledge: Knowledge, written: Written) -> None:
-    comparison = knowledge.audit.compare(snapshot, knowledge.standing)
-    written.comparisons.append((snapshot, comparison))
-    written.coins += [rows.of_drift(snapshot, drift, knowledge.standing) for drift in comparison.drifts]
+def _compare(snapshot: BalanceEvent, state: LedgerState, pending: PendingRows) -> None:
+    comparison = state.reconciliation.compare(snapshot, state.standings)
+    pending.comparisons.append((snapshot, comparison))
+    pending.coins += [rows.of_drift(snapshot, drift, state.standings) for drift in comparison.drifts]
     if comparison.drifts:
-        written.accounts += rows.of_accounts(snapshot)
+        pending.accounts += rows.of_accounts(snapshot)
 
 
-def _record(connection: Connection, snapshot: Balances, comparison: Comparison) -> None:
-    drifts = [_shown(drift) for drift in comparison.drifts]
+def _record(connection: Connection, snapshot: BalanceEvent, comparison: Comparison) -> None:
+    drifts = [_as_json(drift) for drift in comparison.drifts]
     balance_audits.add(connection, snapshot.id, snapshot.at, comparison.outcome, comparison.coins, drifts)
     if comparison.unconfirmed:
         balance_syncs.wait_on(connection, snapshot.id, comparison.coins, drifts)
@@ -113,7 +113,7 @@ def _record(connection: Connection, snapshot: Balances, comparison: Comparison) 
         balance_syncs.look_again(connection, snapshot.id)
 
 
-def _shown(drift: Difference) -> dict[str, Any]:
+def _as_json(drift: Difference) -> dict[str, Any]:
     return {
         "coin": drift.coin,
         "account_type": drift.account_type,
@@ -123,7 +123,7 @@ def _shown(drift: Difference) -> dict[str, Any]:
     }
 
 
-def _amounts(held: Held) -> dict[str, str | None]:
+def _amounts(held: HeldAmounts) -> dict[str, str | None]:
     amounts = {"wallet_balance": held.wallet_balance, "locked": held.locked}
     return {name: None if amount is None else f"{amount:f}" for name, amount in amounts.items()}
 

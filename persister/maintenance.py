@@ -1,4 +1,4 @@
-"""The thread that sees to it that the ledger has room ahead and keeps no more than it is to keep."""
+"""Keeps a partition ready for the months ahead, and drops those that are no longer to be kept."""
 
 import threading
 from collections.abc import Callable
@@ -14,15 +14,15 @@ from common.tables.partitions import LEDGERS, Month
 
 log = structlog.get_logger(__name__)
 
-_AHEAD = 3  # months with a partition beyond this one: so long may nobody look after it
+_MONTHS_AHEAD = 3  # beyond this one: maintenance may fail for as long
 _EVERY_S = 3600.0
-_SOON_S = 5.0
+_RETRY_S = 5.0
 
 
 class PartitionMaintenance:
-    """Looks once an hour; several persisters may."""
+    """Runs once an hour; several persisters may run it at the same time."""
 
-    name = "upkeep"
+    name = "maintenance"
 
     def __init__(self, engine: Engine, months_kept: int, now: Callable[[], datetime]) -> None:
         self._engine = engine
@@ -31,44 +31,44 @@ class PartitionMaintenance:
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            stop.wait(_EVERY_S if self._look_after() else _SOON_S)
+            stop.wait(_EVERY_S if self._maintain() else _RETRY_S)
 
-    def _look_after(self) -> bool:
-        """Whether that is over for now; a Postgres that is away is the consumer's to tell of."""
+    def _maintain(self) -> bool:
+        """False if it is to be retried soon; the consumer already logs that PostgreSQL is unavailable."""
         this_month = Month.of(self._now())
         try:
             with database.storing():
-                self._alone(lambda connection: _make_room(connection, this_month))
+                self._exclusively(lambda connection: _add_months(connection, this_month))
                 if self._months_kept:
                     oldest = this_month.later(-self._months_kept)
-                    self._alone(lambda connection: _let_go(connection, oldest))
-                self._alone(balance_syncs.prune)
+                    self._exclusively(lambda connection: _drop_months(connection, oldest))
+                self._exclusively(balance_syncs.prune)
         except (database.Faulty, BadMessage) as error:
-            log.error("upkeep failed", error=str(error))  # the default partition takes what comes meanwhile
+            log.error("maintenance failed", error=str(error))  # the default partition takes the rows meanwhile
         except Unavailable:
             return False
         return True
 
-    def _alone(self, work: Callable[[Connection], None]) -> None:
+    def _exclusively(self, work: Callable[[Connection], None]) -> None:
         with self._engine.begin() as connection:
             if partitions.alone(connection):
                 work(connection)
 
 
-def _make_room(connection: Connection, this_month: Month) -> None:
+def _add_months(connection: Connection, this_month: Month) -> None:
     for ledger in LEDGERS:
-        there = partitions.kept(connection, ledger.name)
-        for month in (this_month.later(n) for n in range(_AHEAD + 1)):
-            if month not in there:
+        existing = partitions.kept(connection, ledger.name)
+        for month in (this_month.later(n) for n in range(_MONTHS_AHEAD + 1)):
+            if month not in existing:
                 partitions.add(connection, ledger.name, month)
-                log.info("month added", partition=month.partition_of(ledger.name))
+                log.info("partition added", partition=month.partition_of(ledger.name))
 
 
-def _let_go(connection: Connection, oldest: Month) -> None:
-    """Drop what is older; what each coin stands at stays known."""
+def _drop_months(connection: Connection, oldest: Month) -> None:
+    """Drop what is older; the latest balance of each coin is kept elsewhere."""
     for ledger in LEDGERS:
         for month in sorted(partitions.kept(connection, ledger.name)):
             if month < oldest:
                 partitions.drop(connection, ledger.name, month)
-                log.info("month dropped", partition=month.partition_of(ledger.name))
+                log.info("partition dropped", partition=month.partition_of(ledger.name))
     partitions.drop_strays(connection, oldest)

@@ -1,4 +1,4 @@
-"""What a balance event says about each account and coin."""
+"""A balance event as values: its accounts, coins and amounts."""
 
 import re
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from typing import Any
 
 from common.errors import BadMessage
 from persister import raw_json
-from persister.raw_json import Part
+from persister.raw_json import RawPart
 
 LIVE = "live"
 SNAPSHOT = "snapshot"
 _LISTED_UNDER = {("bybit.balance", LIVE): "data", ("bybit.balance.snapshot", SNAPSHOT): "list"}
-_DEPTH = 5  # event, data, its list, account, its coins: down to the coin each part's own text is kept
+_DEPTH = 5  # event, data, its list, account, its coins: each keeps its own text, down to the coin
 
 COIN_AMOUNTS = {
     "walletBalance": "wallet_balance",
@@ -54,24 +54,24 @@ ACCOUNT_AMOUNTS = {
     "accountMMRateByMp": "account_mm_rate_by_mp",
     "accountLTV": "account_ltv",
 }
-"""Bybit's name of a field, and the column it is kept in."""
+"""Bybit's name of a field (websocket/private/wallet), and the column it is stored in."""
 
 _KNOWN = {
     "message": {"id", "topic", "creationTime", "data", "list"},
     "account": {"accountType", "coin", *ACCOUNT_AMOUNTS},
     "coin": {"coin", *COIN_AMOUNTS, *COIN_FLAGS, *COIN_TEXTS},
 }
-_SHORT_AMOUNT = re.compile(r"-?\d{1,60}(\.\d{1,60})?", re.ASCII).fullmatch  # what nearly all are; always fits
+_SHORT_AMOUNT = re.compile(r"-?\d{1,60}(\.\d{1,60})?", re.ASCII).fullmatch  # nearly all; always fits
 _AMOUNT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,6})?", re.ASCII).fullmatch
-_MOST_DIGITS = 131_072  # of Postgres' numeric before the point, and after it:
-_MOST_DECIMALS = 16_383
+_MAX_DIGITS = 131_072  # of PostgreSQL's numeric before the point, and after it:
+_MAX_DECIMALS = 16_383
 _LONGEST_NAME = 255
-_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search  # in a name: control characters, halves of a pair
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search  # in a name: control characters, lone surrogates
 _MILLISECONDS = re.compile(r"\d{1,15}", re.ASCII).fullmatch
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)  # of any time in a message
-_IMPOSSIBLY_AHEAD = timedelta(days=1)  # no clock is so wrong; taken at its word it would stay the latest for good
-EXACTLY = Context(prec=2 * _MOST_DIGITS)  # sums keep every digit; Python's own context would round to 28
+_IMPOSSIBLY_AHEAD = timedelta(days=1)  # a clock is never that wrong; such a balance would stay the latest for good
+EXACTLY = Context(prec=2 * _MAX_DIGITS)  # sums keep every digit; Python's own context would round to 28
 
 Amounts = Mapping[str, Decimal | None]
 
@@ -84,11 +84,11 @@ class Coin:
     flags: Mapping[str, bool | None]
     texts: Mapping[str, str | None]
     text: str
-    unclear: tuple[str, ...] = ()  # columns left empty because their value was of an unforeseen kind
+    unclear: tuple[str, ...] = ()  # columns left empty because their value has an unexpected type
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class AccountMargin:
     number: int  # place in the message's data
     type: str
     amounts: Amounts
@@ -96,15 +96,15 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Balances:
-    """One event, understood."""
+class BalanceEvent:
+    """One event of the class `balance`."""
 
     id: str
     origin: str
-    at: datetime  # exchange clock; received_at where the exchange gave no time, or one that cannot be
-    told_at: datetime | None  # what the exchange said
+    at: datetime  # exchange clock; received_at where the exchange sent no time, or an impossible one
+    exchange_at: datetime | None  # as the exchange sent it
     received_at: datetime
-    accounts: tuple[Account, ...]
+    accounts: tuple[AccountMargin, ...]
     text: str
     unknown: frozenset[str]  # fields that no column exists for
 
@@ -113,8 +113,8 @@ class Balances:
         return sum(len(account.coins) for account in self.accounts)
 
 
-def read(body: bytes) -> Balances | None:
-    """The event in a message's body, None when it is of a kind that balances do not come in; raises BadMessage."""
+def read(body: bytes) -> BalanceEvent | None:
+    """The event in a message's body, None for events without balances (gaps); raises BadMessage."""
     event = _members(_parsed(body), "the event")
     origin = _optional_text(event.get("origin"), "origin") or ""
     listed_under = _LISTED_UNDER.get((_text(event, "type"), origin))
@@ -124,14 +124,14 @@ def read(body: bytes) -> Balances | None:
     if received_at is None:
         raise BadMessage(f"receivedtime is missing, or not between {_EARLIEST.year} and {_LATEST.year}")
     message = _members(event.get("data"), "data")
-    told_at = _moment(event, "time") or _creation_time(message.get("creationTime"))
+    exchange_at = _moment(event, "time") or _creation_time(message.get("creationTime"))
     accounts = _elements(message.get(listed_under), listed_under)
     unknown = _unknown("message", message)
-    return Balances(
+    return BalanceEvent(
         id=_text(event, "id"),
         origin=origin,
-        at=received_at if told_at is None or told_at > received_at + _IMPOSSIBLY_AHEAD else told_at,
-        told_at=told_at,
+        at=received_at if exchange_at is None or exchange_at > received_at + _IMPOSSIBLY_AHEAD else exchange_at,
+        exchange_at=exchange_at,
         received_at=received_at,
         accounts=tuple(_account(number, part, unknown) for number, part in enumerate(accounts)),
         text=event["data"].text,
@@ -140,10 +140,10 @@ def read(body: bytes) -> Balances | None:
 
 
 def available_and_frozen(account_type: str, coin: Amounts) -> tuple[Decimal | None, Decimal | None]:
-    """What of a coin is free to be used, and what is tied up in orders and positions.
+    """The amount of a coin that is free to be used, and the amount tied up in orders and positions.
 
-    Where Bybit states the first, its word counts; otherwise (for UNIFIED since 2025-01) it is what its former values
-    were made of: what is owned, less a loss that is not realised yet, less what is frozen, and never below zero.
+    Bybit's own value of the first counts where it is sent. Where it is not (UNIFIED since 2025-01) it is computed as
+    Bybit did: the wallet balance, less an unrealised loss, less what is frozen, and never below zero.
     """
     stated_in, tied_up_in = _DEFINED.get(account_type, _DEFINED["UNIFIED"])
     frozen = _sum(coin[column] for column in tied_up_in)
@@ -151,7 +151,7 @@ def available_and_frozen(account_type: str, coin: Amounts) -> tuple[Decimal | No
     return (stated if stated is not None else _left_over(coin, frozen)), frozen
 
 
-_DEFINED = {  # account type: where Bybit states what is available, and what is tied up where
+_DEFINED = {  # account type: the fields of the available amount, and those of what is tied up
     "UNIFIED": (("available_to_withdraw",), ("locked", "total_order_im", "total_position_im")),
     "CONTRACT": (("available_to_withdraw",), ("total_order_im", "total_position_im")),
     "SPOT": (("free", "available_to_withdraw"), ("locked",)),
@@ -182,12 +182,12 @@ def _parsed(body: bytes) -> Any:
         raise BadMessage(str(error)) from error
 
 
-def _account(number: int, part: Any, unknown: set[str]) -> Account:
+def _account(number: int, part: Any, unknown: set[str]) -> AccountMargin:
     account = _members(part, f"account {number}")
     unknown |= _unknown("account", account)
     listed = account.get("coin")
     coins = [] if listed is None or listed == "" else _elements(listed, "coin")
-    return Account(
+    return AccountMargin(
         number=number,
         type=_optional_text(account.get("accountType"), "accountType") or "",
         amounts=_amounts(account, ACCOUNT_AMOUNTS, "account"),
@@ -199,7 +199,7 @@ def _coin(number: int, part: Any, unknown: set[str]) -> Coin:
     coin = _members(part, f"coin {number}")
     name = _optional_text(coin.get("coin"), "coin")
     if not name:
-        raise BadMessage(f"coin {number} has no name")
+        raise BadMessage(f"coin {number} must have a name")
     unknown |= _unknown("coin", coin)
     flags = {column: _flag(coin.get(field)) for field, column in COIN_FLAGS.items()}
     texts = {column: _plain(coin.get(field)) for field, column in COIN_TEXTS.items()}
@@ -214,7 +214,7 @@ def _coin(number: int, part: Any, unknown: set[str]) -> Coin:
     )
 
 
-_UNCLEAR: Any = object()  # of a kind that the column cannot hold
+_UNCLEAR: Any = object()  # of a type that the column cannot hold
 _WRITTEN_FLAGS = {"true": True, "false": False, "": None}
 
 
@@ -241,10 +241,10 @@ def _unusual_amount(value: Any, whose: str, field: str) -> Decimal:
     if isinstance(value, str) and _AMOUNT(value):
         value = Decimal(value)
     if not isinstance(value, Decimal):
-        raise BadMessage(f"{whose}: {field} is no amount")
+        raise BadMessage(f"{whose}: {field} must be an amount")
     _, _, exponent = value.as_tuple()
-    if not isinstance(exponent, int) or exponent < -_MOST_DECIMALS or value.adjusted() >= _MOST_DIGITS:
-        raise BadMessage(f"{whose}: {field} has more digits than the database can keep")
+    if not isinstance(exponent, int) or exponent < -_MAX_DECIMALS or value.adjusted() >= _MAX_DIGITS:
+        raise BadMessage(f"{whose}: {field} has more digits than the database can store")
     return value
 
 
@@ -267,26 +267,26 @@ def _optional_text(value: Any, what: str) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str) or len(value) > _LONGEST_NAME or _UNFIT(value):
-        raise BadMessage(f"{what} is no plain text")
+        raise BadMessage(f"{what} must be a text of at most {_LONGEST_NAME} printable characters")
     return value
 
 
 def _moment(members: Mapping[str, Any], name: str) -> datetime | None:
-    """None also for a time that cannot be: neither Postgres nor Python takes all that can be written."""
+    """None also for an impossible time: neither PostgreSQL nor Python accepts all that can be written."""
     text = _optional_text(members.get(name), name)
     if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise BadMessage(f"{name} is no time") from error
+        raise BadMessage(f"{name} must be an ISO 8601 time") from error
     if moment.tzinfo is None:
-        raise BadMessage(f"{name} has no time zone")
+        raise BadMessage(f"{name} must have a time zone")
     return moment.astimezone(UTC) if _EARLIEST <= moment < _LATEST else None
 
 
 def _creation_time(value: Any) -> datetime | None:
-    """Bybit's own milliseconds, written as a number or as a text."""
+    """Bybit's own milliseconds, as a number or a text."""
     if not _MILLISECONDS(str(value)):
         return None
     with suppress(OverflowError):
@@ -296,14 +296,14 @@ def _creation_time(value: Any) -> datetime | None:
 
 
 def _members(part: Any, what: str) -> dict[str, Any]:
-    if not isinstance(part, Part) or not isinstance(part.value, dict):
-        raise BadMessage(f"{what} is no object")
+    if not isinstance(part, RawPart) or not isinstance(part.value, dict):
+        raise BadMessage(f"{what} must be an object")
     return part.value
 
 
 def _elements(part: Any, what: str) -> list[Any]:
-    if not isinstance(part, Part) or not isinstance(part.value, list):
-        raise BadMessage(f"{what} is no list")
+    if not isinstance(part, RawPart) or not isinstance(part.value, list):
+        raise BadMessage(f"{what} must be a list")
     return part.value
 
 

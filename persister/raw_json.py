@@ -1,11 +1,11 @@
-"""JSON whose outer objects and lists keep the text they were written as."""
+"""JSON whose outer objects and lists keep the text that they were parsed from."""
 
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from json.decoder import scanstring  # type: ignore[attr-defined]
+from json.decoder import scanstring  # type: ignore[attr-defined]  # undocumented: a unit test pins its behaviour
 from typing import Any, NoReturn, TypeAlias
 
 Mark: TypeAlias = Callable[[str, int], re.Match[str] | None]
@@ -21,24 +21,24 @@ _COMMA_OR_BRACKET: Mark = re.compile(r"[ \t\n\r]*[,\]]").match
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """An object or a list, and the text that it was read from."""
+class RawPart:
+    """An object or a list, and the text that it was parsed from."""
 
-    value: Any  # dict[str, …] or list[…] of parts, down to `depth`; below it, what json makes of the text
+    value: Any  # dict[str, …] or list[…] of raw parts, down to `depth`; below it, what json makes of the text
     text: str
 
 
 def parse(text: str, depth: int) -> Any:
-    """The text as JSON, the objects and lists of its `depth` outer levels as parts, numbers as Decimal.
+    """The text as JSON: objects and lists of its `depth` outer levels as RawPart, numbers as Decimal.
 
-    Raises ValueError for what is no JSON.
+    Of equal names in an object the last one counts. Raises ValueError for what is not valid JSON.
     """
     try:
         value, end = _value(text, _past_space(text, 0), depth)
     except (StopIteration, RecursionError, ArithmeticError) as error:
-        raise ValueError(f"no JSON ({type(error).__name__})") from error
+        raise ValueError(f"not valid JSON ({type(error).__name__})") from error
     if _past_space(text, end) != len(text):
-        raise ValueError(f"no JSON (something follows at character {end})")
+        raise ValueError(f"not valid JSON (unexpected text at character {end})")
     return value
 
 
@@ -52,7 +52,7 @@ def _value(text: str, at: int, depth: int) -> tuple[Any, int]:
         value, end = _members(text, at, depth - 1)
     else:
         value, end = _elements(text, at, depth - 1)
-    return Part(value, text[at:end]), end
+    return RawPart(value, text[at:end]), end
 
 
 def _members(text: str, at: int, depth: int) -> tuple[dict[str, Any], int]:
@@ -88,7 +88,7 @@ def _elements(text: str, at: int, depth: int) -> tuple[list[Any], int]:
 def _past(text: str, at: int, mark: Mark) -> int:
     found = mark(text, at)
     if found is None:
-        raise ValueError(f"no JSON (something else is expected at character {at})")
+        raise ValueError(f"not valid JSON (unexpected text at character {at})")
     return found.end()
 
 
@@ -98,7 +98,7 @@ def _past_space(text: str, at: int) -> int:
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"no JSON ({text})")
+    raise ValueError(f"not valid JSON ({text})")
 
 
 _scan = json.JSONDecoder(parse_float=Decimal, parse_int=Decimal, parse_constant=_no_number).scan_once  # type: ignore[attr-defined]

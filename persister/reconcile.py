@@ -1,43 +1,40 @@
-"""Whether the ledger and the exchange agree, told snapshot by snapshot."""
+"""Whether the ledger and the exchange agree, snapshot by snapshot."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TypeAlias
 
-from persister.checks import ZERO, Standing
-from persister.message import Account, Balances, Coin
+from persister.message import AccountMargin, BalanceEvent, Coin
+from persister.standing import ZERO, Key, Standing
 
-APART = timedelta(seconds=5)  # the REST answer may lag the socket: one look proves nothing
-
-Key: TypeAlias = tuple[str, str]  # coin, account type
+APART = timedelta(seconds=5)  # the REST answer may lag the WebSocket: one snapshot proves nothing
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What no event may change behind our back; equity and the like move with the market and send nothing."""
+class HeldAmounts:
+    """What changes only with an event; equity and the like move with the market and send nothing."""
 
     wallet_balance: Decimal | None
     locked: Decimal | None
 
-    def agrees_with(self, other: "Held") -> bool:
-        """What one side does not tell is no difference."""
+    def agrees_with(self, other: "HeldAmounts") -> bool:
+        """What one side does not state is not a difference."""
         pairs = ((self.wallet_balance, other.wallet_balance), (self.locked, other.locked))
         return all(None in pair or pair[0] == pair[1] for pair in pairs)
 
 
-NOTHING = Held(ZERO, ZERO)
+NOTHING = HeldAmounts(ZERO, ZERO)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     coin: str
     account_type: str
-    ledger: Held | None  # None: the ledger has never heard of the coin
-    exchange: Held
+    ledger: HeldAmounts | None  # None: the ledger does not know the coin
+    exchange: HeldAmounts
     account_no: int
-    told: Coin | None  # None: the exchange does not list the coin, so it is zero
+    listed: Coin | None  # None: the exchange does not list the coin, so it is zero
 
     @property
     def key(self) -> Key:
@@ -47,46 +44,47 @@ class Difference:
     def kind(self) -> str:
         if self.ledger is None:
             return "new"
-        return "changed" if self.told else "gone"
+        return "changed" if self.listed else "gone"
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     outcome: str  # proven, unconfirmed, drift or empty
     coins: int
-    drifts: tuple[Difference, ...] = ()  # seen twice: the ledger is wrong
-    unconfirmed: tuple[Difference, ...] = ()  # seen once: look again
+    drifts: tuple[Difference, ...] = ()  # found twice: the ledger is wrong
+    unconfirmed: tuple[Difference, ...] = ()  # found once: a second snapshot decides
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
     since: datetime
-    exchange: Held
+    exchange: HeldAmounts
 
 
 @dataclass(slots=True)
-class Audit:
-    """Remembers what the last snapshots differed in; forgetting it only costs a further look."""
+class Reconciliation:
+    """Remembers what the last snapshots differed in; forgetting it only costs a further snapshot."""
 
     _doubts: dict[Key, Doubt] = field(default_factory=dict)
 
-    def copy(self) -> "Audit":
-        return Audit(dict(self._doubts))
+    def copy(self) -> "Reconciliation":
+        return Reconciliation(dict(self._doubts))
 
-    def heard_of(self, coins: Iterable[Key]) -> None:
-        """A wallet event told of these: what differed before counts no longer."""
+    def reset(self, coins: Iterable[Key]) -> None:
+        """A wallet event has these coins: what differed before counts no longer."""
         for key in coins:
             self._doubts.pop(key, None)
 
-    def compare(self, snapshot: Balances, ledger: Mapping[Key, Standing]) -> Comparison:
+    def compare(self, snapshot: BalanceEvent, ledger: Mapping[Key, Standing]) -> Comparison:
+        """A difference that two snapshots at least `APART` agree on is a drift."""
         if not snapshot.coins:
             return Comparison("empty", 0)
         found = list(_differences(snapshot, ledger))
         confirmed = tuple(each for each in found if self._confirmed(each, snapshot.at))
-        open_ = tuple(each for each in found if each not in confirmed)
-        self._doubts = {each.key: self._doubt(each, snapshot.at) for each in open_}
-        outcome = "drift" if confirmed else "unconfirmed" if open_ else "proven"
-        return Comparison(outcome, snapshot.coins, confirmed, open_)
+        unconfirmed = tuple(each for each in found if each not in confirmed)
+        self._doubts = {each.key: self._doubt(each, snapshot.at) for each in unconfirmed}
+        outcome = "drift" if confirmed else "unconfirmed" if unconfirmed else "proven"
+        return Comparison(outcome, snapshot.coins, confirmed, unconfirmed)
 
     def _confirmed(self, difference: Difference, at: datetime) -> bool:
         doubt = self._doubts.get(difference.key)
@@ -99,27 +97,22 @@ class Audit:
         return Doubt(at, difference.exchange)
 
 
-def standing_of(coin: Coin, at: datetime) -> Standing:
-    amounts = coin.amounts
-    return Standing(at, amounts["wallet_balance"], amounts["locked"], amounts["equity"], amounts["usd_value"])
-
-
-def _differences(snapshot: Balances, ledger: Mapping[Key, Standing]) -> Iterator[Difference]:
+def _differences(snapshot: BalanceEvent, ledger: Mapping[Key, Standing]) -> Iterator[Difference]:
     listed = {(coin.name, account.type): (account, coin) for account in snapshot.accounts for coin in account.coins}
     for key, (account, coin) in listed.items():
-        held = Held(coin.amounts["wallet_balance"], coin.amounts["locked"])
+        held = HeldAmounts(coin.amounts["wallet_balance"], coin.amounts["locked"])
         yield from _difference(key, ledger.get(key), snapshot.at, held, account, coin)
-    whole = {account.type: account for account in snapshot.accounts if account.coins}
+    complete = {account.type: account for account in snapshot.accounts if account.coins}
     for key in ledger.keys() - listed.keys():
-        if key[1] in whole:
-            yield from _difference(key, ledger[key], snapshot.at, NOTHING, whole[key[1]], None)
+        if key[1] in complete:
+            yield from _difference(key, ledger[key], snapshot.at, NOTHING, complete[key[1]], None)
 
 
 def _difference(
-    key: Key, known: Standing | None, at: datetime, held: Held, account: Account, told: Coin | None
+    key: Key, known: Standing | None, at: datetime, held: HeldAmounts, account: AccountMargin, listed: Coin | None
 ) -> Iterator[Difference]:
     if known is not None and known.at > at:
-        return  # the ledger has heard of it since
-    before = Held(known.wallet_balance, known.locked) if known else None
+        return  # the ledger has a younger event
+    before = HeldAmounts(known.wallet_balance, known.locked) if known else None
     if not (before or NOTHING).agrees_with(held):
-        yield Difference(*key, before, held, account.number, told)
+        yield Difference(*key, before, held, account.number, listed)

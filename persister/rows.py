@@ -3,10 +3,17 @@
 from typing import Any, TypeAlias
 
 from persister import checks
-from persister.checks import ZERO, Standing
-from persister.message import COIN_AMOUNTS, COIN_FLAGS, COIN_TEXTS, Account, Balances, Coin
-from persister.message import available_and_frozen as _available_and_frozen
-from persister.reconcile import Difference, Key, standing_of
+from persister.message import (
+    COIN_AMOUNTS,
+    COIN_FLAGS,
+    COIN_TEXTS,
+    AccountMargin,
+    BalanceEvent,
+    Coin,
+    available_and_frozen,
+)
+from persister.reconcile import Difference
+from persister.standing import ZERO, Key, Standing, nothing_at, standing_of
 
 Row: TypeAlias = dict[str, Any]
 
@@ -16,25 +23,26 @@ _ZERO_WHEN_GONE = ("wallet_balance", "available_balance", "frozen", "locked", "e
 _GONE: Row = dict.fromkeys(_COLUMNS) | dict.fromkeys(_ZERO_WHEN_GONE, ZERO)
 
 
-def of_accounts(event: Balances) -> list[Row]:
+def of_accounts(event: BalanceEvent) -> list[Row]:
+    """One row of `account_margin_balances` per account."""
     return [_account_row(event, account) for account in event.accounts]
 
 
-def of_coins(event: Balances, ledger: dict[Key, Standing]) -> list[Row]:
-    """Every coin of the event; `ledger` moves along with them."""
-    return [_in_turn(event, account, coin, ledger) for account in event.accounts for coin in account.coins]
+def of_coins(event: BalanceEvent, ledger: dict[Key, Standing]) -> list[Row]:
+    """One row of `account_balances` per coin; `ledger` is brought up to date."""
+    return [_next_row(event, account, coin, ledger) for account in event.accounts for coin in account.coins]
 
 
-def of_drift(snapshot: Balances, drift: Difference, ledger: dict[Key, Standing]) -> Row:
-    """What two snapshots agreed on; `ledger` moves along."""
-    if drift.told is not None:
-        return _in_turn(snapshot, snapshot.accounts[drift.account_no], drift.told, ledger)
-    ledger[drift.key] = Standing(snapshot.at, ZERO, ZERO, ZERO, ZERO)
+def of_drift(snapshot: BalanceEvent, drift: Difference, ledger: dict[Key, Standing]) -> Row:
+    """What two snapshots agreed on; `ledger` is brought up to date."""
+    if drift.listed is not None:
+        return _next_row(snapshot, snapshot.accounts[drift.account_no], drift.listed, ledger)
+    ledger[drift.key] = nothing_at(snapshot.at)
     place = {"account_no": drift.account_no, "coin": drift.coin, "coin_no": _NOT_LISTED}
-    return _stamp(snapshot) | place | {"account_type": drift.account_type} | _GONE | {"anomalies": [], "raw": "null"}
+    return _common(snapshot) | place | {"account_type": drift.account_type} | _GONE | {"anomalies": [], "raw": "null"}
 
 
-def _in_turn(event: Balances, account: Account, coin: Coin, ledger: dict[Key, Standing]) -> Row:
+def _next_row(event: BalanceEvent, account: AccountMargin, coin: Coin, ledger: dict[Key, Standing]) -> Row:
     key = (coin.name, account.type)
     before = ledger.get(key)
     if before is None or event.at >= before.at:
@@ -42,10 +50,10 @@ def _in_turn(event: Balances, account: Account, coin: Coin, ledger: dict[Key, St
     return _coin_row(event, account, coin, before)
 
 
-def _coin_row(event: Balances, account: Account, coin: Coin, before: Standing | None) -> Row:
-    available, frozen = _available_and_frozen(account.type, coin.amounts)
+def _coin_row(event: BalanceEvent, account: AccountMargin, coin: Coin, before: Standing | None) -> Row:
+    available, frozen = available_and_frozen(account.type, coin.amounts)
     return {
-        **_stamp(event),
+        **_common(event),
         "account_no": account.number,
         "coin": coin.name,
         "coin_no": coin.number,
@@ -60,9 +68,9 @@ def _coin_row(event: Balances, account: Account, coin: Coin, before: Standing | 
     }
 
 
-def _account_row(event: Balances, account: Account) -> Row:
+def _account_row(event: BalanceEvent, account: AccountMargin) -> Row:
     return {
-        **_stamp(event),
+        **_common(event),
         "account_no": account.number,
         "account_type": account.type,
         **account.amounts,
@@ -71,7 +79,7 @@ def _account_row(event: Balances, account: Account) -> Row:
     }
 
 
-def _stamp(event: Balances) -> Row:
+def _common(event: BalanceEvent) -> Row:
     return {
         "event_timestamp": event.at,
         "event_id": event.id,

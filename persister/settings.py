@@ -1,4 +1,4 @@
-"""What the persister is told by its environment."""
+"""The persister's settings, from its environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, values: Mapping[str, str]) -> "Settings":
-        """Raises ConfigError naming every variable at fault."""
+        """Raises ConfigError naming every invalid variable."""
         env = Environment(values)
         found = cls(
             name=settings.service_name(env),

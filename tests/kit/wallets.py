@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.events import Form, digest
-from persister.message import Balances, read
+from persister.message import BalanceEvent, read
 
 _DATA = Path(__file__).parent.parent / "data" / "bybit"
 REAL = ("private.wallet.2026.jsonl", "private.wallet.2023.jsonl", "private.wallet.docs.2022.jsonl")
@@ -58,7 +58,7 @@ def _event(id: str, type: str, origin: str, data: bytes, at_ms: int | None, rece
     return form.render(id, at_ms, received_ns, 1, data)
 
 
-def understood(body: bytes) -> Balances:
+def understood(body: bytes) -> BalanceEvent:
     found = read(body)
     assert found is not None
     return found

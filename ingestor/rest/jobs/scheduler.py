@@ -81,6 +81,8 @@ class JobWorker(Generic[Request]):
         return self._job.name
 
     def run(self, stop: threading.Event) -> None:
+        self._retry_at = 0.0  # a worker that is started again owes nothing to a backoff
+        self._job.backoff.reset()
         while not stop.is_set():
             wait_s = min(self.due_at - self._monotonic(), _STOP_NOTICED_WITHIN_S)
             self.step(self._job.requests.get(wait_s))

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from common import amqp, settings, topology
 from common import database as databases
-from persister.consumer import Consumer
+from persister.consumer import BalanceConsumer
 from persister.ledger import Ledger
 from tests.kit.servers import Broker, Database
 from tests.kit.waiting import eventually
@@ -48,7 +48,7 @@ class Queue:
             found.append((properties, body))
 
     def unsettled(self) -> int:
-        """How many messages wait; needs nobody to consume."""
+        """How many messages wait; there must be no consumer."""
         found = self.channel.queue_declare(topology.BALANCE_QUEUE, passive=True)
         return int(found.method.message_count)
 
@@ -78,10 +78,10 @@ def persister(broker: Broker, engine: Engine) -> Iterator[threading.Thread]:
 
 
 @contextmanager
-def consuming(broker: Broker, ledger: Ledger, queue_made_within_s: float = 30.0) -> Iterator[threading.Thread]:
+def consuming(broker: Broker, ledger: Ledger, queue_expected_within_s: float = 30.0) -> Iterator[threading.Thread]:
     env = settings.Environment(broker.environ())
     connect = partial(amqp.connect, settings.rabbitmq(env), "persister tests")
-    consumer = Consumer(connect, ledger, queue_made_within_s)
+    consumer = BalanceConsumer(connect, ledger, queue_expected_within_s)
     stop = threading.Event()
     thread = threading.Thread(target=consumer.run, args=(stop,), name="persister", daemon=True)
     thread.start()

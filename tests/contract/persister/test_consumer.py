@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from common import topology
 from common.errors import Unavailable
 from persister.ledger import Ledger
-from persister.message import Balances
+from persister.message import BalanceEvent
 from tests.contract.persister.conftest import Queue, consuming, rows
 from tests.kit import wallets
 from tests.kit.servers import Broker, Database
@@ -60,7 +60,7 @@ def test_the_same_coin_twice_and_in_two_accounts_is_as_many_rows(
     assert kept == [("CONTRACT", 3), ("UNIFIED", 2)]
 
 
-def test_what_cannot_be_understood_is_set_aside_with_the_reason_and_the_next_is_stored(
+def test_what_cannot_be_parsed_is_dead_lettered_with_the_reason_and_the_next_is_stored(
     queue: Queue, persister: threading.Thread, database: Database
 ) -> None:
     bad = wallets.live(wallets.frame(wallets.account(wallets.coin(walletBalance="a lot"))))
@@ -69,8 +69,8 @@ def test_what_cannot_be_understood_is_set_aside_with_the_reason_and_the_next_is_
     eventually(lambda: not queue.unsettled(), 10, "all are acknowledged")
     first, second = queue.dead()
     assert (first[1], second[1]) == (b"no json", bad)
-    assert first[0].headers["reason"].startswith("no JSON")
-    assert second[0].headers["reason"] == "USDT: walletBalance is no amount"
+    assert first[0].headers["reason"].startswith("not valid JSON")
+    assert second[0].headers["reason"] == "USDT: walletBalance must be an amount"
     assert second[0].headers["queue"] == topology.BALANCE_QUEUE
     assert second[0].message_id == "id of the message"
 
@@ -78,7 +78,7 @@ def test_what_cannot_be_understood_is_set_aside_with_the_reason_and_the_next_is_
 class Slow(Ledger):
     """Takes too long over more than a few messages."""
 
-    def write(self, events: Sequence[Balances]) -> None:
+    def write(self, events: Sequence[BalanceEvent]) -> None:
         if len(events) > 20:
             raise Unavailable("canceling statement due to statement timeout")
         super().write(events)
@@ -96,15 +96,15 @@ def test_what_is_too_much_at_once_is_written_in_smaller_pieces(
 
 
 class Unforeseen(Ledger):
-    """Fails over one coin in a way that nobody thought of."""
+    """Fails for one coin with an unforeseen error."""
 
-    def write(self, events: Sequence[Balances]) -> None:
+    def write(self, events: Sequence[BalanceEvent]) -> None:
         if any(coin.name == "ODD" for event in events for account in event.accounts for coin in account.coins):
             raise ZeroDivisionError("not foreseen")
         super().write(events)
 
 
-def test_a_message_that_fails_in_an_unforeseen_way_is_set_aside_and_the_others_are_stored(
+def test_a_message_that_fails_with_an_unforeseen_error_is_dead_lettered_and_the_others_are_stored(
     queue: Queue, broker: Broker, engine: Engine, database: Database
 ) -> None:
     names = ("BTC", "ODD", "ETH")
@@ -121,7 +121,7 @@ IMPOSSIBLE = ("9999-12-31T12:00:00Z", "0001-01-01T00:00:00+14:00", "2200-01-01T0
 
 
 @pytest.mark.parametrize("moment", IMPOSSIBLE)
-def test_a_forged_moment_of_receipt_is_set_aside_and_the_next_message_is_stored(
+def test_a_forged_time_of_receipt_is_dead_lettered_and_the_next_message_is_stored(
     queue: Queue, persister: threading.Thread, database: Database, moment: str
 ) -> None:
     forged = json.loads(wallets.live(wallets.frame(wallets.account(wallets.coin("FORGED"))))) | {"receivedtime": moment}
@@ -136,7 +136,7 @@ def test_a_forged_moment_of_receipt_is_set_aside_and_the_next_message_is_stored(
 def test_an_impossible_time_of_the_exchange_counts_as_none(moment: str) -> None:
     frame = wallets.frame(wallets.account(wallets.coin("BTC")), at_ms=10**14)
     event = wallets.understood(json.dumps(json.loads(wallets.live(frame)) | {"time": moment}).encode())
-    assert event.told_at is None
+    assert event.exchange_at is None
     assert event.at == event.received_at
 
 
@@ -144,32 +144,32 @@ def test_it_waits_for_a_queue_that_is_not_there_yet(
     queue: Queue, engine: Engine, request: object, database: Database, persister: threading.Thread
 ) -> None:
     queue.channel.queue_delete(topology.BALANCE_QUEUE)
-    eventually(lambda: persister.is_alive(), 1, "the persister lives")
+    eventually(lambda: persister.is_alive(), 1, "the persister runs")
     queue.declare()
     queue.publish(wallets.live(wallets.frame(wallets.account(wallets.coin("BTC")))))
     assert rows(database, COINS, 1) == [("BTC", "100", "live")]
 
 
-def logged(lines: Sequence[MutableMapping[str, Any]], level: str) -> list[str]:
-    return [line["event"] for line in lines if line["log_level"] == level]
+def logged(logs: Sequence[MutableMapping[str, Any]], level: str) -> list[str]:
+    return [entry["event"] for entry in logs if entry["log_level"] == level]
 
 
-def test_a_queue_that_is_about_to_be_made_is_waited_for_without_a_warning(
+def test_a_queue_that_is_about_to_be_declared_is_waited_for_without_a_warning(
     queue: Queue, broker: Broker, engine: Engine
 ) -> None:
     queue.channel.queue_delete(topology.BALANCE_QUEUE)
-    with capture_logs() as lines, consuming(broker, Ledger(engine)):
-        eventually(lambda: "waiting for the balance queue" in logged(lines, "info"), 20, "it waits")
+    with capture_logs() as logs, consuming(broker, Ledger(engine)):
+        eventually(lambda: "waiting for the balance queue" in logged(logs, "info"), 20, "it waits")
         queue.declare()
-        eventually(lambda: "reading balances" in logged(lines, "info"), 20, "it reads")
-    assert logged(lines, "info") == ["waiting for the balance queue", "reading balances"]
-    assert logged(lines, "warning") == []
+        eventually(lambda: "reading balances" in logged(logs, "info"), 20, "it reads")
+    assert logged(logs, "info") == ["waiting for the balance queue", "reading balances"]
+    assert logged(logs, "warning") == []
 
 
-def test_a_queue_that_nobody_makes_is_warned_about_once(queue: Queue, broker: Broker, engine: Engine) -> None:
+def test_a_queue_that_is_not_declared_is_warned_about_once(queue: Queue, broker: Broker, engine: Engine) -> None:
     queue.channel.queue_delete(topology.BALANCE_QUEUE)
-    with capture_logs() as lines, consuming(broker, Ledger(engine), queue_made_within_s=0.0):
-        eventually(lambda: logged(lines, "warning"), 20, "it warns")
+    with capture_logs() as logs, consuming(broker, Ledger(engine), queue_expected_within_s=0.0):
+        eventually(lambda: logged(logs, "warning"), 20, "it warns")
         queue.declare()
-        eventually(lambda: "reading balances" in logged(lines, "info"), 20, "it reads")
-    assert logged(lines, "warning") == ["balance queue missing"]
+        eventually(lambda: "reading balances" in logged(logs, "info"), 20, "it reads")
+    assert logged(logs, "warning") == ["balance queue missing"]

@@ -23,7 +23,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(broker: Broker, capsys: pytest.CaptureFixture[str]) -> Run:
-    """The command's exit status and what it says.
+    """The command's exit status and output.
 
     The process's own environment stays as it is: libpq reads it without the interpreter's lock, and a persister
     that connects in its thread while it grows dies of a segmentation fault.
@@ -31,44 +31,46 @@ def run(broker: Broker, capsys: pytest.CaptureFixture[str]) -> Run:
 
     def command(*words: str, **more: str) -> tuple[int, str, str]:
         status = main(["dead", *words], broker.environ() | more)
-        told = capsys.readouterr()
-        return status, told.out, told.err
+        output = capsys.readouterr()
+        return status, output.out, output.err
 
     return command
 
 
-def bury(queue: Queue, id: str, body: bytes, origin: str = topology.BALANCE_QUEUE, reason: str = "no JSON") -> None:
-    told = {"queue": origin, "reason": reason, "refused-at": "2026-08-09T21:26:58Z"}
-    properties = pika.BasicProperties(message_id=id, delivery_mode=2, type="balance", headers=told)
+def dead_letter(
+    queue: Queue, id: str, body: bytes, origin: str = topology.BALANCE_QUEUE, reason: str = "not valid JSON"
+) -> None:
+    headers = {"queue": origin, "reason": reason, "refused-at": "2026-08-09T21:26:58Z"}
+    properties = pika.BasicProperties(message_id=id, delivery_mode=2, type="balance", headers=headers)
     queue.channel.basic_publish(topology.DEAD, "", body, properties)
 
 
 def test_messages_are_listed_with_their_reasons_and_stay(queue: Queue, run: Run) -> None:
-    bury(queue, "one", b"{")
-    bury(queue, "two", b"[", reason="USDT: walletBalance is no amount")
+    dead_letter(queue, "one", b"{")
+    dead_letter(queue, "two", b"[", reason="USDT: walletBalance must be an amount")
     for _ in range(2):
         status, out, err = run("list")
         assert (status, err) == (0, "2 in ws-gateway.dead\n")
         assert out.splitlines() == [
-            "one  2026-08-09T21:26:58Z  ws-gateway.balance.persister  no JSON",
-            "two  2026-08-09T21:26:58Z  ws-gateway.balance.persister  USDT: walletBalance is no amount",
+            "one  2026-08-09T21:26:58Z  ws-gateway.balance.persister  not valid JSON",
+            "two  2026-08-09T21:26:58Z  ws-gateway.balance.persister  USDT: walletBalance must be an amount",
         ]
     assert len(run("list", "--limit", "1")[1].splitlines()) == 1
 
 
 def test_one_is_shown_whole(queue: Queue, run: Run) -> None:
-    bury(queue, "one", b"\xff{")
+    dead_letter(queue, "one", b"\xff{")
     status, out, _ = run("show", "one")
     assert status == 0
     assert out.endswith("\n\n\\xff{\n")
-    assert "reason: no JSON" in out
+    assert "reason: not valid JSON" in out
     assert run("show", "two") == (1, "", "two: no such message in ws-gateway.dead\n")
 
 
 def test_one_is_sent_back_and_the_others_stay(queue: Queue, run: Run) -> None:
     queue.channel.queue_declare("plain")
     for name in ("one", "two", "three"):
-        bury(queue, name, name.encode(), origin="plain")
+        dead_letter(queue, name, name.encode(), origin="plain")
     assert run("replay", "two")[0] == 0
     assert [line.split()[0] for line in run("list")[1].splitlines()] == ["one", "three"]
     method, properties, body = queue.channel.basic_get("plain", auto_ack=True)
@@ -80,13 +82,13 @@ def test_one_is_sent_back_and_the_others_stay(queue: Queue, run: Run) -> None:
 def test_a_message_that_was_refused_twice_is_sent_back_with_its_copy(queue: Queue, run: Run) -> None:
     queue.channel.queue_declare("plain")
     for name in ("one", "two", "one"):
-        bury(queue, name, name.encode(), origin="plain")
+        dead_letter(queue, name, name.encode(), origin="plain")
     assert run("replay", "one")[0] == 0
     assert [line.split()[0] for line in run("list")[1].splitlines()] == ["two"]
 
 
 def test_it_is_installed_as_ws_gateway(queue: Queue, broker: Broker) -> None:
-    bury(queue, "one", b"{")
+    dead_letter(queue, "one", b"{")
     command = [str(Path(sys.executable).with_name("ws-gateway")), "dead", "list"]
     env = {"PATH": os.environ["PATH"], **broker.environ()}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=True)
@@ -105,10 +107,8 @@ def test_a_message_that_was_refused_is_stored_once_the_reason_is_gone(
     assert run("list")[2] == "0 in ws-gateway.dead\n"
 
 
-def test_what_is_refused_again_does_not_go_round_in_circles(
-    queue: Queue, persister: threading.Thread, run: Run
-) -> None:
-    bury(queue, "one", b"{")
+def test_what_is_refused_again_does_not_loop(queue: Queue, persister: threading.Thread, run: Run) -> None:
+    dead_letter(queue, "one", b"{")
     assert run("replay", "--all")[1].count("sent back") == 1
     eventually(lambda: "one" in run("list")[1], 20, "it is refused again")
 
@@ -125,9 +125,9 @@ def test_what_fell_out_of_a_queue_goes_back_to_it(queue: Queue, run: Run) -> Non
     assert queue.channel.basic_get("private", auto_ack=True)[2] == b"first"
 
 
-def test_what_nobody_knows_the_origin_of_stays(queue: Queue, run: Run) -> None:
+def test_a_message_without_a_known_queue_stays(queue: Queue, run: Run) -> None:
     queue.channel.basic_publish(topology.DEAD, "", b"?", pika.BasicProperties(message_id="one"))
-    bury(queue, "two", b"!", origin="gone")
+    dead_letter(queue, "two", b"!", origin="gone")
     status, out, err = run("replay", "--all")
     assert (status, out) == (1, "")
     assert "one: nobody said" in err

@@ -49,7 +49,7 @@ _numbers = itertools.count()
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(_ACCOUNT, min_size=1, max_size=3))
-def test_every_column_holds_what_was_told(engine: Engine, database: Database, accounts: list[dict[str, Any]]) -> None:
+def test_every_column_holds_what_was_sent(engine: Engine, database: Database, accounts: list[dict[str, Any]]) -> None:
     data = _json({"creationTime": Number(str(T0_MS + next(_numbers))), "data": accounts})
     event = understood(wallets.live(data.encode(), at_ms=None))
     ledger = Ledger(engine)
@@ -90,11 +90,11 @@ def _kept(
     return database.execute(f"SELECT {', '.join(listed)} FROM {table} WHERE event_id = '{id}' ORDER BY id")
 
 
-def _expected(told: str | None) -> str | None:
+def _expected(sent: str | None) -> str | None:
     """Every digit, nothing added: as numeric writes it."""
-    if not told:
+    if not sent:
         return None
-    amount = Decimal(told)
+    amount = Decimal(sent)
     if amount:
         return f"{amount:f}"
     places = -int(amount.as_tuple().exponent)

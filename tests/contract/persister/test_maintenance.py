@@ -1,4 +1,4 @@
-"""Room ahead, and no more behind than wanted."""
+"""Partitions ahead, and no more kept than configured."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ from tests.kit import wallets
 from tests.kit.servers import Database
 from tests.kit.waiting import eventually
 
-Looked = Callable[..., None]
+Maintain = Callable[..., None]
 
 
 class Time:
@@ -41,18 +41,18 @@ def clock(database: Database) -> Time:
 
 
 @pytest.fixture
-def looked_after(engine: Engine, clock: Time) -> Iterator[Looked]:
-    """One look at a given time; returns when it is done."""
+def maintained(engine: Engine, clock: Time) -> Iterator[Maintain]:
+    """One maintain at a given time; returns when it is done."""
     stop = threading.Event()
     threads = []
 
-    def look(now: datetime = clock.now, months_kept: int = 0, until: Callable[[], bool] = lambda: True) -> None:
+    def maintain(now: datetime = clock.now, months_kept: int = 0, until: Callable[[], bool] = lambda: True) -> None:
         thread = threading.Thread(target=PartitionMaintenance(engine, months_kept, lambda: now).run, args=(stop,))
         threads.append(thread)
         thread.start()
-        eventually(until, 10, "the upkeep is done")
+        eventually(until, 10, "maintenance is done")
 
-    yield look
+    yield maintain
     stop.set()
     for thread in threads:
         thread.join(10)
@@ -60,16 +60,16 @@ def looked_after(engine: Engine, clock: Time) -> Iterator[Looked]:
 
 
 @pytest.fixture
-def told(engine: Engine) -> Callable[..., None]:
+def write(engine: Engine) -> Callable[..., None]:
     ledger = Ledger(engine)
     ledger.open()
 
-    def write(*moments: datetime) -> None:
+    def written(*moments: datetime) -> None:
         times = [int(moment.timestamp() * 1000) for moment in moments]
         frames = [wallets.frame(wallets.account(wallets.coin()), at_ms=at_ms) for at_ms in times]
         ledger.write([wallets.understood(wallets.live(*each)) for each in zip(frames, times, strict=True)])
 
-    return write
+    return written
 
 
 def months(database: Database, table: str) -> list[str]:
@@ -83,83 +83,83 @@ def where_rows_are(database: Database, table: str) -> list[str]:
 
 
 @pytest.mark.parametrize("table", ["account_balances", "account_margin_balances"])
-def test_months_are_added_ahead_of_time(clock: Time, looked_after: Looked, database: Database, table: str) -> None:
+def test_months_are_added_ahead_of_time(clock: Time, maintained: Maintain, database: Database, table: str) -> None:
     in_two_months = clock.month.later(2).begins() + timedelta(days=3)
     wanted = [*clock.named(*range(6)), "default"]
-    looked_after(in_two_months, until=lambda: months(database, table) == wanted)
-    looked_after(in_two_months, until=lambda: months(database, table) == wanted)
+    maintained(in_two_months, until=lambda: months(database, table) == wanted)
+    maintained(in_two_months, until=lambda: months(database, table) == wanted)
 
 
 def test_rows_that_came_before_their_month_move_into_it(
-    clock: Time, looked_after: Looked, database: Database, told: Callable[..., None]
+    clock: Time, maintained: Maintain, database: Database, write: Callable[..., None]
 ) -> None:
     early = clock.month.later(3).begins()
-    told(early, early - timedelta(seconds=1), clock.month.later(9).begins())
+    write(early, early - timedelta(seconds=1), clock.month.later(9).begins())
     assert where_rows_are(database, "account_balances") == [*clock.named(2), "default", "default"]
     wanted = [*clock.named(2, 3), "default"]
-    looked_after(until=lambda: where_rows_are(database, "account_margin_balances") == wanted)
+    maintained(until=lambda: where_rows_are(database, "account_margin_balances") == wanted)
     assert where_rows_are(database, "account_balances") == wanted
-    told(early, early + timedelta(days=1))
+    write(early, early + timedelta(days=1))
     assert where_rows_are(database, "account_balances") == [*clock.named(2, 3, 3), "default"]
 
 
 def test_old_months_go_when_they_are_not_to_be_kept_and_the_latest_balance_stays(
-    clock: Time, looked_after: Looked, database: Database, told: Callable[..., None]
+    clock: Time, maintained: Maintain, database: Database, write: Callable[..., None]
 ) -> None:
-    told(datetime(2020, 1, 1, tzinfo=UTC), clock.now)
+    write(datetime(2020, 1, 1, tzinfo=UTC), clock.now)
     in_three_months = clock.month.later(3).begins()
-    looked_after(in_three_months, 2, until=lambda: months(database, "account_balances")[0] == clock.named(1)[0])
+    maintained(in_three_months, 2, until=lambda: months(database, "account_balances")[0] == clock.named(1)[0])
     eventually(lambda: where_rows_are(database, "account_balances") == [], 10, "old rows are gone")
     assert months(database, "account_margin_balances") == [*clock.named(*range(1, 7)), "default"]
     assert database.execute("SELECT coin FROM latest_account_balances") == [("USDT",)]
 
 
-def test_everything_is_kept_unless_told_otherwise(
-    clock: Time, looked_after: Looked, database: Database, told: Callable[..., None]
+def test_everything_is_kept_unless_configured_otherwise(
+    clock: Time, maintained: Maintain, database: Database, write: Callable[..., None]
 ) -> None:
-    told(datetime(2020, 1, 1, tzinfo=UTC))
+    write(datetime(2020, 1, 1, tzinfo=UTC))
     later = clock.month.later(30).begins()
-    looked_after(later, until=lambda: clock.named(33)[0] in months(database, "account_margin_balances"))
+    maintained(later, until=lambda: clock.named(33)[0] in months(database, "account_margin_balances"))
     assert clock.named(0)[0] in months(database, "account_balances")
     assert where_rows_are(database, "account_balances") == ["default"]
 
 
-def test_two_may_look_after_it_at_once(clock: Time, looked_after: Looked, database: Database) -> None:
+def test_two_may_run_it_at_the_same_time(clock: Time, maintained: Maintain, database: Database) -> None:
     later = clock.month.later(5).begins()
     for _ in range(4):
-        looked_after(later)
+        maintained(later)
     eventually(lambda: clock.named(8)[0] in months(database, "account_margin_balances"), 10, "the months are there")
 
 
-def test_balances_do_not_wait_behind_it_while_somebody_reads_for_long(
-    clock: Time, looked_after: Looked, engine: Engine, database: Database, told: Callable[..., None]
+def test_balances_do_not_wait_for_it_during_a_long_read(
+    clock: Time, maintained: Maintain, engine: Engine, database: Database, write: Callable[..., None]
 ) -> None:
-    looked_after(until=lambda: clock.named(3)[0] in months(database, "account_margin_balances"))
+    maintained(until=lambda: clock.named(3)[0] in months(database, "account_margin_balances"))
     old = clock.month.later(-3)
     with engine.begin() as connection:
         add_month(connection, "account_balances", old)
     with closing(database.connect()) as reader:
         reader.cursor().execute("SELECT count(*) FROM account_balances")
-        looked_after(clock.now, 1, until=lambda: waits_for_a_lock(database))
+        maintained(clock.now, 1, until=lambda: waits_for_a_lock(database))
         began = time.monotonic()
-        told(clock.now)
+        write(clock.now)
         assert time.monotonic() - began < 1
     eventually(lambda: clock.named(-3)[0] not in months(database, "account_balances"), 20, "it is tried again")
 
 
-def test_a_balance_whose_month_is_added_at_that_moment_is_tried_again(
-    clock: Time, engine: Engine, database: Database, told: Callable[..., None]
+def test_a_balance_whose_month_is_added_at_that_moment_is_retried(
+    clock: Time, engine: Engine, database: Database, write: Callable[..., None]
 ) -> None:
     """Postgres has chosen the default partition by then, and finds that the row belongs there no longer."""
     with ThreadPoolExecutor() as pool, engine.begin() as connection:
         month = clock.month.later(5)
         add_month(connection, "account_balances", month)
-        written = pool.submit(told, month.begins())
+        written = pool.submit(write, month.begins())
         eventually(lambda: waits_for_a_lock(database), 10, "it waits for the partition")
         connection.commit()
         with pytest.raises(Unavailable, match="partition"):
             written.result(10)
-    told(month.begins())
+    write(month.begins())
     assert where_rows_are(database, "account_balances") == clock.named(5)
 
 

@@ -41,7 +41,7 @@ def process(env: dict[str, str]) -> Iterator[Process]:
     running.communicate()
 
 
-def figures(env: Mapping[str, str]) -> str:
+def metrics(env: Mapping[str, str]) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{env['WS_GATEWAY_METRICS_PORT']}/metrics", timeout=5) as answer:
         text: str = answer.read().decode()
     return text
@@ -53,7 +53,7 @@ def test_it_stores_counts_and_stops_in_order(
     queue.publish(wallets.live(wallets.real("private.wallet.2023.jsonl")))
     rows(database, "SELECT 1 FROM account_balances", 3)
     eventually(lambda: not queue.unsettled(), 10, "the message is acknowledged")
-    shown = figures(env)
+    shown = metrics(env)
     assert 'wsgw_persister_rows_written_total{table="account_balances"} 3.0' in shown
     assert 'wsgw_persister_messages_total{outcome="stored"} 1.0' in shown
     assert "wsgw_persister_lag_seconds_count 1.0" in shown
@@ -62,30 +62,30 @@ def test_it_stores_counts_and_stops_in_order(
     process.terminate()
     out, err = process.communicate(timeout=5)
     assert (process.returncode, err) == (0, "")
-    assert "stopped" in [json.loads(line)["event"] for line in out.splitlines()]
+    assert "stopped" in [json.loads(entry)["event"] for entry in out.splitlines()]
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("variable", "value", "text"),
     [
         ("POSTGRES_PASSWORD", "", "POSTGRES_PASSWORD is required; set it or POSTGRES_PASSWORD_FILE"),
         ("WS_GATEWAY_METRICS_PORT", "many", "WS_GATEWAY_METRICS_PORT='many': "),
         ("WS_GATEWAY_BALANCE_RETENTION_MONTHS", "-1", "WS_GATEWAY_BALANCE_RETENTION_MONTHS='-1': "),
     ],
 )
-def test_a_wrong_setting_ends_it_with_one_line_naming_it(variable: str, value: str, said: str) -> None:
+def test_a_wrong_setting_ends_it_with_one_line_naming_it(variable: str, value: str, text: str) -> None:
     env = {"POSTGRES_PASSWORD": "x", "RABBITMQ_PASSWORD": "x", variable: value}
     done = started(env)
     out, err = done.communicate(timeout=20)
     assert (done.returncode, out) == (78, "")
-    [line] = err.splitlines()
-    assert line.startswith(f"persister: {said}")
+    [entry] = err.splitlines()
+    assert entry.startswith(f"persister: {text}")
 
 
-def test_neighbours_that_are_away_are_waited_for(env: dict[str, str]) -> None:
+def test_dependencies_that_are_unavailable_are_waited_for(env: dict[str, str]) -> None:
     nowhere = {"POSTGRES_PORT": str(free_port()), "RABBITMQ_PORT": str(free_port())}
     process = started(env | nowhere)
-    eventually(lambda: figures(env), 20, "it runs")
+    eventually(lambda: metrics(env), 20, "it runs")
     process.terminate()
     out, _ = process.communicate(timeout=5)
     assert process.returncode == 0

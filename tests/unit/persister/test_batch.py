@@ -1,4 +1,4 @@
-"""Deliveries waiting to be written together."""
+"""Deliveries that wait to be written together."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class Item:
     weight: int = 1
 
 
-def filled(*items: Item, most: int = 3, heaviest: int = 10) -> Batch[Item]:
-    batch: Batch[Item] = Batch(Pace(most, most), heaviest)
+def filled(*items: Item, max_count: int = 3, max_weight: int = 10) -> Batch[Item]:
+    batch: Batch[Item] = Batch(Pace(max_count, max_count), max_weight)
     for item in items:
         batch.add(item)
     return batch
@@ -42,7 +42,7 @@ def test_no_more_than_fits_is_taken_and_the_rest_keeps_its_order() -> None:
 
 
 def test_heavy_messages_make_smaller_batches() -> None:
-    batch = filled(Item("a", 6), Item("b", 4), Item("c", 1), most=10)
+    batch = filled(Item("a", 6), Item("b", 4), Item("c", 1), max_count=10)
     assert [names(batch.take()), names(batch.take())] == ["ab", "c"]
 
 
@@ -57,7 +57,7 @@ def test_fewer_are_written_together_after_failures_and_soon_as_many_as_before() 
     assert counts(pace, [partial(pace.took, 0.9)] * 8) == [2, 4, 8, 16, 32, 64, 100, 100]
 
 
-def test_a_write_that_takes_long_is_followed_by_a_smaller_one() -> None:
+def test_a_slow_write_is_followed_by_a_smaller_one() -> None:
     pace = Pace(100, 100)
     assert counts(pace, [partial(pace.took, 1.1)] * 2) == [50, 25]
 

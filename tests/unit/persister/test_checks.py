@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from persister import checks
-from persister.checks import Standing
+from persister.standing import Standing
 from tests.kit import wallets
 from tests.kit.wallets import T0_MS, moment, understood
 

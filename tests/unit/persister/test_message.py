@@ -1,4 +1,4 @@
-"""What a balance event says."""
+"""A balance event as values."""
 
 import contextlib
 import json
@@ -42,10 +42,10 @@ def test_every_field_of_real_frames_is_kept(name: str) -> None:
     event = understood(wallets.live(data))
     assert event.text.encode() == data
     assert event.unknown == frozenset()
-    for account, told in zip(event.accounts, json.loads(data)["data"], strict=True):
-        for coin, coin_told in zip(account.coins, told["coin"], strict=True):
-            assert json.loads(coin.text) == coin_told
-            for field, value in coin_told.items():
+    for account, sent in zip(event.accounts, json.loads(data)["data"], strict=True):
+        for coin, sent_coin in zip(account.coins, sent["coin"], strict=True):
+            assert json.loads(coin.text) == sent_coin
+            for field, value in sent_coin.items():
                 assert written(coin, field) == value, field
 
 
@@ -90,7 +90,7 @@ def test_numbers_are_taken_like_texts() -> None:
     "written",
     ["a lot", "NaN", "Infinity", "1_000", "\u0663", "0x1", "1e", " 1", "1e200000", "1e-17000", True, [], {}],
 )
-def test_what_is_no_amount_is_refused(written: Any) -> None:
+def test_what_is_not_an_amount_is_refused(written: Any) -> None:
     with pytest.raises(BadMessage, match="USDT: walletBalance"):
         only_coin(walletBalance=written)
 
@@ -115,7 +115,7 @@ def test_fields_without_a_column_are_named() -> None:
     assert understood(body).unknown == {"coin.shiny", "account.newTotal"}
 
 
-def test_what_is_no_money_and_of_an_unforeseen_kind_is_left_open_and_noted() -> None:
+def test_a_flag_of_an_unexpected_type_is_left_empty_and_noted() -> None:
     coin = only_coin(collateralSwitch="perhaps", marginCollateral=1, colRes={"level": 2})
     assert coin.flags == {"collateral_switch": None, "margin_collateral": None}
     assert (coin.unclear, coin.texts) == (("collateral_switch", "margin_collateral", "col_res"), {"col_res": None})
@@ -138,7 +138,7 @@ def test_a_coin_may_have_any_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("listed", [b"null", b'""', b"[]"])
-def test_no_coins_may_be_told_in_any_way(listed: bytes) -> None:
+def test_no_coins_may_be_written_in_any_way(listed: bytes) -> None:
     [account] = understood(wallets.live(b'{"data":[{"totalEquity":"5","coin":%s}]}' % listed)).accounts
     assert not account.coins
     assert account.amounts["total_equity"] == 5
@@ -155,7 +155,7 @@ def test_the_exchanges_time_counts_and_the_time_of_receipt_stands_in() -> None:
 @pytest.mark.parametrize("written", [b"1774779351206", b'"1774779351206"'])
 def test_the_exchanges_time_counts_however_it_is_written(written: bytes) -> None:
     event = understood(wallets.live(b'{"creationTime":%s,"data":[]}' % written, at_ms=None))
-    assert event.at == event.told_at == wallets.moment(wallets.T0_MS)
+    assert event.at == event.exchange_at == wallets.moment(wallets.T0_MS)
 
 
 @pytest.mark.parametrize(
@@ -163,18 +163,18 @@ def test_the_exchanges_time_counts_however_it_is_written(written: bytes) -> None
 )
 def test_a_time_that_makes_no_sense_is_none(written: bytes) -> None:
     event = understood(wallets.live(b'{"creationTime":%s,"data":[]}' % written, at_ms=None))
-    assert (event.at, event.told_at) == (event.received_at, None)
+    assert (event.at, event.exchange_at) == (event.received_at, None)
 
 
-def test_a_time_that_cannot_be_does_not_stay_the_latest_for_good() -> None:
+def test_an_impossible_time_does_not_stay_the_latest_for_good() -> None:
     received_ns, day_ms = wallets.T0_MS * 1_000_000, 86_400_000
     for ahead_ms, counts in ((day_ms, True), (day_ms + 1, False), (2_000 * day_ms, False)):
         event = understood(wallets.live(wallets.frame(), wallets.T0_MS + ahead_ms, received_ns))
-        assert event.told_at == wallets.moment(wallets.T0_MS + ahead_ms)
-        assert event.at == (event.told_at if counts else event.received_at)
+        assert event.exchange_at == wallets.moment(wallets.T0_MS + ahead_ms)
+        assert event.at == (event.exchange_at if counts else event.received_at)
 
 
-def test_other_kinds_of_events_are_passed_over() -> None:
+def test_other_types_of_events_are_ignored() -> None:
     assert read(wallets.gap()) is None
 
 
@@ -225,7 +225,7 @@ def test_no_event_raises_anything_else(changed: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", wallets.REAL)
-def test_what_stands_in_for_availableToWithdraw_is_what_Bybit_said_while_it_said_it(name: str) -> None:
+def test_the_computed_available_amount_is_what_Bybit_sent_while_it_sent_it(name: str) -> None:
     for account in understood(wallets.live(wallets.real(name))).accounts:
         for coin in account.coins:
             stated = coin.amounts["available_to_withdraw"]
@@ -254,7 +254,7 @@ def test_available_and_frozen(account_type: str, coin: message.Amounts, availabl
     assert available_and_frozen(account_type, coin) == (Decimal(available), Decimal(frozen))
 
 
-def test_nothing_told_is_nothing_known() -> None:
+def test_without_amounts_nothing_is_known() -> None:
     assert available_and_frozen("UNIFIED", amounts()) == (None, None)
 
 

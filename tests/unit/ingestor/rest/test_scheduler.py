@@ -176,6 +176,16 @@ def test_the_thread_runs_the_job_and_its_requests_and_stops(job: Hourly):
         eventually(lambda: len(job.ran_at) == 2, 5, "it ran for the request")
 
 
+def test_a_worker_that_is_started_again_does_not_wait_for_a_backoff(job: Hourly):
+    worker = JobWorker(job)
+    job.failures = [RateLimited("HTTP 403", 600)]
+    with at_work(worker):
+        eventually(lambda: len(job.ran_at) == 1, 5, "it ran and failed")
+    with at_work(worker):
+        eventually(lambda: len(job.ran_at) == 2, 5, "it ran again")
+    assert job.backoff.failures == 0
+
+
 def test_the_thread_of_a_job_that_is_never_due_stops(job: Hourly):
     job.due_at = NEVER
     with at_work(JobWorker(job)):
