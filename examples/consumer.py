@@ -1,10 +1,13 @@
-"""Read a queue of ws-gateway: in order, no event twice, and told when one is missing. Copy it; it needs pika alone.
+"""Consumes a queue of ws-gateway: events in sequence, none twice, and a report when one is missing.
+
+Copy this file; it needs nothing but pika.
 
     consume("amqp://user:password@host:port/%2F", "ws-gateway.trades.model-service", handle)
 
-`handle(event)` gets each event as a dict; when it returns, the event is acked. If it raises, so does `consume`, and the
-event comes again. `on_gap(event)`: the gateway says that a topic may have missed something (`data.state` open), or that
-this has ended (closed). `on_loss(topic, epoch, first, last)`: these numbers were published and never came here.
+`handle(event)` receives each event as a dict. When it returns, the event is acknowledged. When it raises, so does
+`consume`, and the event is delivered again. `on_gap(event)` receives the gateway's reports that a topic may have missed
+data (`data.state` is open), and that this has ended (closed). `on_loss(topic, epoch, first, last)` is called for
+sequence numbers that were published and never arrived.
 """
 
 import json
@@ -15,6 +18,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from socket import gaierror
 from typing import Any
 
@@ -22,25 +26,48 @@ import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 log = logging.getLogger(__name__)
+
 Event = dict[str, Any]
 Topic = tuple[str, str]  # an event's source and subject
 
+HEARTBEAT_S = 15
+PREFETCH = 200
+FIRST_RETRY_S = 0.25
+MAX_RETRY_S = 20.0
+EPOCHS_KEPT = 3
+
+
+def log_loss(topic: Topic, epoch: str, first: int, last: int) -> None:
+    log.error("events lost: %s, epoch %s, sequence %d to %d", topic, epoch, first, last)
+
 
 def consume(
-    url: str, queue: str, handle: Callable[[Event], object], on_gap: Callable[[Event], object] = log.warning,
-    on_loss: Callable[[Topic, str, int, int], object] = lambda *lost: log.error("lost: %s", lost),
-    stop: threading.Event | None = None, check: "Check | None" = None,
-) -> None:  # fmt: skip
-    stop, check, failures, parameters = stop or threading.Event(), check or Check(), 0, pika.URLParameters(url)
-    parameters.heartbeat = 15
+    url: str,
+    queue: str,
+    handle: Callable[[Event], object],
+    on_gap: Callable[[Event], object] = log.warning,
+    on_loss: Callable[[Topic, str, int, int], object] = log_loss,
+    stop: threading.Event | None = None,
+    check: "Check | None" = None,
+) -> None:
+    """Consume until `stop` is set; reconnects by itself. `check` remembers what arrived: pass it to continue later."""
+    parameters = pika.URLParameters(url)
+    parameters.heartbeat = HEARTBEAT_S
+    stop = stop or threading.Event()
+    check = check or Check()
+    failures = 0
 
     def received(channel: Any, method: Any, _properties: Any, body: bytes) -> None:
         nonlocal failures
-        failures, event = 0, json.loads(body)
+        failures = 0
+        event = json.loads(body)
         if stop.is_set():
-            return  # without an ack: it waits for the next start
+            return  # not acknowledged: it waits for the next start
         if check.is_new(event):
-            (on_gap if event["type"] == "bybit.gap" else handle)(event)
+            if event["type"] == "bybit.gap":
+                on_gap(event)
+            else:
+                handle(event)
             check.remember(event)
         channel.basic_ack(method.delivery_tag)
 
@@ -48,53 +75,98 @@ def consume(
         try:
             with pika.BlockingConnection(parameters) as connection:
                 channel = connection.channel()
-                channel.queue_declare(queue, passive=True)  # is it there? The gateway makes its queues, nobody else
-                channel.basic_qos(prefetch_count=200)
+                channel.queue_declare(queue, passive=True)  # fails if it is missing: only the gateway creates queues
+                channel.basic_qos(prefetch_count=PREFETCH)
                 channel.basic_consume(queue, received)
-                while channel.consumer_tags and not stop.is_set():  # a queue that is deleted takes its consumers along
+                while channel.consumer_tags and not stop.is_set():  # a deleted queue takes its consumers along
                     connection.process_data_events(1.0)
-                    for lost in check.overdue():
-                        on_loss(*lost)
-                # pika cancels before it closes, and RabbitMQ 4 then serves the next reader before what has no ack is
-                # back in its place. At an error the broker closes, and returns that first.
-                with suppress(ChannelClosedByBroker):
-                    channel.queue_declare("ws-gateway.none", passive=True)
+                    for topic, epoch, first, last in check.overdue():
+                        on_loss(topic, epoch, first, last)
+                return_unacknowledged(channel)
         except (AMQPError, gaierror) as error:
-            log.warning("cannot read %s, trying again: %r", queue, error)
+            log.warning("cannot consume %s, retrying: %r", queue, error)
         failures += 1
-        stop.wait(random.uniform(0, min(20.0, 0.25 * 2 ** min(failures, 7))))  # noqa: S311
+        stop.wait(retry_s(failures))
+
+
+def return_unacknowledged(channel: Any) -> None:
+    """Let the broker close the channel over an error, so that what is not acknowledged keeps its place in the queue.
+
+    pika cancels the consumer before it closes, and RabbitMQ 4 then serves the next consumer before what has no ack is
+    back in its place.
+    """
+    with suppress(ChannelClosedByBroker):
+        channel.queue_declare("ws-gateway.none", passive=True)
+
+
+def retry_s(failures: int) -> float:
+    """Exponential, with full jitter."""
+    longest_s = min(MAX_RETRY_S, FIRST_RETRY_S * 2 ** min(failures, 7))
+    return random.uniform(0, longest_s)  # noqa: S311
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Sequence numbers that have not arrived, from `first` to `last`."""
+
+    topic: Topic
+    epoch: str
+    first: int
+    last: int
+    overdue_at: float  # until then a redelivery may still fill it
+
+    def contains(self, topic: Topic, epoch: str, number: int) -> bool:
+        return (self.topic, self.epoch) == (topic, epoch) and self.first <= number <= self.last
+
+    def without(self, number: int) -> "list[Hole]":
+        parts = [replace(self, last=number - 1), replace(self, first=number + 1)]
+        return [part for part in parts if part.first <= part.last]
 
 
 class Check:
-    """Knows repeats by their id, and what is missing by epoch and sequence; its memory is bounded."""
+    """Recognises repeats by their id, and missing events by epoch and sequence. Its memory is bounded."""
 
     def __init__(self, ids: int = 100_000, patience_s: float = 30.0) -> None:
-        self.last: dict[Topic, dict[str, int]] = {}  # by epoch. Subscribed to a topic anew? Take it out of here
-        self._ids, self._most_ids, self._patience_s = OrderedDict[str, None](), ids, patience_s
-        self._holes: list[tuple[Topic, str, int, int, float]] = []  # from, to; a repeat may fill one until it is due
+        self.last: dict[Topic, dict[str, int]] = {}  # by epoch. After a new subscription, remove the topic from here
+        self._max_ids = ids
+        self._patience_s = patience_s
+        self._ids = OrderedDict[str, None]()
+        self._holes: list[Hole] = []
 
     def is_new(self, event: Event) -> bool:
-        topic, epoch, number = (event["source"], event["subject"]), event["epoch"], int(event["sequence"])
-        lasts = self.last.setdefault(topic, {})
-        expected = 1 if lasts and epoch > max(lasts) else number  # counting begins with the first event of all
-        last = lasts.get(epoch, expected - 1)
-        if number > last + 1:
-            self._holes.append((topic, epoch, last + 1, number - 1, time.monotonic() + self._patience_s))
-        for hole in [h for h in self._holes if h[:2] == (topic, epoch) and h[2] <= number <= h[3]]:
-            self._holes.remove(hole)
-            parts = (hole[2], number - 1), (number + 1, hole[3])
-            self._holes += [(topic, epoch, a, b, hole[4]) for a, b in parts if a <= b]
-        lasts[epoch] = max(last, number)
-        if len(lasts) > 3:
-            del lasts[min(lasts)]
+        """Whether the event was not handled before; its sequence number is counted as arrived."""
+        topic = (event["source"], event["subject"])
+        epoch = event["epoch"]
+        number = int(event["sequence"])
+        self._fill(topic, epoch, number)
+        self._count(topic, epoch, number)
         return event["id"] not in self._ids
 
     def remember(self, event: Event) -> None:
+        """The event is handled: from now on it is a repeat."""
         self._ids[event["id"]] = None
-        if len(self._ids) > self._most_ids:
+        if len(self._ids) > self._max_ids:
             self._ids.popitem(last=False)
 
     def overdue(self) -> list[tuple[Topic, str, int, int]]:
-        due = [hole for hole in self._holes if hole[4] <= time.monotonic()]
-        self._holes = [hole for hole in self._holes if hole not in due]
-        return [hole[:4] for hole in due]
+        """What is missing for longer than `patience_s`, each once: topic, epoch, first and last number."""
+        now = time.monotonic()
+        overdue = [hole for hole in self._holes if hole.overdue_at <= now]
+        self._holes = [hole for hole in self._holes if hole.overdue_at > now]
+        return [(hole.topic, hole.epoch, hole.first, hole.last) for hole in overdue]
+
+    def _fill(self, topic: Topic, epoch: str, number: int) -> None:
+        for hole in [hole for hole in self._holes if hole.contains(topic, epoch, number)]:
+            self._holes.remove(hole)
+            self._holes += hole.without(number)
+
+    def _count(self, topic: Topic, epoch: str, number: int) -> None:
+        epochs = self.last.setdefault(topic, {})
+        later_epoch = bool(epochs) and epoch > max(epochs)
+        expected = 1 if later_epoch else number  # a later epoch begins with 1; the first event of all begins anywhere
+        last = epochs.get(epoch, expected - 1)
+        if number > last + 1:
+            self._holes.append(Hole(topic, epoch, last + 1, number - 1, time.monotonic() + self._patience_s))
+        epochs[epoch] = max(last, number)
+        if len(epochs) > EPOCHS_KEPT:
+            del epochs[min(epochs)]

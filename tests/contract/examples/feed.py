@@ -19,7 +19,7 @@ EPOCH = "01A"
 
 
 class Feed:
-    """Publishes what the gateway might, in an order that the test chooses."""
+    """Publishes what the gateway might, in a sequence that the test chooses."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -31,11 +31,11 @@ class Feed:
         self._on_channel(lambda channel: channel.queue_delete(QUEUE.name))
 
     def left(self) -> int:
-        """How many wait that nobody holds."""
-        return int(self._look().message_count)
+        """How many wait that no consumer holds."""
+        return int(self._declared().message_count)
 
     def consumers(self) -> int:
-        return int(self._look().consumer_count)
+        return int(self._declared().consumer_count)
 
     def publish(self, *numbers: int, epoch: str = EPOCH, kind: str = "bybit.trades") -> None:
         def sent(channel: Any) -> None:
@@ -46,7 +46,7 @@ class Feed:
 
         self._on_channel(sent)
 
-    def _look(self) -> Any:
+    def _declared(self) -> Any:
         found: list[Any] = []
         self._on_channel(lambda channel: found.append(channel.queue_declare(QUEUE.name, passive=True).method))
         return found[0]
@@ -61,14 +61,16 @@ class Feed:
 
 
 class Reading:
-    """`consume` in a thread: what it handled, in order, and what it was told."""
+    """`consume` in a thread: what it handled, in sequence, and what was reported to it."""
 
     def __init__(self, url: str, handle: Callable[[Event], object] = lambda _: None, patience_s: float = 3600) -> None:
         self.numbers: list[int] = []
         self.gaps: list[Event] = []
         self.lost: list[tuple[Topic, str, int, int]] = []
         self.raised: Exception | None = None
-        self._url, self._handle, self._check = url, handle, Check(patience_s=patience_s)
+        self._url = url
+        self._handle = handle
+        self._check = Check(patience_s=patience_s)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -86,7 +88,7 @@ class Reading:
             consume(
                 self._url,
                 QUEUE.name,
-                self._taken,
+                self._handled,
                 on_gap=self.gaps.append,
                 on_loss=lambda *lost: self.lost.append(lost),
                 stop=self._stop,
@@ -95,7 +97,7 @@ class Reading:
         except ArithmeticError as error:  # what the tests' handlers raise
             self.raised = error
 
-    def _taken(self, event: Event) -> None:
+    def _handled(self, event: Event) -> None:
         self._handle(event)
         self.numbers.append(int(event["sequence"]))
 

@@ -14,13 +14,13 @@ def test_counting_begins_with_the_first_event():
     assert lost(Check(patience_s=0), 17, 18, 19) == []
 
 
-def test_every_missing_number_is_told_once():
+def test_every_missing_number_is_reported_once():
     check = Check(patience_s=0)
     assert lost(check, 1, 4) == [(2, 3)]
     assert check.overdue() == []
 
 
-def test_a_hole_is_not_told_before_it_is_due():
+def test_a_hole_is_not_reported_before_it_is_due():
     assert lost(Check(patience_s=3600), 1, 4) == []
 
 
@@ -45,7 +45,7 @@ def test_late_events_of_an_earlier_epoch_go_on_counting_there():
     assert lost(Check(patience_s=0), 1, epoch="01B") == []
 
 
-def test_an_earlier_epoch_that_was_never_heard_of_begins_anywhere():
+def test_an_unknown_earlier_epoch_begins_anywhere():
     check = Check(patience_s=0)
     lost(check, 1, epoch="01B")
     assert lost(check, 77, 78) == []
@@ -71,6 +71,6 @@ def test_the_memory_of_ids_and_epochs_is_bounded():
     for number in range(1, 13):
         check.remember(event(number))
     assert [check.is_new(event(number)) for number in (1, 2, 3)] == [True, True, False]
-    for life in range(9):
-        check.is_new(event(1, epoch=f"02{life}"))
+    for number in range(9):
+        check.is_new(event(1, epoch=f"02{number}"))
     assert sorted(check.last[TOPIC]) == ["026", "027", "028"]

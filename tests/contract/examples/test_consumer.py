@@ -17,7 +17,7 @@ def feed(broker: Broker) -> Feed:
     return made
 
 
-def test_events_are_handled_in_order_and_leave_the_queue(feed: Feed, broker: Broker):
+def test_events_are_handled_in_sequence_and_leave_the_queue(feed: Feed, broker: Broker):
     feed.publish(*range(1, 501))
     with Reading(broker.url()) as reading:
         eventually(lambda: len(reading.numbers) == 500, 20, "all events are handled")
@@ -26,7 +26,7 @@ def test_events_are_handled_in_order_and_leave_the_queue(feed: Feed, broker: Bro
     assert reading.lost == []
 
 
-def test_an_event_whose_work_fails_comes_again_first(feed: Feed, broker: Broker):
+def test_an_event_whose_handler_fails_is_delivered_again_first(feed: Feed, broker: Broker):
     def fail_at_three(event: dict[str, str]) -> None:
         if int(event["sequence"]) == 3:
             raise ArithmeticError("no")
@@ -65,16 +65,16 @@ def test_what_the_gateway_sends_twice_is_handled_once(feed: Feed, broker: Broker
     assert reading.lost == []
 
 
-def test_a_hole_is_told_and_what_fills_it_is_handled(feed: Feed, broker: Broker):
+def test_a_hole_is_reported_and_what_fills_it_is_handled(feed: Feed, broker: Broker):
     feed.publish(7, 8, 12, 10)
     with Reading(broker.url(), patience_s=3) as reading:  # long enough for all four to arrive
-        eventually(lambda: len(reading.lost) >= 2, 20, "the loss is told")
+        eventually(lambda: len(reading.lost) >= 2, 20, "the loss is reported")
     assert reading.numbers == [7, 8, 12, 10]
     assert [lost[2:] for lost in sorted(reading.lost)] == [(9, 9), (11, 11)]
     assert {lost[:2] for lost in reading.lost} == {(TOPIC, EPOCH)}
 
 
-def test_a_gap_is_told_and_counts_in_the_sequence(feed: Feed, broker: Broker):
+def test_a_gap_is_reported_and_counts_in_the_sequence(feed: Feed, broker: Broker):
     feed.publish(1)
     feed.publish(2, kind="bybit.gap")
     feed.publish(3)

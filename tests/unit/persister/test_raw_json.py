@@ -55,7 +55,7 @@ def test_below_the_outer_levels_any_depth_is_read():
     text = "[" * 500 + "]" * 500
     part = parse(text, 2)
     assert part.value[0].text == text[1:-1]
-    assert isinstance(part.value[0].value[0], list)
+    assert isinstance(part.value[0].value[0].value, list)
 
 
 def test_what_we_use_of_the_standard_library_without_its_documentation_is_there():
