@@ -204,7 +204,7 @@ class ConsumerSession:
                 self._write([entry])
 
     def _refuse(self, delivery: BalanceDelivery, error: Exception) -> None:
-        """An unforeseen error refuses the message as well: delivered again it would fail again."""
+        """An unforeseen error refuses the message as well: a redelivery would fail again."""
         if isinstance(error, BadMessage):
             self._dead_letter(delivery, str(error))
             return

@@ -99,7 +99,7 @@ class RestConnection:
         raise Unavailable(text)
 
     def _body(self, response: requests.Response, until: float) -> bytes:
-        """Read as it arrives, because the timeout of requests begins anew with each byte."""
+        """Read as it arrives, because the timeout of requests starts again with each byte."""
         body = bytearray()
         while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
             body += chunk

@@ -73,7 +73,7 @@ class RestServer:
                 server.received.append(received)
                 answer = server.answer(received)
                 self.send_response(answer.status)
-                for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
+                for name, value in (_length_of(answer) | dict(answer.headers)).items():
                     self.send_header(name, value)
                 self.end_headers()
                 with suppress(OSError):
@@ -92,6 +92,10 @@ class RestServer:
                 pass
 
         return Handler
+
+
+def _length_of(answer: Answer) -> dict[str, str]:
+    return {} if "Transfer-Encoding" in answer.headers else {"Content-Length": str(len(answer.body))}
 
 
 @contextmanager

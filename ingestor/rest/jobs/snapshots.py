@@ -47,8 +47,8 @@ class _Pending:
 class SnapshotJob(Job[SnapshotRequest]):
     """The state of a topic after each subscribe, and the exchange's clock every 30 s.
 
-    The wallet is repeated every five minutes, so that consumers who keep balances can compare. A topic is requested
-    once however often it was asked for meanwhile, and up to five times when REST fails.
+    The wallet is repeated every five minutes, so that consumers who keep balances can compare. Requests for a topic
+    whose snapshot is still to be published are one. A snapshot is tried up to five times.
     """
 
     name = "snapshots"

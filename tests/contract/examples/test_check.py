@@ -51,7 +51,7 @@ def test_an_unknown_earlier_epoch_begins_anywhere():
     assert lost(check, 77, 78) == []
 
 
-def test_a_topic_that_was_subscribed_to_anew_begins_anywhere():
+def test_a_topic_that_was_subscribed_again_begins_anywhere():
     check = Check(patience_s=0)
     lost(check, 1, 2)
     del check.last[TOPIC]

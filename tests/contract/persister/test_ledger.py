@@ -85,13 +85,13 @@ def test_the_same_events_again_add_nothing(engine: Engine, database: Database) -
     assert len(database.execute("SELECT 1 FROM account_margin_balances")) == 3
 
 
-def test_what_looks_wrong_is_stored_and_flagged(write: Write, database: Database) -> None:
+def test_an_inconsistent_balance_is_stored_and_flagged(write: Write, database: Database) -> None:
     write(usdt("1000", usdValue="1000", equity="1000"), usdt("-1", T0_MS + 1, locked="-2", equity="7"))
     rows = database.execute("SELECT wallet_balance, anomalies FROM account_balances ORDER BY id")
     assert rows == [(1000, []), (-1, ["sign:locked", "sum:equity", "jump:wallet_balance"])]
 
 
-def test_what_begins_to_look_wrong_is_said_when_it_changes(write: Write) -> None:
+def test_a_balance_that_becomes_inconsistent_is_logged_when_its_checks_change(write: Write) -> None:
     with capture_logs() as logs:
         write(usdt("1", T0_MS), usdt("1", T0_MS + 1, locked="-1"), usdt("1", T0_MS + 2, locked="-1"))
         write(usdt("1", T0_MS + 3, locked="-2"), usdt("1", T0_MS + 4), usdt("1", T0_MS + 5, bonus="-1"))

@@ -160,6 +160,20 @@ def test_a_compressed_answer_is_read(server: RestServer, connection: RestConnect
     assert connection.public("/", {}) == {"x": 1}
 
 
+def test_an_answer_in_chunks_is_read_and_the_connection_is_kept(server: RestServer, connection: RestConnection):
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (GOOD[:7], GOOD[7:]))
+    answering(server, Answer(chunks + b"0\r\n\r\n", headers={"Transfer-Encoding": "chunked"}))
+    assert [connection.public("/", {}), connection.public("/", {})] == [{"x": 1}] * 2
+    assert server.connections == 1
+
+
+def test_an_answer_that_ends_early_is_unavailable(server: RestServer, connection: RestConnection):
+    headers = {"Content-Length": str(len(GOOD) + 1), "Connection": "close"}
+    answering(server, Answer(GOOD, headers=headers))
+    with pytest.raises(Unavailable, match="IncompleteRead"):
+        connection.public("/", {})
+
+
 def test_an_answer_that_drips_ends_at_the_deadline(server: RestServer, connection: RestConnection):
     answering(server, Answer(GOOD + b" " * 10_000, byte_every_s=0.01))
     with pytest.raises(Unavailable, match="did not arrive in time"):

@@ -121,7 +121,7 @@ def test_the_wallet_is_repeated_and_other_topics_are_not(running: Running, excha
     assert [exchange.calls.count(name) for name in ("wallet", "order", "position")] == [4, 1, 1]
 
 
-def test_a_topic_is_requested_once_however_often_it_is_asked_for(running: Running, exchange: Exchange):
+def test_requests_for_a_topic_that_wait_are_one(running: Running, exchange: Exchange):
     for _ in range(200):
         running.job.request(ORDERS)
     running.until(20)
