@@ -65,10 +65,10 @@ def _coin_failures(coin: Coin, at: datetime, before: Standing | None) -> Iterato
 
 def _account_failures(account: AccountMargin) -> Iterator[str]:
     yield from _negative(account.amounts, _NEVER_NEGATIVE_TOTALS)
-    margin, wallet, upl = (
-        account.amounts[name] for name in ("total_margin_balance", "total_wallet_balance", "total_perp_upl")
-    )
-    if margin is not None and wallet is not None and _differ(EXACTLY.add(wallet, upl or ZERO), margin):
+    amounts = account.amounts
+    margin, wallet = amounts["total_margin_balance"], amounts["total_wallet_balance"]
+    expected = None if wallet is None else EXACTLY.add(wallet, amounts["total_perp_upl"] or ZERO)
+    if margin is not None and expected is not None and _differ(expected, margin):
         yield "sum:total_margin_balance"
 
 
