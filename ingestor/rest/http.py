@@ -16,6 +16,7 @@ from common.errors import MALFORMED, Unavailable, reported_as
 from common.foreign import plain
 from common.settings import Credentials
 from ingestor.control.credentials import Account
+from ingestor.rest.deadline import DeadlineAdapter
 from ingestor.rest.signing import query_text, signed_headers
 
 ANSWER_WITHIN_S = 5.0
@@ -125,6 +126,8 @@ def _new_session() -> requests.Session:
     """Independent of proxies and netrc files in the environment; it follows no redirect and keeps no cookie."""
     session = requests.Session()
     session.trust_env = False
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, DeadlineAdapter())
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session
 

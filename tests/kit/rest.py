@@ -26,7 +26,8 @@ class Answer:
     body: bytes = b""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    byte_every_s: float | None = None  # None: at once
+    byte_every_s: float | None = None  # of the body; None: at once
+    header_every_s: float | None = None
 
 
 def result(value: object) -> Answer:
@@ -75,9 +76,17 @@ class RestServer:
                 self.send_response(answer.status)
                 for name, value in (_length_of(answer) | dict(answer.headers)).items():
                     self.send_header(name, value)
-                self.end_headers()
+                with suppress(OSError):
+                    self._drip_headers(answer)
+                    self.end_headers()
                 with suppress(OSError):
                     self._write(answer)
+
+            def _drip_headers(self, answer: Answer) -> None:
+                for number in range(50 if answer.header_every_s is not None else 0):
+                    self.flush_headers()
+                    self.send_header(f"X-{number}", "")
+                    server._closed.wait(answer.header_every_s)
 
             def _write(self, answer: Answer) -> None:
                 if answer.byte_every_s is None:

@@ -174,6 +174,13 @@ def test_an_answer_that_ends_early_is_unavailable(server: RestServer, connection
         connection.public("/", {})
 
 
+def test_a_head_that_drips_ends_at_the_deadline(server: RestServer, connection: RestConnection):
+    answering(server, Answer(GOOD, header_every_s=0.02))
+    with pytest.raises(Unavailable, match="Connection"):
+        connection.public("/", {}, within_s=0.1)
+    assert len(server.received) == 1
+
+
 def test_an_answer_that_drips_ends_at_the_deadline(server: RestServer, connection: RestConnection):
     answering(server, Answer(GOOD + b" " * 10_000, byte_every_s=0.01))
     with pytest.raises(Unavailable, match="did not arrive in time"):
