@@ -162,6 +162,7 @@ def test_orders_are_open_and_closed_ones_that_changed_since(server: RestServer, 
     server.answer = answer
     found = client.history(ORDER, NOW_MS, NOW_MS, FAR)
     assert [element.time_ms for element in found.elements] == [NOW_MS, NOW_MS + 1]
+    assert [row["orderId"] for row in found.rows] == ["new1", "new0"], "newest first"
     assert len(server.received) == 10
 
 
