@@ -153,7 +153,9 @@ class SnapshotJob(Job[SnapshotRequest]):
         if pending.tries >= _TRIES:
             log.error("snapshot failed", topic=channel.topic, error=str(error))  # the state is late until the next push
             return
-        pending.due_at = now + max(pending.backoff.next_s(), retry_after_s(error))
+        wait_s = max(pending.backoff.next_s(), retry_after_s(error))
+        log.warning("snapshot delayed", topic=channel.topic, error=str(error), retry_in_s=round(wait_s, 3))
+        pending.due_at = now + wait_s
         self._pending[channel] = pending
 
     def _compare_clocks(self) -> None:

@@ -160,8 +160,11 @@ def test_a_rate_limit_is_waited_for_and_holds_up_no_other_topic(
     exchange.failures = [RateLimited("HTTP 403", 600)]
     running.job.request(ORDERS)
     running.job.request(WALLET)
-    running.until(599)
+    with capture_logs() as logs:
+        running.until(599)
     assert published.topics == ["wallet", "wallet"]
+    delayed = [(log["topic"], log["retry_in_s"]) for log in logs if log["event"] == "snapshot delayed"]
+    assert delayed == [("order", 600)]
     running.until(601)
     assert published.topics.count("order") == 2
 
