@@ -10,6 +10,7 @@ from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 from prometheus_client import REGISTRY
@@ -45,13 +46,11 @@ from ingestor.delivery.queue_monitor import Traffic
 from ingestor.delivery.spool import Spool
 from ingestor.delivery.topology import Topology
 from ingestor.epoch import new_epoch
-from ingestor.feed.backfill import BackfillRequest, History
 from ingestor.feed.event_stream import EventStreams, StreamSource
 from ingestor.feed.feed import Feed
 from ingestor.rest.account import Account
 from ingestor.rest.client import RestClient
 from ingestor.rest.clock import ExchangeClock
-from ingestor.rest.jobs import backfill as rest_backfill
 from ingestor.rest.jobs.backfill import BackfillJobs
 from ingestor.rest.jobs.group import RestJobs
 from ingestor.rest.jobs.instruments import InstrumentsJob, InstrumentTable
@@ -177,10 +176,11 @@ def build_exchange(
     delivery.outbox.market.on_dropped(pool.dropped)
     rest = RestClient(bybit, account, clock.now_ms)
     backfill, snapshots = BackfillJobs(rest), SnapshotJob(rest, clock, pool.publish)
-    wallet_sync = WalletSyncJob(engine, rest, streams.of(_WALLET), pool.publish)
+    wallet_sync = WalletSyncJob(SyncTable(engine), rest, streams.of(_WALLET), pool.publish)
     key_check = KeyCheckJob(rest, lambda: account.credentials is not None)
-    instruments = InstrumentsJob(rest, engine, pool.retry_rejected)
-    jobs = RestJobs([snapshots, *backfill.workers, wallet_sync, key_check, instruments], start)
+    instruments = InstrumentsJob(rest, InstrumentTable(engine), pool.retry_rejected)
+    jobs: list[Job[Any]] = [snapshots, *backfill, wallet_sync, key_check, instruments]
+    rest_jobs = RestJobs([JobWorker(job) for job in jobs], start)
 
     safe_point = SafePoint(delivery.outbox.market.counts().accepted, time.time_ns())
     checkpoint = CheckpointWriter(file, partial(current_checkpoint, delivery, pool, gaps, safe_point))
@@ -191,14 +191,14 @@ def build_exchange(
         budget=ConnectBudget(),
         changed=changed.set,
         live=checkpoint.write,
-        subscribed=snapshots.ask,
-        request_backfill=partial(request_backfill, backfill),
-        clock_doubted=snapshots.ask_clock,
+        subscribed=snapshots.request,
+        request_backfill=backfill.request,
+        clock_doubted=snapshots.request_clock,
     )
     open_worker = partial(build_worker, settings, account, streams, gaps, around)
     allocation = Allocation(pool, open_worker, start)
     return ExchangeSide(
-        account, clock, gaps, pool, allocation, key_check, changed, workers=[allocation, jobs, checkpoint]
+        account, clock, gaps, pool, allocation, key_check, changed, workers=[allocation, rest_jobs, checkpoint]
     )
 
 
@@ -221,10 +221,6 @@ def build_worker(
         around,
         settings.socket_age_s,
     )
-
-
-def request_backfill(jobs: BackfillJobs, request: BackfillRequest, answer: Callable[[History], None]) -> None:
-    jobs.ask(rest_backfill.BackfillRequest(request.channel, request.since_ms, request.to_ms, request.answer_by, answer))
 
 
 def open_session(account: Account, endpoint: str) -> Session:
@@ -295,7 +291,7 @@ def own_channels(account: Account) -> tuple[Channel, ...]:
 def renew(exchange: ExchangeSide, credentials: Credentials | None) -> None:
     exchange.account.credentials = credentials
     exchange.pool.renew(credentials)
-    exchange.key_check.look()
+    exchange.key_check.request()
 
 
 def request_credentials(credentials: CredentialsWatch, *_: object) -> None:

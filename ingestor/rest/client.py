@@ -17,6 +17,7 @@ from common.tables.instruments import Instrument
 from ingestor.bybit import identity
 from ingestor.bybit.identity import Element
 from ingestor.rest.account import Account
+from ingestor.rest.http import ANSWER_WITHIN_S, RestConnection
 
 log = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from ingestor.feed.feed import Instant
 
-_EARLIEST_MS, _LATEST_MS = 1_500_000_000_000, 4_102_444_800_000  # 2017 and 2100: no exchange's clock says otherwise
+_EARLIEST_MS, _LATEST_MS = 1_500_000_000_000, 4_102_444_800_000  # 2017 and 2100: a time outside cannot be right
 
 
 class ExchangeClock:
@@ -22,7 +22,7 @@ class ExchangeClock:
         return Instant(time.monotonic(), time.time_ns(), self.now_ms())
 
     def observe(self, exchange_ms: int, rtt_s: float) -> None:
-        """The exchange's clock showed this in the middle of a round trip. An impossible time is ignored."""
+        """The exchange's time as of half a round trip ago; ignored if it is not between 2017 and 2100."""
         if not _EARLIEST_MS <= exchange_ms <= _LATEST_MS:
             return
         self.offset_ms = exchange_ms + rtt_s * 500 - self._wall_ms()

@@ -15,7 +15,7 @@ import urllib3
 from common.errors import MALFORMED, Unavailable, reported_as
 from common.foreign import plain
 from common.settings import Credentials
-from ingestor.control.credentials import Account
+from ingestor.rest.account import Account
 from ingestor.rest.deadline import DeadlineAdapter
 from ingestor.rest.signing import query_text, signed_headers
 

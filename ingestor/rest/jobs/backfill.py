@@ -7,6 +7,7 @@ from typing import Protocol
 import structlog
 
 from common.channels import Channel
+from ingestor.feed.backfill import BackfillRequest
 from ingestor.rest.client import RestHistory
 from ingestor.rest.jobs.scheduler import NEVER, Job
 
@@ -17,16 +18,13 @@ _MAX_REQUESTS = 1000  # one per topic and gap
 
 
 @dataclass(frozen=True, slots=True)
-class BackfillRequest:
-    """What happened on this topic between two times of the exchange's clock, in ms.
+class BackfillTask:
+    """A request of a feed, and whom to call with the answer, in the job's thread.
 
-    An answer after `until`, a monotonic time, is of no use and not given. `answer` is called in another thread.
+    An answer after `request.answer_by` is of no use and not given.
     """
 
-    channel: Channel
-    since_ms: int
-    to_ms: int
-    until: float
+    request: BackfillRequest
     answer: Callable[[RestHistory], None]
 
 
@@ -34,7 +32,7 @@ class HistorySource(Protocol):
     def history(self, channel: Channel, since_ms: int, to_ms: int, until: float) -> RestHistory: ...
 
 
-class BackfillJob(Job[BackfillRequest]):
+class BackfillJob(Job[BackfillTask]):
     """One request after the other."""
 
     due_at = NEVER
@@ -49,19 +47,20 @@ class BackfillJob(Job[BackfillRequest]):
         self.name = f"backfill {kind}"
         self._source = source
 
-    def request(self, request: BackfillRequest) -> None:
+    def request(self, task: BackfillTask) -> None:
         """Answered at once, with nothing, when too many requests wait."""
-        if not self.requests.put(request):
-            log.error("backfill queue full", job=self.name, topic=request.channel.topic)
-            request.answer(RestHistory(failures=["too many backfill requests"]))
+        if not self.requests.put(task):
+            log.error("backfill queue full", job=self.name, topic=task.request.channel.topic)
+            task.answer(RestHistory(failures=["too many backfill requests"]))
 
     def run_due(self, now: float) -> None:
         """There is nothing to do without a request."""
 
-    def handle(self, request: BackfillRequest, now: float) -> None:
-        until = request.until - _DELIVERY_S
+    def handle(self, task: BackfillTask, now: float) -> None:
+        request = task.request
+        until = request.answer_by - _DELIVERY_S
         if until > now:
-            request.answer(self._source.history(request.channel, request.since_ms, request.to_ms, until))
+            task.answer(self._source.history(request.channel, request.since_ms, request.to_ms, until))
 
 
 class BackfillJobs:
@@ -74,5 +73,7 @@ class BackfillJobs:
     def __iter__(self) -> Iterator[BackfillJob]:
         yield from (*self._by_type.values(), self._markets)
 
-    def request(self, request: BackfillRequest) -> None:
-        self._by_type.get(request.channel.channel_type, self._markets).request(request)
+    def request(self, request: BackfillRequest, answer: Callable[[RestHistory], None]) -> None:
+        """`answer` is called once, or not at all when it would come too late."""
+        job = self._by_type.get(request.channel.channel_type, self._markets)
+        job.request(BackfillTask(request, answer))

@@ -107,30 +107,7 @@ class SnapshotJob(Job[SnapshotRequest]):
     def _try(self, channel: Channel, pending: _Pending, now: float) -> None:
         del self._pending[channel]  # before the call, so that an unforeseen error does not come again with each restart
         try:
-            return self._asked.get(timeout=_LISTEN_S)
-        except Empty:
-            return None
-
-    def _publish(self, channel: Channel, stop: threading.Event) -> None:
-        backoff, last_error = Backoff(0.5, 5.0), ""
-        for _ in range(_TRIES):
-            try:
-                found = self._read[channel.channel_type]()
-            except Unavailable as error:
-                last_error = str(error)
-                self._told_clock()  # it may be why we were refused
-                if stop.wait(backoff.next_s()):
-                    return
-                continue
-            for snapshot in found:
-                self._tell(channel, snapshot_event(snapshot))
-            log.info("snapshot published", topic=channel.topic, events=len(found))
-            return
-        log.error("no snapshot; what is known may be behind until the next push", topic=channel.topic, error=last_error)
-
-    def _told_clock(self) -> None:
-        try:
-            self._clock.observe(*self._source.clock())
+            snapshots = self._fetch(channel)
         except Unavailable as error:
             self._failed(channel, pending, error, now)
             return

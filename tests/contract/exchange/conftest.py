@@ -18,14 +18,12 @@ from common.settings import Credentials
 from ingestor.bybit.session import Session, Timing
 from ingestor.control.checkpoint import Checkpoint, checkpoint_of
 from ingestor.control.gap_store import GapStore
-from ingestor.feed.backfill import BackfillRequest, History
 from ingestor.feed.event_stream import EventStreams, StreamSource
 from ingestor.feed.feed import Feed
 from ingestor.feed.gaps import Gap
 from ingestor.rest.account import Account
 from ingestor.rest.client import RestClient
 from ingestor.rest.clock import ExchangeClock
-from ingestor.rest.jobs import backfill as rest_backfill
 from ingestor.rest.jobs.backfill import BackfillJobs
 from ingestor.rest.jobs.scheduler import Job, JobWorker
 from ingestor.rest.jobs.snapshots import SnapshotJob
@@ -92,7 +90,7 @@ class World:
         self._oldest_s = oldest_s
         self._failures_before = worker_failures()
         self._ends: SimpleQueue[Death | None] = SimpleQueue()
-        self.histories = BackfillJobs(self.rest)
+        self.backfill = BackfillJobs(self.rest)
         self.snapshots = SnapshotJob(self.rest, self.clock, self.pool.publish)
         self.around = Surroundings(
             outbox=self.events,
@@ -100,12 +98,13 @@ class World:
             budget=ConnectBudget(),
             changed=lambda: None,
             live=self._went_live,
-            subscribed=self.snapshots.ask,
-            request_backfill=self._request_backfill,
-            clock_doubted=self.snapshots.ask_clock,
+            subscribed=self.snapshots.request,
+            request_backfill=self.backfill.request,
+            clock_doubted=self.snapshots.request_clock,
         )
         self.allocation = Allocation(self.pool, self._open_worker, self.start)
-        workers: list[Worker] = [self.snapshots, *self.histories.workers, self.allocation]
+        jobs: list[Job[Any]] = [self.snapshots, *self.backfill]
+        workers: list[Worker] = [*map(JobWorker, jobs), self.allocation]
         self._running = [self.start(each) for each in workers]
 
     def start(self, worker: Worker) -> Running:
@@ -129,11 +128,6 @@ class World:
             Feed(endpoint, self.streams.of, self.gaps),
             self.around,
             self._oldest_s,
-        )
-
-    def _request_backfill(self, request: BackfillRequest, answer: Callable[[History], None]) -> None:
-        self.histories.ask(
-            rest_backfill.BackfillRequest(request.channel, request.since_ms, request.to_ms, request.answer_by, answer)
         )
 
     def _open_session(self, endpoint: str) -> Session:

@@ -18,11 +18,12 @@ from common.errors import Unavailable
 from common.events import Event
 from common.lifecycle import Worker
 from common.settings import Credentials
+from ingestor.feed.backfill import BackfillRequest
 from ingestor.feed.event_stream import EventStream, StreamSource
 from ingestor.rest.account import Account
 from ingestor.rest.client import RestClient, RestHistory
 from ingestor.rest.clock import ExchangeClock
-from ingestor.rest.jobs.backfill import BackfillJobs, BackfillRequest
+from ingestor.rest.jobs.backfill import BackfillJobs
 from ingestor.rest.jobs.key_check import KeyCheckJob
 from ingestor.rest.jobs.scheduler import Job, JobWorker
 from ingestor.rest.jobs.snapshots import SnapshotJob
@@ -147,7 +148,7 @@ def test_the_jobs_continue_after_answers_that_make_no_sense(server: RestServer, 
         for worker in workers:
             running.enter_context(at_work(worker))
         for channel in BACKFILLED:
-            backfills.request(BackfillRequest(channel, 0, 1, time.monotonic() + 5, answers.append))
+            backfills.request(BackfillRequest(channel, 1, 0, 1, time.monotonic() + 5), answers.append)
         snapshots.request(stream.channel)
         eventually(lambda: len(answers) == len(BACKFILLED) and len(server.received) > 10, 20, "all have sent requests")
         assert {answer.healed for answer in answers} == {"no"}

@@ -30,14 +30,9 @@ def engine(database: Database) -> Iterator[Engine]:
 
 @pytest.fixture
 def syncs(engine: Engine, world: World) -> Iterator[None]:
-    stop = threading.Event()
-    worker = WalletSyncJob(engine, world.rest, world.streams.of(WALLET), world.pool.publish)
-    thread = threading.Thread(target=worker.run, args=(stop,))
-    thread.start()
-    yield
-    stop.set()
-    thread.join(10)
-    assert not thread.is_alive()
+    worker = JobWorker(WalletSyncJob(SyncTable(engine), world.rest, world.streams.of(WALLET), world.pool.publish))
+    with at_work(worker):
+        yield
 
 
 def requested(engine: Engine) -> Callable[[], Row[Any]]:

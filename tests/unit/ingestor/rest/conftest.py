@@ -6,7 +6,7 @@ import pytest
 
 from common import settings
 from common.settings import Credentials
-from ingestor.control.credentials import Account
+from ingestor.rest.account import Account
 from ingestor.rest.client import RestClient
 from tests.kit.rest import RestServer, serving
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from common.errors import Unavailable
-from ingestor.control.credentials import Account
+from ingestor.rest.account import Account
 from ingestor.rest.http import RateLimited, RestConnection, retry_after_s
 from simulator import signing as theirs
 from tests.kit.rest import Answer, RestServer, refused, result
