@@ -14,9 +14,9 @@ from typing import Protocol
 import structlog
 from prometheus_client import Counter
 
+from common.backoff import Backoff
 from common.errors import ConfigError
 from common.metrics import PREFIX
-from common.retrying import Backoff
 
 log = structlog.get_logger(__name__)
 

@@ -1,34 +1,14 @@
-"""How long we wait before trying again."""
+"""Retrying what failed because a dependency is unavailable."""
 
-import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
 
+from common.backoff import Backoff
 from common.errors import Unavailable
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class Backoff:
-    """Exponential with full jitter; the first retry after a proof of life comes at once."""
-
-    first_s: float = 0.5
-    most_s: float = 20.0
-    failures: int = 0
-
-    def reset(self) -> None:
-        self.failures = 0
-
-    def next_s(self, draw: Callable[[], float] = random.random) -> float:
-        self.failures += 1
-        if self.failures == 1:
-            return 0.0
-        ceiling = min(self.most_s, self.first_s * 2 ** min(self.failures - 2, 30))
-        return float(ceiling * draw())
 
 
 def keep_trying(

@@ -15,9 +15,10 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
 from common import amqp
+from common.backoff import Backoff
 from common.errors import BadMessage, Unavailable, reported_as
 from common.foreign import plain
-from common.retrying import Backoff, keep_trying
+from common.retrying import keep_trying
 from common.topology import BALANCE_QUEUE, DEAD, PERSISTER
 from persister import message, metrics
 from persister.batch import Batch, Pace

@@ -9,9 +9,10 @@ import pika
 
 from api import metrics
 from common import amqp, topology
+from common.backoff import Backoff
 from common.errors import Unavailable, reported_as
 from common.notifications import Notification, encode
-from common.retrying import Backoff, keep_trying
+from common.retrying import keep_trying
 
 _LOOKED_AFTER_S = 1.0  # an idle connection wants its heartbeats answered
 _MOST_WAITING = 100

@@ -14,9 +14,9 @@ import random
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from common.backoff import Backoff
 from common.channels import Channel
 from common.errors import BadMessage
-from common.retrying import Backoff
 from common.settings import Credentials
 from ingestor.bybit import auth, messages
 from ingestor.bybit.actions import Action, Clock, ClockDoubted, Close, Connect, Deliver, Entered, Send, SetAside

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 from common import amqp, notifications, settings, topology
+from common.backoff import Backoff
 from common.errors import Unavailable, reported_as
 from common.notifications import Notification
-from common.retrying import Backoff, keep_trying
+from common.retrying import keep_trying
 
 _LISTEN_S = 1.0
 _MAX_WAITING = 1000

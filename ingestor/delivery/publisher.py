@@ -10,6 +10,7 @@ from typing import Protocol
 import pika
 
 from common import amqp, settings
+from common.backoff import Backoff
 from common.errors import Unavailable
 from common.retrying import Backoff
 from ingestor.delivery.amqp_connection import ConnectionListener, PublishingConnection

@@ -7,8 +7,8 @@ import structlog
 from sqlalchemy import Engine
 
 from common import database
+from common.backoff import Backoff
 from common.errors import Unavailable
-from common.retrying import Backoff
 from common.tables import instruments
 from common.tables.instruments import Instrument
 from ingestor.rest.client import CATEGORIES

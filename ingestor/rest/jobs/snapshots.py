@@ -7,10 +7,10 @@ from typing import Literal, Protocol, TypeAlias
 
 import structlog
 
+from common.backoff import Backoff
 from common.channels import Channel
 from common.errors import Unavailable
 from common.events import Event
-from common.retrying import Backoff
 from ingestor.feed.event_stream import EventStream
 from ingestor.rest.client import RestSnapshot
 from ingestor.rest.clock import ExchangeClock

@@ -1,22 +1,10 @@
-"""How long we wait before trying again."""
+"""Retrying until it works or is to stop."""
 
 import threading
 
+from common.backoff import Backoff
 from common.errors import Unavailable
-from common.retrying import Backoff, keep_trying
-
-
-def test_the_first_retry_comes_at_once_and_then_it_waits_longer_each_time():
-    backoff = Backoff(first_s=0.5, most_s=4.0)
-    assert [backoff.next_s(lambda: 1.0) for _ in range(7)] == [0.0, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
-
-
-def test_proof_of_life_starts_anew():
-    backoff = Backoff()
-    for _ in range(5):
-        backoff.next_s()
-    backoff.reset()
-    assert backoff.next_s() == 0.0
+from common.retrying import keep_trying
 
 
 def test_it_tries_until_it_works():
