@@ -20,6 +20,7 @@ from common.errors import BadMessage
 from common.settings import Credentials
 from ingestor.bybit import auth, messages
 from ingestor.bybit.actions import Action, Clock, ClockDoubted, Close, Connect, Deliver, Entered, Send, SetAside
+from ingestor.bybit.endpoints import PING_EVERY_S
 from ingestor.bybit.messages import Data, Pong, Reply
 from ingestor.bybit.states import TRANSITIONS, Happening, State
 from ingestor.bybit.subscriptions import Deaf, TopicSubscriptions
@@ -30,7 +31,7 @@ NEVER = float("inf")
 @dataclass(frozen=True, slots=True)
 class Timing:
     ping_after_s: float = 10.0  # without any frame
-    ping_every_s: float = 20.0  # at the latest; Bybit asks for this (websocket/connect)
+    ping_every_s: float = PING_EVERY_S  # at the latest
     pong_within_s: float = 5.0
     authenticated_within_s: float = 5.0
     first_wait_s: float = 0.5

@@ -8,10 +8,10 @@ from ingestor.bybit import messages
 from ingestor.bybit.actions import Action, Interrupted, Marked, Resumed, Send
 from ingestor.bybit.book import Book, book_of
 from ingestor.bybit.cadence import Cadence, cadence_of
+from ingestor.bybit.endpoints import TOPICS_PER_REQUEST
 from ingestor.bybit.messages import Data, Reply
 from ingestor.bybit.states import TopicState
 
-ASKED_AT_ONCE = 10  # topics in a request: spot refuses more
 IN_FLIGHT = 20  # requests without an answer
 ANSWER_WITHIN_S = 5.0
 SNAPSHOT_WITHIN_S = 5.0  # it comes with the ack; changes alone make no book
@@ -148,8 +148,8 @@ class TopicSubscriptions:
     def _batches(self, names: list[str]) -> Iterator[list[str]]:
         alone = [name for name in names if self.by_name[name].alone]
         others = [name for name in names if not self.by_name[name].alone]
-        for start in range(0, len(others), ASKED_AT_ONCE):
-            yield others[start : start + ASKED_AT_ONCE]
+        for start in range(0, len(others), TOPICS_PER_REQUEST):
+            yield others[start : start + TOPICS_PER_REQUEST]
         for name in alone:
             yield [name]
 

@@ -15,6 +15,18 @@ from common.errors import MALFORMED, Unavailable, reported_as
 from common.foreign import plain
 from common.tables.instruments import Instrument
 from ingestor.bybit import identity
+from ingestor.bybit.endpoints import (
+    CANDLES_PER_PAGE,
+    CATEGORIES,
+    EXECUTION_HISTORY_MS,
+    EXECUTIONS_PER_PAGE,
+    INSTRUMENTS_PER_PAGE,
+    ORDERS_PER_PAGE,
+    POSITIONS_PER_PAGE,
+    REST_ORIGINS,
+    SPOT_TRADES_PER_PAGE,
+    TRADES_PER_PAGE,
+)
 from ingestor.bybit.identity import Element
 from ingestor.rest.account import Account
 from ingestor.rest.http import ANSWER_WITHIN_S, RestConnection

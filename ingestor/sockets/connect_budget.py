@@ -3,8 +3,10 @@
 import threading
 from collections import deque
 
-MOST = 60
-PER_S = 300.0  # Bybit's own limit is 500 per domain in this time (websocket/connect)
+from ingestor.bybit.endpoints import CONNECT_WINDOW_S
+
+MOST = 60  # far below Bybit's CONNECTS_PER_WINDOW, which all clients behind an address share
+PER_S = CONNECT_WINDOW_S
 KEPT_FOR_PRIVATE = 10
 
 

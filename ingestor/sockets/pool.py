@@ -26,17 +26,9 @@ _QUOTES_AND_COMMA = 3
 UNCLAIMED_FOR_S = 60.0  # drops of an earlier run's topics, which are subscribed soon after a start
 MAX_UNCLAIMED = 10_000
 
-HOSTS = {
-    "mainnet": ("wss://stream.bybit.com", "wss://stream.bybit.com"),
-    "testnet": ("wss://stream-testnet.bybit.com", "wss://stream-testnet.bybit.com"),
-    "demo": ("wss://stream.bybit.com", "wss://stream-demo.bybit.com"),
-    "simulator": ("ws://127.0.0.1:4480", "ws://127.0.0.1:4480"),
-}
-"""Environment to (public, private) origin; demo has no public data of its own."""
-
 
 def url_of(bybit: settings.Bybit, endpoint: str) -> str:
-    public, private = (bybit.ws_url, bybit.ws_url) if bybit.ws_url else HOSTS[bybit.environment]
+    public, private = (bybit.ws_url, bybit.ws_url) if bybit.ws_url else WEBSOCKET_ORIGINS[bybit.environment]
     return (private if endpoint == "private" else public) + PATHS[endpoint]
 
 

@@ -104,7 +104,7 @@ def test_all_of_them_are_asked_for_again_in_as_few_requests_as_may_be():
             thread.join(15)
     for requests in exchange.requests:
         assert [topic for request in requests for topic in request] == TOPICS
-        assert {len(request) for request in requests} == {ASKED_AT_ONCE}
+        assert {len(request) for request in requests} == {TOPICS_PER_REQUEST}
     told: dict[str, list[str]] = {}
     for event in events.all():
         told.setdefault(event["subject"], []).append(event["data"].get("state", "live"))

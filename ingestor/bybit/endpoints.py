@@ -1,0 +1,43 @@
+"""Bybit's hosts and limits, each with the page of the V5 documents that states it.
+
+Rules that the API checks as well are in `common.channels`: the endpoints' paths, book depths and candle intervals.
+"""
+
+CATEGORIES = ("linear", "spot", "inverse", "option")
+"""Categories of the REST calls (guide); `spread`, `rfq` and `fp` exist on sockets only."""
+
+WEBSOCKET_ORIGINS = {
+    "mainnet": ("wss://stream.bybit.com", "wss://stream.bybit.com"),
+    "testnet": ("wss://stream-testnet.bybit.com", "wss://stream-testnet.bybit.com"),
+    "demo": ("wss://stream.bybit.com", "wss://stream-demo.bybit.com"),
+    "simulator": ("ws://127.0.0.1:4480", "ws://127.0.0.1:4480"),
+}
+"""Environment to (public, private) origin (websocket/connect); demo has no public data of its own (demo)."""
+
+REST_ORIGINS = {
+    "mainnet": "https://api.bybit.com",
+    "testnet": "https://api-testnet.bybit.com",
+    "demo": "https://api-demo.bybit.com",
+    "simulator": "http://127.0.0.1:4480",
+}
+"""Environment to origin (guide, demo)."""
+
+# -- sockets (websocket/connect) ------------------------------------------------------------------------------
+
+TOPICS_PER_REQUEST = 10  # spot refuses more; the other endpoints have no limit, but closed after very large requests
+OPTION_TOPICS_PER_CONNECTION = 2_000
+CHARACTERS_PER_CONNECTION = 21_000  # of the text of `args`, over all requests; of public endpoints
+CONNECTS_PER_WINDOW = 500  # of a domain
+CONNECT_WINDOW_S = 300.0
+PING_EVERY_S = 20.0
+
+# -- REST: the largest `limit` of a call, and how far back it reaches ------------------------------------------
+
+INSTRUMENTS_PER_PAGE = 1_000  # market/instrument
+TRADES_PER_PAGE = 1_000  # market/recent-trade, which has one page
+SPOT_TRADES_PER_PAGE = 60  # market/recent-trade
+CANDLES_PER_PAGE = 1_000  # market/kline
+EXECUTIONS_PER_PAGE = 100  # order/execution
+EXECUTION_HISTORY_MS = 7 * 86_400_000  # order/execution
+ORDERS_PER_PAGE = 50  # order/open-order
+POSITIONS_PER_PAGE = 200  # position
