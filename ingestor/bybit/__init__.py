@@ -1,5 +1,5 @@
-"""The exchange's rules as values: what may Bybit say, and what do we say then.
+"""The exchange's rules as values: what Bybit may send, and how we respond.
 
-No socket, thread, clock or logger in here: frames and time go in, actions come out. Read `session` first,
-then `topics`. The sources of the rules are Bybit's V5 documents and recordings of its sockets.
+No socket, thread, clock or logger in here: frames and time go in, actions come out. Read `session` first, then
+`states` and `subscriptions`. The rules are from Bybit's V5 documents, whose pages are named, and from recordings.
 """

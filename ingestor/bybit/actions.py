@@ -1,4 +1,4 @@
-"""What the thread around a session is to do."""
+"""What the thread around a session is to do. Topics are named as Bybit names them; times are monotonic, in seconds."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,22 +8,26 @@ from ingestor.bybit.states import State, TopicState
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Open a socket; then call `opened`, or `lost` when that fails."""
+    """Open a connection; then call `opened`, or `lost` when that fails."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
+    """Send this text frame."""
+
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close the socket; the session already counts it as lost."""
+    """Close the connection; the session already counts it as lost."""
 
     reason: str
 
 
 class Deliver(NamedTuple):
+    """Publish this push, unchanged; `time_ms` is the exchange's own time of it."""
+
     topic: str
     frame: bytes
     time_ms: int | None
@@ -31,7 +35,7 @@ class Deliver(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """The frame makes no sense; the next one may."""
+    """Quarantine this frame, which cannot be parsed or belongs to no topic; the next one may be fine."""
 
     frame: bytes
     reason: str
@@ -39,7 +43,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """The socket's state changed."""
+    """The connection's state changed."""
 
     state: State
     reason: str
@@ -47,16 +51,16 @@ class Entered:
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A topic's state changed."""
+    """The exchange acknowledged or rejected a topic, or the reason of that changed."""
 
     topic: str
-    state: TopicState
+    state: TopicState  # SUBSCRIBED or REJECTED
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """From `since` on, the topic may have missed something."""
+    """From `since` on, the topic may have missed something, until it is Resumed."""
 
     topic: str
     cause: str
@@ -65,14 +69,14 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The topic flows again: nothing is missed from here on."""
+    """From here on, the topic misses nothing; comes before the Deliver of the push that shows it."""
 
     topic: str
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The exchange told its time, `rtt_s` after we asked."""
+    """A ping was answered after `rtt_s`; `exchange_ms` is the exchange's clock, where the endpoint sends it."""
 
     exchange_ms: int | None
     rtt_s: float
@@ -80,7 +84,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class ClockDoubted:
-    """The exchange refused a time of ours: ask for its own."""
+    """The exchange refused a time of ours: request its own over REST."""
 
 
 Action = Connect | Send | Close | Deliver | SetAside | Entered | Marked | Interrupted | Resumed | Clock | ClockDoubted

@@ -1,23 +1,25 @@
-"""Whether a book's updates follow each other without a hole."""
+"""Whether a book's updates are complete."""
 
 from dataclasses import dataclass
 
 from ingestor.bybit.messages import Data
 
-_RESTARTED = 1  # u == 1: the exchange's service restarted, this is a fresh snapshot
-
 
 @dataclass(slots=True)
 class Book:
-    """`u` rises by exactly one per message of a topic; a snapshot starts anew (recordings: 100,000 without a hole)."""
+    """`u` rises by exactly one per message of a topic, and a snapshot begins anew.
 
-    update_id: int | None = None
+    websocket/public/orderbook. Only `orderbook.full` is documented to rise by one; in recordings of the others
+    100,000 messages did.
+    """
+
+    update_id: int | None = None  # of the latest message; None until a snapshot comes
 
     def follows(self, data: Data) -> bool:
-        """Whether nothing is missing before this push; a hole makes the book wait for its next snapshot."""
+        """Whether nothing is missing before this push; after a hole the book waits for its next snapshot."""
         if data.update_id is None:
             return True
-        if data.snapshot or data.update_id == _RESTARTED:
+        if data.begins_book:
             self.update_id = data.update_id
             return True
         if self.update_id is None:
@@ -27,9 +29,10 @@ class Book:
         return intact
 
     def restart(self) -> None:
+        """The subscription ended: only a snapshot counts from here."""
         self.update_id = None
 
 
 def book_of(channel_type: str, depth: int | None) -> Book | None:
-    """Level 1 is sent as snapshots only and repeats its `u` when nothing changed, so there is nothing to count."""
+    """None for other channels, and for level 1: it has snapshots only, and repeats `u` while nothing changes."""
     return Book() if channel_type == "orderbook" and depth != 1 else None

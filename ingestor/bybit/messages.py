@@ -1,4 +1,4 @@
-"""Bybit's frames as values, and ours as text."""
+"""Bybit's frames as values, and our requests as text (websocket/connect)."""
 
 import re
 from collections.abc import Sequence
@@ -11,49 +11,57 @@ from common.errors import BadMessage
 from common.foreign import plain
 from ingestor.bybit.identity import LATEST_MS
 
-_BATCH = re.compile(r"follows:\s*\[(?P<held>[^\]]*)\].*\[(?P<failed>[^\]]*)\]", re.DOTALL)
+_BATCH = re.compile(r"follows:\s*\[(?P<succeeded>[^\]]*)\].*\[(?P<failed>[^\]]*)\]", re.DOTALL)
 _NAMED = re.compile(r"topic:\s*(?P<after>[^\s,\]]+)|:\s*\[(?P<inside>[^\]]+)\]")
-_LONGEST_WORDS = 4096  # far more than what Bybit says of a request's ten topics
+_LONGEST_TEXT = 4096  # far more than Bybit writes about a request's ten topics
 _LONGEST_NUMBER = len(str(LATEST_MS))
 
 
+_RESTARTED = 1  # the exchange's service restarted, and this is a fresh snapshot
+
+
 class Data(NamedTuple):
-    """A push of a topic. `time_ms` is Bybit's own; `update_id` is a book's `u`."""
+    """A push of a topic. `time_ms` is Bybit's `ts` or `creationTime`; `update_id` is a book's `u`."""
 
     topic: str
     time_ms: int | None
     snapshot: bool
     update_id: int | None
 
+    @property
+    def begins_book(self) -> bool:
+        """Whether it replaces the book instead of changing it (websocket/public/orderbook)."""
+        return self.snapshot or self.update_id == _RESTARTED
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer to auth, subscribe or unsubscribe. The lists are filled where Bybit answers per topic."""
+    """An answer to auth, subscribe or unsubscribe; `succeeded` and `failed` are topics, where it is per topic."""
 
-    op: str
+    op: str  # empty where the answer does not name it
     success: bool
-    words: str
+    text: str
     req_id: str | None
     code: int | None = None
-    held: tuple[str, ...] = ()
+    succeeded: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """`exchange_ms` where the endpoint's pong carries the exchange's clock."""
+    """`exchange_ms` is the exchange's clock, which pongs of option, spread and private carry."""
 
     exchange_ms: int | None
 
 
 def read(frame: bytes) -> Data | Reply | Pong:
-    """The frame's meaning; raises BadMessage unless it is one JSON object that Bybit could have sent."""
+    """What one text frame means. Raises BadMessage unless it is a JSON object that Bybit could have sent."""
     try:
         doc = orjson.loads(frame)
     except orjson.JSONDecodeError as error:
-        raise BadMessage(f"no JSON: {error}") from error
+        raise BadMessage(f"must be valid JSON: {error}") from error
     if type(doc) is not dict:
-        raise BadMessage("no JSON object")
+        raise BadMessage("must be a JSON object")
     topic = doc.get("topic")
     if type(topic) is str:
         return _data(topic, doc)
@@ -62,29 +70,23 @@ def read(frame: bytes) -> Data | Reply | Pong:
     return _reply(doc)
 
 
-def subscribe(topics: Sequence[str], req_id: str) -> str:
-    return _request("subscribe", list(topics), req_id)
-
-
-def unsubscribe(topics: Sequence[str], req_id: str) -> str:
-    return _request("unsubscribe", list(topics), req_id)
+def request(op: str, args: Sequence[str | int], req_id: str) -> str:
+    """The text of a request; the answer carries its `req_id`, except on option and spread."""
+    return orjson.dumps({"req_id": req_id, "op": op, "args": args}).decode()
 
 
 def authenticate(key: str, expires_ms: int, signature: str) -> str:
-    return _request("auth", [key, expires_ms, signature], "auth")
+    """The text of the request that must succeed before any other on the private endpoint."""
+    return request("auth", [key, expires_ms, signature], "auth")
 
 
 PING = '{"req_id":"ping","op":"ping"}'
 
 
-def named_topic(words: str) -> str | None:
-    """The one topic that a refusal names, if it names one."""
-    found = _NAMED.search(words)
+def named_topic(text: str) -> str | None:
+    """The one topic that a refusal names, None if it names none."""
+    found = _NAMED.search(text)
     return (found["after"] or found["inside"]) if found else None
-
-
-def _request(op: str, args: list[Any], req_id: str) -> str:
-    return orjson.dumps({"req_id": req_id, "op": op, "args": args}).decode()
 
 
 def _data(topic: str, doc: dict[str, Any]) -> Data:
@@ -105,8 +107,8 @@ def _command_response(doc: dict[str, Any]) -> Reply:
     """Option and spread answer per topic, without op and req_id."""
     data = doc.get("data")
     lists = data if type(data) is dict else {}
-    held, failed = _texts(lists.get("successTopics")), _texts(lists.get("failTopics"))
-    return Reply("subscribe", doc.get("success") is True, plain(_words(doc)), None, held=held, failed=failed)
+    succeeded, failed = _texts(lists.get("successTopics")), _texts(lists.get("failTopics"))
+    return Reply("subscribe", doc.get("success") is True, plain(_text(doc)), None, succeeded=succeeded, failed=failed)
 
 
 def _reply(doc: dict[str, Any]) -> Reply | Pong:
@@ -114,32 +116,32 @@ def _reply(doc: dict[str, Any]) -> Reply | Pong:
     if op == "pong" or (op == "ping" and doc.get("ret_msg") == "pong"):
         return Pong(_pong_ms(doc.get("args")))
     if type(op) is not str and "success" not in doc:
-        raise BadMessage("neither a topic nor a reply")
+        raise BadMessage("must be a push or a reply")
     code = doc.get("retCode")
-    words = _words(doc)
+    text = _text(doc)
     req_id = doc.get("req_id", doc.get("reqId"))
-    lists = _BATCH.search(words)
+    lists = _BATCH.search(text)
     return Reply(
         op=str(op or ""),
         success=doc.get("success") is True or code == 0,
-        words=plain(words),
+        text=plain(text),
         req_id=req_id if type(req_id) is str and req_id else None,
         code=code if type(code) is int else None,
-        held=_listed(lists["held"]) if lists else (),
+        succeeded=_listed(lists["succeeded"]) if lists else (),
         failed=_listed(lists["failed"]) if lists else (),
     )
 
 
-def _words(doc: dict[str, Any]) -> str:
-    words = doc.get("ret_msg", doc.get("retMsg"))
-    return words[:_LONGEST_WORDS] if type(words) is str else ""
+def _text(doc: dict[str, Any]) -> str:
+    text = doc.get("ret_msg", doc.get("retMsg"))
+    return text[:_LONGEST_TEXT] if type(text) is str else ""
 
 
 def _pong_ms(args: Any) -> int | None:
-    told = args[0] if type(args) is list and args else None
-    if type(told) is not str or len(told) > _LONGEST_NUMBER or not (told.isascii() and told.isdigit()):
+    digits = args[0] if type(args) is list and args else None
+    if type(digits) is not str or len(digits) > _LONGEST_NUMBER or not (digits.isascii() and digits.isdigit()):
         return None
-    return int(told)
+    return int(digits)
 
 
 def _texts(found: Any) -> tuple[str, ...]:

@@ -1,13 +1,13 @@
-"""The conversation with one of Bybit's sockets, over all of its connections.
+"""The conversation with one endpoint of Bybit's, over all of its connections.
 
-    session.want(channels, now)       what this socket is for
-    session.opened(now, exchange_ms)  [Send(subscribe …)], or [Send(auth …)] on the private socket
+    session.want(channels, now)       the topics to subscribe
+    session.opened(now, exchange_ms)  [Send(subscribe …)], or [Send(auth …)] on the private endpoint
     session.received(frame, now)      [Deliver(topic, frame, …)]
     session.passed(now)               [Send(ping)] when one is due
     session.lost(reason, now)         [Entered(backoff), Interrupted(topic …)]
     session.due_at()                  call passed() by then
 
-Every call answers with what to do, in order.
+Every call returns the actions to perform, in order. Times are monotonic, in seconds, and must not decrease.
 """
 
 import random
@@ -22,28 +22,31 @@ from ingestor.bybit import auth, messages
 from ingestor.bybit.actions import Action, Clock, ClockDoubted, Close, Connect, Deliver, Entered, Send, SetAside
 from ingestor.bybit.endpoints import PING_EVERY_S
 from ingestor.bybit.messages import Data, Pong, Reply
-from ingestor.bybit.states import TRANSITIONS, Happening, State
-from ingestor.bybit.subscriptions import Deaf, TopicSubscriptions
+from ingestor.bybit.states import TRANSITIONS, ConnectionEvent, State, TopicState
+from ingestor.bybit.subscriptions import TopicSubscriptions, Unresponsive
 
 NEVER = float("inf")
+_UNUSED = "nothing is subscribed"
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
+    """Our own limits; PING_EVERY_S alone is Bybit's."""
+
     ping_after_s: float = 10.0  # without any frame
     ping_every_s: float = PING_EVERY_S  # at the latest
     pong_within_s: float = 5.0
     authenticated_within_s: float = 5.0
     first_wait_s: float = 0.5
     longest_wait_s: float = 20.0
-    breaker_after: int = 5  # failures in a row, then one probe every longest_wait_s
+    breaker_after: int = 5  # failures in a row, then one attempt every longest_wait_s
     parked_for_s: float = 300.0
     unused_for_s: float = 30.0
     review_every_s: float = 1.0
 
 
 class Session:
-    """One socket's state machine."""
+    """The state machine of one endpoint's connection and the topics on it."""
 
     def __init__(
         self,
@@ -53,9 +56,10 @@ class Session:
         credentials: Credentials | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
+        """`endpoint` is a name of `common.channels.PATHS`; `draw` is the jitter of the backoff, from 0 to 1."""
         self.endpoint = endpoint
         self.state = State.IDLE
-        self.reason = "nothing is subscribed"
+        self.reason = _UNUSED
         self.topics = TopicSubscriptions()
         self.heard_at = now  # any frame at all
         self._timing = timing
@@ -70,7 +74,7 @@ class Session:
 
     @property
     def opened_at(self) -> float:
-        """When the present connection was made."""
+        """When the present connection was opened."""
         return self._opened_at
 
     @property
@@ -79,69 +83,78 @@ class Session:
 
     @property
     def failures(self) -> int:
+        """Failed connections in a row; an ack or data, not connecting alone, resets it."""
         return self._backoff.failures
 
-    # -- what is wanted -------------------------------------------------------------------------------------
+    # -- desired state --------------------------------------------------------------------------------------
 
     def want(self, channels: Iterable[Channel], now: float, missed: Collection[str] = ()) -> list[Action]:
-        told = self.topics.want(channels, now, missed)
+        """From now on, exactly these channels of the endpoint are to be subscribed.
+
+        New ones whose topic is in `missed` were interrupted before this session began.
+        """
+        actions = self.topics.want(channels, now, missed)
         if self.topics.nothing_wanted:
             self._unused_since = self._unused_since or now
         else:
             self._unused_since = None
         if self.state is State.IDLE and not self.topics.nothing_wanted:
-            return [*told, *self._connect(Happening.WANTED)]
-        return [*told, *self._converge(now)]
+            return [*actions, *self._connect(ConnectionEvent.WANTED)]
+        return [*actions, *self._converge(now)]
 
     def renew(self, credentials: Credentials | None) -> list[Action]:
-        """Perhaps other credentials: try them at once where the old ones were refused."""
+        """Use these credentials from the next connection on, and connect at once where the old ones were refused."""
         self._credentials = credentials
-        return self._connect(Happening.RENEWED) if self.state is State.PARKED and credentials else []
+        return self._connect(ConnectionEvent.RENEWED) if self.state is State.PARKED and credentials else []
 
     def retry_rejected(self, now: float) -> list[Action]:
+        """Subscribe the rejected topics once more, because the exchange's list of instruments changed."""
         self.topics.retry_rejected(now)
         return self._converge(now)
-
-    def overflowed(self, topics: Iterable[str], since: float) -> list[Action]:
-        return self.topics.overflowed(topics, since)
-
-    def overflow_over(self, topics: Iterable[str], now: float) -> list[Action]:
-        return [*self.topics.overflow_over(topics), *self._converge(now)]
 
     def resubscribe(self, topics: Iterable[str], now: float) -> list[Action]:
         """Leave these topics and subscribe to them anew, because what was received of them is incomplete.
 
-        Each is interrupted, unless it was already, and resumes as after any interruption: a book with its next
-        snapshot, another topic with its next push or, where pushes are rare, its ack. Unknown topics are passed over.
+        Each is interrupted, unless it was already, and resumes with its new subscription: a book with the snapshot,
+        another topic with its first push or, where pushes are rare, with the ack. Unknown topics are ignored.
         """
         return [*self.topics.resubscribe(topics, now), *self._converge(now)]
+
+    def overflowed(self, topics: Iterable[str], since: float) -> list[Action]:
+        """Events of these topics are being dropped, since then."""
+        return self.topics.overflowed(topics, since)
+
+    def overflow_over(self, topics: Iterable[str], now: float) -> list[Action]:
+        """Events of these topics are not dropped any more."""
+        return [*self.topics.overflow_over(topics), *self._converge(now)]
 
     # -- the connection -------------------------------------------------------------------------------------
 
     def opened(self, now: float, exchange_ms: int) -> list[Action]:
+        """The connection is open; `exchange_ms` is the exchange's clock as we know it, for the signature."""
         self._reset(now)
         if self.endpoint != "private":
-            return [*self._enter(Happening.OPENED, "connected"), *self._converge(now)]
+            return [*self._enter(ConnectionEvent.OPENED, "connected"), *self._converge(now)]
         if self._credentials is None:
             return self._park("no credentials", now)
-        expires = exchange_ms + auth.AHEAD_MS
-        signed = auth.signature(self._credentials.secret, expires)
+        expires_ms = exchange_ms + auth.AHEAD_MS
+        signature = auth.signature(self._credentials.secret, expires_ms)
         self._wait_until = now + self._timing.authenticated_within_s
-        challenge = Send(messages.authenticate(self._credentials.key, expires, signed))
-        return [*self._enter(Happening.CHALLENGED, "connected"), challenge]
+        challenge = Send(messages.authenticate(self._credentials.key, expires_ms, signature))
+        return [*self._enter(ConnectionEvent.CHALLENGED, "connected"), challenge]
 
     def lost(self, reason: str, now: float, wait_s: float = 0.0) -> list[Action]:
-        """The socket could not be opened or is gone; `wait_s` is what the exchange asked for, if it did."""
+        """The connection is lost or could not be opened; `wait_s` is its `Retry-After`, if there is one."""
         if self.state in (State.IDLE, State.BACKOFF, State.PARKED):
             return []
-        since = self.heard_at
         self._wait_until = now + max(wait_s, self._next_wait_s())
-        interrupted = self.topics.lost(reason, since, now)
-        return [*self._enter(Happening.LOST, reason), *interrupted]
+        interrupted = self.topics.disconnected(reason, self.heard_at, now)
+        return [*self._enter(ConnectionEvent.LOST, reason), *interrupted]
 
     # -- frames ---------------------------------------------------------------------------------------------
 
     def received(self, frame: bytes, now: float) -> list[Action]:
+        """One text frame came; one that cannot be parsed is set aside and changes nothing else."""
         self.heard_at = now
         try:
             message = messages.read(frame)
@@ -156,21 +169,22 @@ class Session:
     def _pushed(self, data: Data, frame: bytes, now: float) -> list[Action]:
         topic = self.topics.by_name.get(data.topic)
         if topic is None:
-            return self._unasked(data.topic, frame, now)
+            return self._unexpected(data.topic, frame, now)
         if not topic.wanted:
             return []
         deliver = Deliver(data.topic, frame, data.time_ms)
         if topic.plain:
-            topic.rhythm.heard(now)
+            topic.cadence.heard(now)
             return [deliver]
-        self._alive()
-        told = self.topics.pushed(topic, data, now)
-        return [*told, deliver, *(self._converge(now) if topic.renew else [])]
+        self._backoff.reset()
+        actions = topic.pushed(data, now)
+        renewal = self._converge(now) if topic.state is TopicState.RENEWING else []
+        return [*actions, deliver, *renewal]
 
-    def _unasked(self, topic: str, frame: bytes, now: float) -> list[Action]:
-        if self.topics.known_as_left(topic):
+    def _unexpected(self, topic: str, frame: bytes, now: float) -> list[Action]:
+        if self.topics.was_left(topic):
             return self.topics.leave_again(topic, now)
-        return [SetAside(frame, "a topic that nobody asked for")]
+        return [SetAside(frame, "must be a push of a subscribed topic")]
 
     def _ponged(self, pong: Pong, now: float) -> list[Action]:
         rtt_s = now - (self._pinged_at or now)
@@ -181,36 +195,37 @@ class Session:
         if self.state is State.AUTHENTICATING:
             return self._authenticated(reply, now) if reply.op == "auth" else []
         if reply.success:
-            self._alive()
+            self._backoff.reset()
         return [*self.topics.answered(reply, now), *self._converge(now)]
 
     def _authenticated(self, reply: Reply, now: float) -> list[Action]:
         if reply.success:
             self._wait_until = NEVER
-            return [*self._enter(Happening.AUTHENTICATED, "authenticated"), *self._converge(now)]
-        kind = auth.refusal(reply.words, reply.code)
-        reason = f"authentication refused ({kind}): {reply.words}"
-        passing = kind in auth.PASSING or (kind is auth.Refusal.UNKNOWN and self.failures == 0)
-        if passing:
+            return [*self._enter(ConnectionEvent.AUTHENTICATED, "authenticated"), *self._converge(now)]
+        kind = auth.refusal(reply.text, reply.code)
+        reason = f"authentication refused ({kind}): {reply.text}"
+        if kind in auth.TRANSIENT or (kind is auth.Refusal.UNKNOWN and self.failures == 0):
             doubted = [ClockDoubted()] if kind is auth.Refusal.SKEW else []
             return [Close(reason), *doubted, *self.lost(reason, now)]
         return self._park(reason, now)
 
     def _park(self, reason: str, now: float) -> list[Action]:
-        """A person must act: try again rarely."""
-        interrupted = self.topics.lost(reason, self.heard_at, now)
+        """A person must act: retry rarely."""
+        interrupted = self.topics.disconnected(reason, self.heard_at, now)
         self._backoff.failures += 1
         self._wait_until = now + self._timing.parked_for_s
-        return [Close(reason), *self._enter(Happening.REFUSED, reason), *interrupted]
+        return [Close(reason), *self._enter(ConnectionEvent.REFUSED, reason), *interrupted]
 
     # -- time -----------------------------------------------------------------------------------------------
 
     def due_at(self) -> float:
+        """When `passed` must be called at the latest."""
         if self.state is State.LIVE:
             return min(self._ping_due_at(), self._pong_due_at, self.topics.due_at(), self._review_at)
         return self._wait_until
 
     def passed(self, now: float) -> list[Action]:
+        """What is due by now: a ping, a reconnect, a request once more, the end of an unused or dead connection."""
         if self.state in (State.BACKOFF, State.PARKED):
             return self._waited(now)
         if self.state is State.AUTHENTICATING and now >= self._wait_until:
@@ -219,14 +234,14 @@ class Session:
             return []
         if now >= self._pong_due_at:
             return self._leave("no pong", now)
-        if self._unused(now):
-            return [Close("nothing is subscribed"), *self._enter(Happening.UNWANTED, "nothing is subscribed")]
+        if self._is_unused(now):
+            return [Close(_UNUSED), *self._enter(ConnectionEvent.UNWANTED, _UNUSED)]
         return [*self._ping(now), *self._review(now)]
 
     def _waited(self, now: float) -> list[Action]:
         if self.topics.nothing_wanted:
-            return self._enter(Happening.UNWANTED, "nothing is subscribed")
-        return self._connect(Happening.DUE) if now >= self._wait_until else []
+            return self._enter(ConnectionEvent.UNWANTED, _UNUSED)
+        return self._connect(ConnectionEvent.DUE) if now >= self._wait_until else []
 
     def _ping(self, now: float) -> list[Action]:
         if now < self._ping_due_at():
@@ -243,12 +258,15 @@ class Session:
         if now < min(self._review_at, self.topics.due_at()):
             return []
         self._review_at = now + self._timing.review_every_s
+        actions: list[Action] = []
         try:
-            return [*self.topics.overdue(now), *self.topics.late(now), *self._converge(now)]
-        except Deaf as deaf:
-            return self._leave(str(deaf), now)
+            for action in self.topics.review(now):
+                actions.append(action)  # also when an exception follows
+        except Unresponsive as error:
+            return [*actions, *self._leave(str(error), now)]
+        return [*actions, *self._converge(now)]
 
-    def _unused(self, now: float) -> bool:
+    def _is_unused(self, now: float) -> bool:
         return (
             self._unused_since is not None
             and self.topics.nothing_wanted
@@ -263,18 +281,14 @@ class Session:
     def _leave(self, reason: str, now: float) -> list[Action]:
         return [Close(reason), *self.lost(reason, now)]
 
-    def _connect(self, because: Happening) -> list[Action]:
+    def _connect(self, event: ConnectionEvent) -> list[Action]:
         self._wait_until = NEVER
-        return [*self._enter(because, str(because)), Connect()]
+        return [*self._enter(event, str(event)), Connect()]
 
-    def _enter(self, happening: Happening, reason: str) -> list[Action]:
-        self.state = TRANSITIONS[self.state, happening]
+    def _enter(self, event: ConnectionEvent, reason: str) -> list[Action]:
+        self.state = TRANSITIONS[self.state, event]
         self.reason = reason
         return [Entered(self.state, reason)]
-
-    def _alive(self) -> None:
-        """The first ack or data, and not connecting alone, proves that the exchange is back."""
-        self._backoff.reset()
 
     def _next_wait_s(self) -> float:
         wait_s = self._backoff.next_s(self._draw)

@@ -1,52 +1,117 @@
-"""The states of a socket and of a topic on it, and how a socket goes from one to the next."""
+"""The states of a connection and of a topic on it, each with the table of its transitions."""
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class State(StrEnum):
-    IDLE = "idle"  # nothing is wanted
+    """Of a connection."""
+
+    IDLE = "idle"  # there is no subscription
     CONNECTING = "connecting"
     AUTHENTICATING = "authenticating"
     LIVE = "live"
     BACKOFF = "backoff"  # waits before it connects again
-    PARKED = "parked"  # a person must act; tried again rarely
+    PARKED = "parked"  # a person must act; retried rarely
 
 
-class Happening(StrEnum):
+class ConnectionEvent(StrEnum):
+    """The texts of those that lead to CONNECTING are also the reason that operators see."""
+
     WANTED = "a topic is wanted"
-    OPENED = "the socket is open"
-    CHALLENGED = "the socket is open and asks who we are"
-    AUTHENTICATED = "the exchange knows us"
-    REFUSED = "the exchange does not want our key, or there is none"
-    LOST = "the socket is gone"
+    OPENED = "the connection is open"
+    CHALLENGED = "the connection is open and must be authenticated"
+    AUTHENTICATED = "the exchange accepted the credentials"
+    REFUSED = "the exchange refused the credentials, or there are none"
+    LOST = "the connection is lost"
     DUE = "the wait is over"
     RENEWED = "there are new credentials"
-    UNWANTED = "nothing is wanted any more"
+    UNWANTED = "no topic is wanted any more"
 
 
 TRANSITIONS = {
-    (State.IDLE, Happening.WANTED): State.CONNECTING,
-    (State.CONNECTING, Happening.OPENED): State.LIVE,
-    (State.CONNECTING, Happening.CHALLENGED): State.AUTHENTICATING,
-    (State.CONNECTING, Happening.REFUSED): State.PARKED,
-    (State.CONNECTING, Happening.LOST): State.BACKOFF,
-    (State.AUTHENTICATING, Happening.AUTHENTICATED): State.LIVE,
-    (State.AUTHENTICATING, Happening.REFUSED): State.PARKED,
-    (State.AUTHENTICATING, Happening.LOST): State.BACKOFF,
-    (State.LIVE, Happening.LOST): State.BACKOFF,
-    (State.LIVE, Happening.UNWANTED): State.IDLE,
-    (State.BACKOFF, Happening.DUE): State.CONNECTING,
-    (State.BACKOFF, Happening.UNWANTED): State.IDLE,
-    (State.PARKED, Happening.DUE): State.CONNECTING,
-    (State.PARKED, Happening.RENEWED): State.CONNECTING,
-    (State.PARKED, Happening.UNWANTED): State.IDLE,
+    (State.IDLE, ConnectionEvent.WANTED): State.CONNECTING,
+    (State.CONNECTING, ConnectionEvent.OPENED): State.LIVE,
+    (State.CONNECTING, ConnectionEvent.CHALLENGED): State.AUTHENTICATING,
+    (State.CONNECTING, ConnectionEvent.REFUSED): State.PARKED,
+    (State.CONNECTING, ConnectionEvent.LOST): State.BACKOFF,
+    (State.AUTHENTICATING, ConnectionEvent.AUTHENTICATED): State.LIVE,
+    (State.AUTHENTICATING, ConnectionEvent.REFUSED): State.PARKED,
+    (State.AUTHENTICATING, ConnectionEvent.LOST): State.BACKOFF,
+    (State.LIVE, ConnectionEvent.LOST): State.BACKOFF,
+    (State.LIVE, ConnectionEvent.UNWANTED): State.IDLE,
+    (State.BACKOFF, ConnectionEvent.DUE): State.CONNECTING,
+    (State.BACKOFF, ConnectionEvent.UNWANTED): State.IDLE,
+    (State.PARKED, ConnectionEvent.DUE): State.CONNECTING,
+    (State.PARKED, ConnectionEvent.RENEWED): State.CONNECTING,
+    (State.PARKED, ConnectionEvent.UNWANTED): State.IDLE,
 }
-"""Read: in this state, when this happens, comes that state. What is not here cannot happen."""
+"""(state, event) to the next state. A pair that is not here cannot occur."""
 
 
 class TopicState(StrEnum):
-    WANTED = "wanted"  # to be asked for as soon as the socket is live
-    ASKED = "asked"
-    HELD = "held"
-    LEAVING = "leaving"
-    REJECTED = "rejected"
+    """Of a topic on one connection: what was requested of the exchange, and what it answered."""
+
+    PENDING = "pending"  # to be subscribed
+    SUBSCRIBING = "subscribing"  # subscribe was sent
+    OUTDATED = "outdated"  # subscribe was sent, and what it brought is incomplete already
+    SUBSCRIBED = "subscribed"  # acknowledged
+    RENEWING = "renewing"  # perhaps subscribed: to be unsubscribed and, while wanted, subscribed anew
+    UNSUBSCRIBING = "unsubscribing"  # unsubscribe was sent
+    REJECTED = "rejected"  # refused by the exchange; retried rarely
+
+
+class TopicEvent(StrEnum):
+    SUBSCRIBE = "subscribe is sent"
+    ACKNOWLEDGED = "the exchange acknowledged subscribe, or sent data instead of an answer"
+    REFUSED = "the exchange refused the topic"
+    RETRY = "subscribe failed because of another topic, or was not answered"
+    INCOMPLETE = "something is missing that only a new subscription brings"
+    UNSUBSCRIBE = "unsubscribe is sent"
+    UNSUBSCRIBED = "the exchange acknowledged unsubscribe"
+    UNCERTAIN = "whether the exchange unsubscribed, or must, is unknown: there was no answer"
+    DISCONNECTED = "the connection is lost, and with it every subscription"
+
+
+TOPIC_TRANSITIONS = {
+    (TopicState.PENDING, TopicEvent.SUBSCRIBE): TopicState.SUBSCRIBING,
+    (TopicState.PENDING, TopicEvent.INCOMPLETE): TopicState.PENDING,
+    (TopicState.PENDING, TopicEvent.DISCONNECTED): TopicState.PENDING,
+    (TopicState.SUBSCRIBING, TopicEvent.ACKNOWLEDGED): TopicState.SUBSCRIBED,
+    (TopicState.SUBSCRIBING, TopicEvent.REFUSED): TopicState.REJECTED,
+    (TopicState.SUBSCRIBING, TopicEvent.RETRY): TopicState.PENDING,
+    (TopicState.SUBSCRIBING, TopicEvent.UNCERTAIN): TopicState.RENEWING,
+    (TopicState.SUBSCRIBING, TopicEvent.INCOMPLETE): TopicState.OUTDATED,
+    (TopicState.SUBSCRIBING, TopicEvent.DISCONNECTED): TopicState.PENDING,
+    (TopicState.OUTDATED, TopicEvent.ACKNOWLEDGED): TopicState.RENEWING,
+    (TopicState.OUTDATED, TopicEvent.REFUSED): TopicState.REJECTED,
+    (TopicState.OUTDATED, TopicEvent.RETRY): TopicState.PENDING,
+    (TopicState.OUTDATED, TopicEvent.UNCERTAIN): TopicState.RENEWING,
+    (TopicState.OUTDATED, TopicEvent.INCOMPLETE): TopicState.OUTDATED,
+    (TopicState.OUTDATED, TopicEvent.DISCONNECTED): TopicState.PENDING,
+    (TopicState.SUBSCRIBED, TopicEvent.INCOMPLETE): TopicState.RENEWING,
+    (TopicState.SUBSCRIBED, TopicEvent.UNSUBSCRIBE): TopicState.UNSUBSCRIBING,
+    (TopicState.SUBSCRIBED, TopicEvent.DISCONNECTED): TopicState.PENDING,
+    (TopicState.RENEWING, TopicEvent.INCOMPLETE): TopicState.RENEWING,
+    (TopicState.RENEWING, TopicEvent.UNSUBSCRIBE): TopicState.UNSUBSCRIBING,
+    (TopicState.RENEWING, TopicEvent.DISCONNECTED): TopicState.PENDING,
+    (TopicState.UNSUBSCRIBING, TopicEvent.UNSUBSCRIBED): TopicState.PENDING,
+    (TopicState.UNSUBSCRIBING, TopicEvent.UNCERTAIN): TopicState.RENEWING,
+    (TopicState.UNSUBSCRIBING, TopicEvent.INCOMPLETE): TopicState.UNSUBSCRIBING,
+    (TopicState.UNSUBSCRIBING, TopicEvent.DISCONNECTED): TopicState.PENDING,
+    (TopicState.REJECTED, TopicEvent.SUBSCRIBE): TopicState.SUBSCRIBING,
+    (TopicState.REJECTED, TopicEvent.INCOMPLETE): TopicState.REJECTED,
+    (TopicState.REJECTED, TopicEvent.DISCONNECTED): TopicState.REJECTED,
+}
+"""As above. A topic that is not wanted any more is forgotten instead of becoming PENDING or REJECTED."""
+
+IN_FLIGHT = (TopicState.SUBSCRIBING, TopicState.OUTDATED, TopicState.UNSUBSCRIBING)
+"""States in which a request for the topic waits for its answer; in all others there is none."""
+
+
+class Evidence(IntEnum):
+    """What shows that the exchange serves a topic, each stronger than the one before."""
+
+    NONE = 0
+    ACKNOWLEDGED = 1  # which option also does for topics that it does not have
+    PROVEN = 2  # data came, on this subscription or an earlier one
+    FLOWING = 3  # data came since the latest request

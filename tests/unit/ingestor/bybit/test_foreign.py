@@ -7,10 +7,10 @@ from hypothesis import example, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
-from common.channels import of_topic
+from common.channels import Channel, of_topic
 from common.settings import Credentials
 from ingestor.bybit import identity
-from ingestor.bybit.actions import Clock, Deliver, Marked, SetAside
+from ingestor.bybit.actions import Clock, Deliver, Marked, Send, SetAside
 from ingestor.bybit.session import Session, Timing
 from ingestor.feed.backfill import Backfill
 from ingestor.feed.gaps import Gap
@@ -27,9 +27,13 @@ CLASSES = ("trades", "orderbook", "ticker", "kline", "liquidation", "order", "ex
 objects = foreign.documents.map(lambda document: json.dumps(document).encode(errors="replace"))
 
 
+def topics() -> list[Channel]:
+    return [of_topic("linear", topic) for topic in foreign.TOPICS]
+
+
 def sessions() -> list[Session]:
     public, private = Session("linear", Timing(), 0.0), Session("private", Timing(), 0.0, Credentials("key", "secret"))
-    public.want([of_topic("linear", topic) for topic in foreign.TOPICS], 0.0)
+    public.want(topics(), 0.0)
     private.want([of_topic("private", "order")], 0.0)
     for each in (public, private):
         each.opened(0.0, 0)
@@ -111,13 +115,13 @@ def test_a_machine_whose_own_clock_is_decades_off_learns_the_exchanges():
     assert clock.now_ms() == 1_700_000_000_000
 
 
-def test_the_words_of_a_refusal_are_fit_to_be_stored():
+def test_the_text_of_a_refusal_is_fit_to_be_stored():
     [public, _] = sessions()
-    public.want([of_topic("linear", "tickers.NOPE")], 1.0)
-    words = "no such topic:tickers.NOPE \x00" + "x" * 10_000
-    [request] = [req_id for req_id, asked in public.topics._requests.items() if "tickers.NOPE" in asked.topics]
-    told = public.received(json.dumps({"success": False, "ret_msg": words, "req_id": request}).encode(), 2.0)
-    [reason] = [action.reason for action in told if isinstance(action, Marked)]
+    sent = public.want([*topics(), of_topic("linear", "tickers.NOPE")], 1.0)
+    [req_id] = [json.loads(action.text)["req_id"] for action in sent if isinstance(action, Send)]
+    text = "no such topic:tickers.NOPE \x00" + "x" * 10_000
+    actions = public.received(json.dumps({"success": False, "ret_msg": text, "req_id": req_id}).encode(), 2.0)
+    [reason] = [action.reason for action in actions if isinstance(action, Marked)]
     assert "\x00" not in reason
     assert len(reason) <= 500
     assert "tickers.NOPE" in reason

@@ -183,7 +183,7 @@ def test_unsubscribing_touches_no_other_topic():
     talk = live(TRADES, BOOK)
     [asked] = requests(talk.want(channels(TRADES), now=1.0))
     assert (asked["op"], asked["args"]) == ("unsubscribe", [BOOK])
-    assert talk.topics.by_name[TRADES].state is TopicState.HELD
+    assert talk.topics.by_name[TRADES].state is TopicState.SUBSCRIBED
 
 
 def test_a_poisoned_batch_costs_only_the_guilty_topic():
@@ -207,7 +207,7 @@ def test_already_subscribed_counts_as_held():
     talk = session(TRADES)
     [asked] = requests(talk.opened(now=0.0, exchange_ms=0))
     told = talk.received(reply(asked, f"error:already subscribed,topic:{TRADES}", success=False), now=0.1)
-    assert Marked(TRADES, TopicState.HELD, "") in told
+    assert Marked(TRADES, TopicState.SUBSCRIBED, "") in told
 
 
 def test_a_rejected_topic_is_tried_again_after_ten_minutes_and_when_the_listing_changes():
@@ -228,7 +228,7 @@ def test_option_answers_topic_by_topic():
     lists = {"failTopics": ["tickers.B-C"], "successTopics": ["tickers.A-C"]}
     frame = json.dumps({"success": True, "conn_id": "c", "data": lists, "type": "COMMAND_RESP"}).encode()
     states = {told.topic: told.state for told in talk.received(frame, now=0.1) if isinstance(told, Marked)}
-    assert states == {"tickers.A-C": TopicState.HELD, "tickers.B-C": TopicState.REJECTED}
+    assert states == {"tickers.A-C": TopicState.SUBSCRIBED, "tickers.B-C": TopicState.REJECTED}
 
 
 def test_private_answers_name_both_groups():
@@ -246,7 +246,7 @@ def test_private_answers_name_both_groups():
         for told in talk.received(reply(asked, words, success=False), now=0.2)
         if isinstance(told, Marked)
     }
-    assert states == {"order": TopicState.HELD, "nosuch": TopicState.REJECTED}
+    assert states == {"order": TopicState.SUBSCRIBED, "nosuch": TopicState.REJECTED}
 
 
 def test_a_request_without_an_answer_is_asked_again_and_then_the_socket_is_left():
@@ -262,7 +262,7 @@ def test_data_without_an_ack_counts_as_held():
     talk = session(TRADES)
     talk.opened(now=0.0, exchange_ms=0)
     talk.received(push(TRADES), now=1.0)
-    assert Marked(TRADES, TopicState.HELD, "") in talk.passed(5.0)
+    assert Marked(TRADES, TopicState.SUBSCRIBED, "") in talk.passed(5.0)
 
 
 def test_after_a_loss_everything_wanted_is_asked_for_again_and_nothing_else():
@@ -402,7 +402,7 @@ def test_a_silent_topic_is_asked_for_anew_alone_and_then_its_socket_replaced():
             break
     assert [(request["op"], request["args"]) for request in asked] == [("unsubscribe", [BOOK]), ("subscribe", [BOOK])]
     assert Interrupted(BOOK, "silent", 4.5) in told
-    assert Close(f"{BOOK} stays silent after it was subscribed anew") in told
+    assert Close(f"{BOOK} remains silent after a new subscription") in told
 
 
 def test_a_topic_that_says_yes_and_never_sends_is_told_as_unproven_once():

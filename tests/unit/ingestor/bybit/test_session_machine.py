@@ -166,7 +166,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     def _leaves(self, topic: str) -> bool:
         """Its present subscription ends: what still comes of it is passed on, and shows nothing about the next one."""
-        return self.session.topics.by_name[topic].state is TopicState.LEAVING
+        return self.session.topics.by_name[topic].state is TopicState.UNSUBSCRIBING
 
     def _hang_up(self) -> None:
         self.exchange = None
