@@ -104,9 +104,6 @@ TOPIC_TRANSITIONS = {
 }
 """As above. A topic that is not wanted any more is forgotten instead of becoming PENDING or REJECTED."""
 
-IN_FLIGHT = (TopicState.SUBSCRIBING, TopicState.OUTDATED, TopicState.UNSUBSCRIBING)
-"""States in which a request for the topic waits for its answer; in all others there is none."""
-
 
 class Evidence(IntEnum):
     """What shows that the exchange serves a topic, each stronger than the one before."""

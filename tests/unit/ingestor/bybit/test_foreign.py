@@ -45,8 +45,8 @@ def sessions() -> list[Session]:
 def test_a_conversation_survives_any_frames(frames: list[bytes]):
     for talk in sessions():
         for number, frame in enumerate(frames):
-            told = talk.received(frame, float(number))
-            assert all(action.frame == frame for action in told if isinstance(action, SetAside | Deliver))
+            actions = talk.received(frame, float(number))
+            assert all(action.frame == frame for action in actions if isinstance(action, SetAside | Deliver))
         talk.passed(1000.0)
         talk.lost("over", 1001.0)
 
@@ -94,16 +94,16 @@ def test_a_row_of_another_shape_takes_no_other_row_along():
 @pytest.mark.parametrize("digits", ["9" * 5000, "9" * 23, "", "-1", "\u0661"])
 def test_a_pong_with_a_time_that_cannot_be_has_none(digits: str):
     [public, _] = sessions()
-    [told] = public.received(json.dumps({"op": "pong", "args": [digits]}).encode(), 1.0)
-    assert isinstance(told, Clock)
-    assert told.exchange_ms is None
+    [action] = public.received(json.dumps({"op": "pong", "args": [digits]}).encode(), 1.0)
+    assert isinstance(action, Clock)
+    assert action.exchange_ms is None
 
 
-@given(told_ms=st.integers())
-@example(told_ms=10**23)
-@example(told_ms=identity.LATEST_MS)
+@given(exchange_ms=st.integers())
+@example(exchange_ms=10**23)
+@example(exchange_ms=identity.LATEST_MS)
 @budget(max_examples=100, deadline=None)
-def test_the_exchanges_clock_stays_within_what_can_be(told_ms: int):
+def test_the_exchanges_clock_stays_within_what_can_be(exchange_ms: int):
     clock = ExchangeClock(wall_ms=lambda: 1_700_000_000_000.0)
     clock.observe(told_ms, 0.0)
     assert 1_500_000_000_000 <= clock.now_ms() <= 4_102_444_800_000

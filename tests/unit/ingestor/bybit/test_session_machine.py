@@ -1,4 +1,4 @@
-"""Whatever the exchange does, what it holds ends up as what is wanted, and nothing unchanged was touched."""
+"""Whatever the exchange does, what it serves ends up as what is wanted, and nothing unchanged is touched."""
 
 import json
 from typing import Any
@@ -12,13 +12,14 @@ from ingestor.bybit.actions import Action, Close, Connect, Deliver, Interrupted,
 from ingestor.bybit.session import Session, Timing
 from ingestor.bybit.states import State, TopicState
 
-GOOD = [f"publicTrade.S{n}USDT" for n in range(6)] + [f"tickers.S{n}USDT" for n in range(6)]
+BOOKS = [f"orderbook.50.S{n}USDT" for n in range(4)]
+GOOD = [f"publicTrade.S{n}USDT" for n in range(4)] + [f"tickers.S{n}USDT" for n in range(4)] + BOOKS
 BAD = ["tickers.NOPE1", "tickers.NOPE2"]
 PONG = b'{"success":true,"ret_msg":"pong","conn_id":"c","op":"ping"}'
 
 
-def push(topic: str) -> bytes:
-    return json.dumps({"topic": topic, "type": "snapshot", "ts": 1, "data": {}}).encode()
+ENDING = (TopicState.OUTDATED, TopicState.RENEWING, TopicState.UNSUBSCRIBING)
+IN_FLIGHT = (TopicState.SUBSCRIBING, TopicState.OUTDATED, TopicState.UNSUBSCRIBING)
 
 
 class Exchange:
@@ -26,11 +27,20 @@ class Exchange:
 
     def __init__(self) -> None:
         self.held: set[str] = set()
+        self._update_ids: dict[str, int] = {}  # of the latest message of each book
 
     def answer(self, request: dict[str, Any]) -> bytes:
-        words = self._subscribe(request["args"]) if request["op"] == "subscribe" else self._unsubscribe(request["args"])
-        reply = {"success": not words, "ret_msg": words, "conn_id": "c", "req_id": request["req_id"]}
+        text = self._subscribe(request["args"]) if request["op"] == "subscribe" else self._unsubscribe(request["args"])
+        reply = {"success": not text, "ret_msg": text, "conn_id": "c", "req_id": request["req_id"]}
         return json.dumps(reply | {"op": request["op"]}).encode()
+
+    def push(self, topic: str, skipped: int = 0) -> bytes:
+        """The next message: of a book first a snapshot, then deltas; some of these may not arrive."""
+        if topic not in BOOKS:
+            return json.dumps({"topic": topic, "type": "snapshot", "ts": 1, "data": {}}).encode()
+        kind = "delta" if topic in self._update_ids else "snapshot"
+        self._update_ids[topic] = update_id = self._update_ids.get(topic, 100) + 1 + skipped
+        return json.dumps({"topic": topic, "type": kind, "ts": 1, "data": {"u": update_id}}).encode()
 
     def _subscribe(self, topics: list[str]) -> str:
         for topic in topics:
@@ -43,6 +53,8 @@ class Exchange:
 
     def _unsubscribe(self, topics: list[str]) -> str:
         self.held -= set(topics)
+        for topic in topics:
+            self._update_ids.pop(topic, None)
         return ""
 
 
@@ -84,11 +96,19 @@ class SessionMachine(RuleBasedStateMachine):
         if self.exchange is not None and self.replies:
             self._receive(self.replies.pop(which % len(self.replies)))
 
-    @rule(which=st.integers(0, 20))
-    def data_arrives(self, which: int) -> None:
+    @rule(which=st.integers(0, 20), skipped=st.sampled_from([0, 0, 0, 1]))
+    def data_arrives(self, which: int, skipped: int) -> None:
         if self.exchange is not None and self.exchange.held:
             topic = sorted(self.exchange.held)[which % len(self.exchange.held)]
-            self._receive(push(topic))
+            self._receive(self.exchange.push(topic, skipped))
+
+    @rule(topics=st.sets(st.sampled_from(GOOD + BAD), min_size=1, max_size=3))
+    def received_data_is_lost(self, topics: set[str]) -> None:
+        self._perform(self.session.resubscribe(sorted(topics), self.now))
+
+    @rule()
+    def instruments_change(self) -> None:
+        self._perform(self.session.retry_rejected(self.now))
 
     @rule()
     def connection_breaks(self) -> None:
@@ -124,14 +144,15 @@ class SessionMachine(RuleBasedStateMachine):
         rounds = 0
         while self.exchange is not None and (self.requests or self.replies):
             rounds += 1
-            assert rounds < 200, "asks without end"
+            assert rounds < 200, "requests never end"
             self.replies += [self.exchange.answer(request) for request in self.requests]
             self.requests.clear()
             self._receive(self.replies.pop(0))
         if self.exchange is not None:
             self._receive(PONG)
             for topic in sorted(self.exchange.held):
-                self._receive(push(topic))
+                if self.exchange is not None:
+                    self._receive(self.exchange.push(topic))
 
     def teardown(self) -> None:
         self.all_is_well_for_a_while()
@@ -160,13 +181,15 @@ class SessionMachine(RuleBasedStateMachine):
                 case Resumed():
                     self.missing.remove(action.topic)
                 case Deliver():
-                    assert action.topic not in self.missing or self._leaves(action.topic)
+                    assert action.topic not in self.missing or self._ends(action.topic)
                 case _:
                     pass
 
-    def _leaves(self, topic: str) -> bool:
-        """Its present subscription ends: what still comes of it is passed on, and shows nothing about the next one."""
-        return self.session.topics.by_name[topic].state is TopicState.UNSUBSCRIBING
+    def _ends(self, topic: str) -> bool:
+        """What still comes of this subscription is delivered, and shows nothing about the next one."""
+        subscription = self.session.topics.by_name[topic]
+        incomplete = subscription.book is not None and subscription.book.update_id is None
+        return incomplete or subscription.state in ENDING
 
     def _hang_up(self) -> None:
         self.exchange = None
@@ -177,6 +200,16 @@ class SessionMachine(RuleBasedStateMachine):
     def the_exchange_is_known_exactly_when_we_are_connected(self) -> None:
         connected = self.session.state in (State.LIVE, State.AUTHENTICATING)
         assert connected == (self.exchange is not None)
+
+    @invariant()
+    def a_topic_has_one_request_in_flight_exactly_when_its_state_says_so(self) -> None:
+        topics = self.session.topics
+        for name, topic in topics.by_name.items():
+            pending = [request for request in topics._requests._by_id.values() if name in request.topics]
+            assert len(pending) == (topic.state in IN_FLIGHT)
+            assert all(
+                (request.op == "unsubscribe") == (topic.state is TopicState.UNSUBSCRIBING) for request in pending
+            )
 
 
 TestSession = SessionMachine.TestCase
