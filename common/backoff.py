@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Backoff:
-    """Exponential with full jitter; the first retry after a proof of life is immediate."""
+    """Exponential with full jitter; the first retry after a reset is immediate."""
 
     first_s: float = 0.5
     most_s: float = 20.0

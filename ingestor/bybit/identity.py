@@ -1,4 +1,4 @@
-"""What Bybit's socket and its REST answers have in common: by which key an element of either is known."""
+"""What identifies a push, and an element of one in Bybit's REST lists."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -20,7 +20,7 @@ LATEST_MS = 253_402_300_799_999  # the last millisecond of year 9999
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """One element of a REST list: its natural key, the exchange's time of it, and what Bybit said."""
+    """One element of a REST list: its identity, the exchange's time of it, and the element as JSON."""
 
     key: str
     time_ms: int
@@ -28,25 +28,31 @@ class Element:
 
 
 def elements(channel_type: str, rows: Iterable[Any]) -> list[Element]:
-    """The rows of a REST list, the oldest first; raises one of MALFORMED for what is none."""
+    """The rows of a REST list as it came, newest first, as elements, oldest first.
+
+    `channel_type` is one of BACKFILLED. Raises one of MALFORMED for a row of another shape.
+    """
     key_of, time_of = _REST[channel_type]
-    found = [Element(key_of(row), _moment(time_of(row)), orjson.dumps(row)) for row in rows]
+    found = [Element(key_of(row), _valid_ms(time_of(row)), orjson.dumps(row)) for row in rows]
     found.reverse()  # Bybit's lists are newest first, also among equal times
     return sorted(found, key=lambda element: element.time_ms)
 
 
 def identities(channel_type: str, frames: Iterable[bytes]) -> set[str]:
-    """The identities of all elements in these frames of the socket; what makes no sense has none."""
+    """The keys of all elements in these pushes, as of the same elements in REST; a row of another shape has none."""
     return set(_read(_LIVE[channel_type], channel_type, frames))
 
 
 def trade_times(frames: Iterable[bytes]) -> list[int]:
-    """When the trades in these frames happened."""
+    """When the trades in these pushes happened, in ms."""
     return list(_read(lambda row: int(row["T"]), "trades", frames))
 
 
 def closed_candles(rows: Iterable[list[str]], interval: str, from_ms: int, to_ms: int) -> list[list[str]]:
-    """The candles that ended between these moments, the second not being later than now."""
+    """The rows of market/kline that ended from `from_ms` to `to_ms`, newest first; `to_ms` is not in the future.
+
+    A candle ends where the next one starts, because the lengths of months differ.
+    """
     found, newer_ms = [], None
     for row in sorted(rows, key=lambda row: int(row[0]), reverse=True):
         start_ms = int(row[0])
@@ -58,21 +64,21 @@ def closed_candles(rows: Iterable[list[str]], interval: str, from_ms: int, to_ms
 
 
 def interval_ms(interval: str) -> int:
-    """How long a candle lasts, at most."""
+    """How long a candle lasts, at most; `interval` as in market/kline."""
     if interval.isdigit():
         return int(interval) * MINUTE_MS
     return {"D": DAY_MS, "W": 7 * DAY_MS, "M": _LONGEST_MONTH_MS}[interval]
 
 
-def _read(made_of: Callable[[Mapping[str, Any]], T], channel_type: str, frames: Iterable[bytes]) -> Iterator[T]:
-    """Of each row in these frames; a row or frame of another shape is passed over."""
+def _read(value_of: Callable[[Mapping[str, Any]], T], channel_type: str, frames: Iterable[bytes]) -> Iterator[T]:
+    """The value of each row in these frames; a row or frame of another shape is skipped."""
     for frame in frames:
-        for row in _listed(channel_type, frame):
+        for row in _rows(channel_type, frame):
             with suppress(*MALFORMED):
-                yield made_of(row)
+                yield value_of(row)
 
 
-def _listed(channel_type: str, frame: bytes) -> list[Any]:
+def _rows(channel_type: str, frame: bytes) -> list[Any]:
     try:
         rows = orjson.loads(frame)["data"]
         return [row for row in rows if channel_type != "kline" or row.get("confirm") is True]
@@ -80,20 +86,21 @@ def _listed(channel_type: str, frame: bytes) -> list[Any]:
         return []
 
 
-def _moment(time_ms: int) -> int:
+def _valid_ms(time_ms: int) -> int:
     if not 0 <= time_ms <= LATEST_MS:
-        raise ValueError(f"no time: {time_ms}")
+        raise ValueError(f"must be a time in ms: {time_ms}")
     return time_ms
 
 
 def _order_key(row: Mapping[str, Any]) -> str:
-    cancelled = "" if row["cancelType"] == "UNKNOWN" else row["cancelType"]
+    """An order in one of its states (websocket/private/order, order/open-order)."""
+    cancelled = "" if row["cancelType"] == "UNKNOWN" else row["cancelType"]  # REST leaves it empty
     parts = (row["orderId"], row["updatedTime"], row["orderStatus"], _plain(row["cumExecQty"]), cancelled)
     return " ".join(map(str, parts))
 
 
 def _plain(number: Any) -> str:
-    """The socket and REST need not write the same number alike."""
+    """WebSocket and REST may write the same number differently."""
     try:
         return str(Decimal(number or "0").normalize())
     except MALFORMED:
@@ -112,17 +119,20 @@ _REST: dict[str, tuple[Callable[[Any], str], Callable[[Any], int]]] = {
     "trades": (lambda row: str(row["execId"]), lambda row: int(row["time"])),
     "kline": (lambda row: str(row[0]), lambda row: int(row[0])),
 }
-HEALED = tuple(_REST)
-"""Channel types whose past REST still knows."""
+BACKFILLED = tuple(_REST)
+"""Channel types whose history REST serves."""
 HELD_BACK = ("execution", "order")
-"""Those whose live events wait until the past is told."""
+"""Those whose live events wait for their backfill."""
 
 
 def push_key(channel_type: str, frame: bytes) -> Hashable:
-    """By which the same push is known on two connections: `ts` may differ between them, and the bytes with it."""
+    """What is equal for the same push on two connections, whose `ts` and bytes may differ.
+
+    `frame` is a push, as in Deliver.
+    """
     doc = orjson.loads(frame)
     data = doc.get("data")
-    for key_of in (_PUSHES.get(channel_type, _told), _told):
+    for key_of in (_PUSHES.get(channel_type, _content), _content):
         with suppress(*MALFORMED):
             key = key_of(doc, data)
             hash(key)
@@ -130,8 +140,8 @@ def push_key(channel_type: str, frame: bytes) -> Hashable:
     return frame
 
 
-def _told(doc: Mapping[str, Any], data: Any) -> Hashable:
-    """All of a push but what a connection adds: of a class without a rule, and of a push of an unknown shape."""
+def _content(doc: Mapping[str, Any], data: Any) -> Hashable:
+    """All of a push but what the connection adds: for a channel type without a rule, or a push of another shape."""
     return orjson.dumps((doc.get("ts"), data))
 
 

@@ -1,4 +1,4 @@
-"""Whatever the exchange sends, it is a value to us, and never an exception."""
+"""Whatever the exchange sends becomes a value, and never an exception."""
 
 import json
 
@@ -17,7 +17,7 @@ from ingestor.feed.gaps import Gap
 from ingestor.rest.clock import ExchangeClock
 from tests.kit import foreign
 
-HEALED = (
+BACKFILLED = (
     ("linear", "publicTrade.BTCUSDT"),
     ("linear", "kline.1.BTCUSDT"),
     ("private", "order"),
@@ -42,7 +42,7 @@ def sessions() -> list[Session]:
 
 @given(frames=st.lists(foreign.frames, max_size=5))
 @budget(max_examples=100, deadline=None)
-def test_a_conversation_survives_any_frames(frames: list[bytes]):
+def test_a_session_accepts_any_frames(frames: list[bytes]):
     for talk in sessions():
         for number, frame in enumerate(frames):
             actions = talk.received(frame, float(number))
@@ -51,11 +51,11 @@ def test_a_conversation_survives_any_frames(frames: list[bytes]):
         talk.lost("over", 1001.0)
 
 
-@given(frames=st.lists(objects, max_size=4), kind=st.sampled_from(HEALED))
-@example(frames=[b'{"data":[7]}'], kind=HEALED[1])
-@example(frames=[b'{"data":null}'], kind=HEALED[0])
-@example(frames=[b"{}"], kind=HEALED[0])
-@example(frames=[b'{"data":[{"T":null,"i":"x"}]}'], kind=HEALED[0])
+@given(frames=st.lists(objects, max_size=4), kind=st.sampled_from(BACKFILLED))
+@example(frames=[b'{"data":[7]}'], kind=BACKFILLED[1])
+@example(frames=[b'{"data":null}'], kind=BACKFILLED[0])
+@example(frames=[b"{}"], kind=BACKFILLED[0])
+@example(frames=[b'{"data":[{"T":null,"i":"x"}]}'], kind=BACKFILLED[0])
 @budget(max_examples=100, deadline=None)
 def test_a_history_is_compared_with_any_frames(frames: list[bytes], kind: tuple[str, str]):
     backfill = Backfill(of_topic(*kind))
@@ -85,14 +85,14 @@ def test_any_push_has_a_key_that_two_connections_agree_on(frame: bytes, kind: st
     assert {identity.push_key(kind, frame), identity.push_key(kind, bytes(frame))} == {identity.push_key(kind, frame)}
 
 
-def test_a_row_of_another_shape_takes_no_other_row_along():
+def test_a_row_of_another_shape_affects_no_other_row():
     frame = b'{"data":[{"i":"1","T":5},7,{"T":"x","i":"2"},{"i":"3","T":9}]}'
     assert identity.identities("trades", [frame]) == {"1", "2", "3"}
     assert identity.trade_times([frame]) == [5, 9]
 
 
 @pytest.mark.parametrize("digits", ["9" * 5000, "9" * 23, "", "-1", "\u0661"])
-def test_a_pong_with_a_time_that_cannot_be_has_none(digits: str):
+def test_a_pong_with_an_invalid_time_has_none(digits: str):
     [public, _] = sessions()
     [action] = public.received(json.dumps({"op": "pong", "args": [digits]}).encode(), 1.0)
     assert isinstance(action, Clock)
@@ -103,7 +103,7 @@ def test_a_pong_with_a_time_that_cannot_be_has_none(digits: str):
 @example(exchange_ms=10**23)
 @example(exchange_ms=identity.LATEST_MS)
 @budget(max_examples=100, deadline=None)
-def test_the_exchanges_clock_stays_within_what_can_be(exchange_ms: int):
+def test_the_exchanges_clock_stays_within_plausible_times(exchange_ms: int):
     clock = ExchangeClock(wall_ms=lambda: 1_700_000_000_000.0)
     clock.observe(told_ms, 0.0)
     assert 1_500_000_000_000 <= clock.now_ms() <= 4_102_444_800_000

@@ -62,8 +62,8 @@ def test_a_book_with_a_hole_is_interrupted_and_subscribed_anew():
     assert actions[0] == Interrupted(BOOK, "sequence jump", 1.1)
     [leave] = requests(actions)
     assert leave["op"] == "unsubscribe"
-    [ask] = requests(talk.received(reply(leave), now=1.3))
-    assert ask["op"] == "subscribe"
+    [subscribe] = requests(talk.received(reply(leave), now=1.3))
+    assert subscribe["op"] == "subscribe"
     assert Resumed(BOOK) in talk.received(book(20, "snapshot"), now=1.4)
 
 

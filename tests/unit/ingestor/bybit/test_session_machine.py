@@ -157,7 +157,7 @@ class SessionMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.all_is_well_for_a_while()
 
-    # -- performing what the session says ---------------------------------------------------------------------
+    # -- performing the session's actions ---------------------------------------------------------------------
 
     def _receive(self, frame: bytes) -> None:
         self._perform(self.session.received(frame, self.now))
