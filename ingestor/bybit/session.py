@@ -21,11 +21,11 @@ from common.settings import Credentials
 from ingestor.bybit import auth, messages
 from ingestor.bybit.actions import Action, Clock, ClockDoubted, Close, Connect, Deliver, Entered, Send, SetAside
 from ingestor.bybit.endpoints import PING_EVERY_S
+from ingestor.bybit.heartbeat import NEVER, Heartbeat
 from ingestor.bybit.messages import Data, Pong, Reply
 from ingestor.bybit.states import TRANSITIONS, ConnectionEvent, State, TopicState
 from ingestor.bybit.subscriptions import TopicSubscriptions, Unresponsive
 
-NEVER = float("inf")
 _UNUSED = "nothing is subscribed"
 
 
@@ -61,21 +61,24 @@ class Session:
         self.state = State.IDLE
         self.reason = _UNUSED
         self.topics = TopicSubscriptions()
-        self.heard_at = now  # any frame at all
         self._timing = timing
         self._credentials = credentials
         self._draw = draw
         self._backoff = Backoff(timing.first_wait_s, timing.longest_wait_s)
-        self._pinged_at: float | None = None
-        self._review_at: float = now
-        self._reset(now)
+        self._heartbeat = Heartbeat(timing.ping_after_s, timing.ping_every_s, timing.pong_within_s, opened_at=now)
+        self._review_at = now
         self._wait_until = NEVER
         self._unused_since: float | None = None
 
     @property
     def opened_at(self) -> float:
-        """When the present connection was opened."""
-        return self._opened_at
+        """When the latest connection was opened."""
+        return self._heartbeat.opened_at
+
+    @property
+    def heard_at(self) -> float:
+        """When its latest frame came, of any kind."""
+        return self._heartbeat.heard_at
 
     @property
     def credentials(self) -> Credentials | None:
@@ -132,7 +135,8 @@ class Session:
 
     def opened(self, now: float, exchange_ms: int) -> list[Action]:
         """The connection is open; `exchange_ms` is the exchange's clock as we know it, for the signature."""
-        self._reset(now)
+        self._heartbeat.restart(now)
+        self._review_at = now + self._timing.review_every_s
         if self.endpoint != "private":
             return [*self._enter(ConnectionEvent.OPENED, "connected"), *self._converge(now)]
         if self._credentials is None:
@@ -155,7 +159,7 @@ class Session:
 
     def received(self, frame: bytes, now: float) -> list[Action]:
         """One text frame came; one that cannot be parsed is set aside and changes nothing else."""
-        self.heard_at = now
+        self._heartbeat.heard_at = now
         try:
             message = messages.read(frame)
         except BadMessage as error:
@@ -163,7 +167,7 @@ class Session:
         if type(message) is Data:
             return self._pushed(message, frame, now)
         if type(message) is Pong:
-            return self._ponged(message, now)
+            return [Clock(message.exchange_ms, self._heartbeat.ponged(now))]
         return self._answered(message, now) if type(message) is Reply else []
 
     def _pushed(self, data: Data, frame: bytes, now: float) -> list[Action]:
@@ -185,11 +189,6 @@ class Session:
         if self.topics.was_left(topic):
             return self.topics.leave_again(topic, now)
         return [SetAside(frame, "must be a push of a subscribed topic")]
-
-    def _ponged(self, pong: Pong, now: float) -> list[Action]:
-        rtt_s = now - (self._pinged_at or now)
-        self._pong_due_at = NEVER
-        return [Clock(pong.exchange_ms, rtt_s)]
 
     def _answered(self, reply: Reply, now: float) -> list[Action]:
         if self.state is State.AUTHENTICATING:
@@ -221,7 +220,7 @@ class Session:
     def due_at(self) -> float:
         """When `passed` must be called at the latest."""
         if self.state is State.LIVE:
-            return min(self._ping_due_at(), self._pong_due_at, self.topics.due_at(), self._review_at)
+            return min(self._heartbeat.due_at(), self.topics.due_at(), self._review_at)
         return self._wait_until
 
     def passed(self, now: float) -> list[Action]:
@@ -232,27 +231,17 @@ class Session:
             return self._leave("no answer to auth", now)
         if self.state is not State.LIVE:
             return []
-        if now >= self._pong_due_at:
+        if self._heartbeat.is_dead(now):
             return self._leave("no pong", now)
         if self._is_unused(now):
             return [Close(_UNUSED), *self._enter(ConnectionEvent.UNWANTED, _UNUSED)]
-        return [*self._ping(now), *self._review(now)]
+        ping = [Send(messages.PING)] if self._heartbeat.pings(now) else []
+        return [*ping, *self._review(now)]
 
     def _waited(self, now: float) -> list[Action]:
         if self.topics.nothing_wanted:
             return self._enter(ConnectionEvent.UNWANTED, _UNUSED)
         return self._connect(ConnectionEvent.DUE) if now >= self._wait_until else []
-
-    def _ping(self, now: float) -> list[Action]:
-        if now < self._ping_due_at():
-            return []
-        self._pinged_at = now
-        self._pong_due_at = min(self._pong_due_at, now + self._timing.pong_within_s)
-        return [Send(messages.PING)]
-
-    def _ping_due_at(self) -> float:
-        silent = max(self.heard_at, self._pinged_at or 0.0) + self._timing.ping_after_s
-        return min(silent, (self._pinged_at or self._opened_at) + self._timing.ping_every_s)
 
     def _review(self, now: float) -> list[Action]:
         if now < min(self._review_at, self.topics.due_at()):
@@ -293,10 +282,3 @@ class Session:
     def _next_wait_s(self) -> float:
         wait_s = self._backoff.next_s(self._draw)
         return self._timing.longest_wait_s if self.failures > self._timing.breaker_after else wait_s
-
-    def _reset(self, now: float) -> None:
-        self._opened_at = now
-        self.heard_at = now
-        self._pinged_at = None
-        self._pong_due_at = NEVER
-        self._review_at = now + self._timing.review_every_s
