@@ -76,18 +76,22 @@ class TopicSubscription:
         """Whether to send unsubscribe."""
         return self.state is TopicState.RENEWING or (self.state is TopicState.SUBSCRIBED and not self.wanted)
 
+    def enter(self, event: TopicEvent) -> None:
+        """The only place where the state changes. Raises KeyError for what cannot occur, which is an error of ours."""
+        self.state = TOPIC_TRANSITIONS[self.state, event]
+
     # -- requests -------------------------------------------------------------------------------------------
 
     def requested(self, event: TopicEvent, now: float) -> None:
         """SUBSCRIBE or UNSUBSCRIBE is sent."""
-        self._enter(event)
+        self.enter(event)
         self.evidence = min(self.evidence, Evidence.PROVEN)
         self.attempts += 1
         self.requested_at = now
         self.cadence.restart(now)
 
     def acknowledged(self) -> list[Action]:
-        self._enter(TopicEvent.ACKNOWLEDGED)
+        self.enter(TopicEvent.ACKNOWLEDGED)
         self.reason, self.attempts, self.alone = "", 0, False
         self.evidence = max(self.evidence, Evidence.ACKNOWLEDGED)
         marked = Marked(self.channel.topic, TopicState.SUBSCRIBED, "")
@@ -95,28 +99,21 @@ class TopicSubscription:
         return [marked, *(self._resumed() if quiet and self.state not in _ENDING else [])]
 
     def refused(self, reason: str, now: float) -> list[Action]:
-        self._enter(TopicEvent.REFUSED)
+        self.enter(TopicEvent.REFUSED)
         new = self.reason != reason
         self.reason, self.attempts, self.alone = reason, 0, True
         self.request_at = now + RETRY_REJECTED_AFTER_S
         return [Marked(self.channel.topic, TopicState.REJECTED, reason)] if new else []
 
-    def retry(self, now: float) -> None:
-        self._enter(TopicEvent.RETRY)
-        self.request_at = now
-
-    def uncertain(self) -> None:
-        self._enter(TopicEvent.UNCERTAIN)
-
     def unsubscribed(self, now: float) -> None:
-        self._enter(TopicEvent.UNSUBSCRIBED)
+        self.enter(TopicEvent.UNSUBSCRIBED)
         self._begin_anew(now)
 
     def disconnected(self, cause: str, since: float, now: float) -> list[Action]:
         """The subscription ended with its connection; `since` is when that was last heard."""
         rejected = self.state is TopicState.REJECTED
         actions = self.interrupted(cause, since) if self.ever_held and not rejected else []
-        self._enter(TopicEvent.DISCONNECTED)
+        self.enter(TopicEvent.DISCONNECTED)
         self._begin_anew(self.request_at if rejected else now)
         self.alone = False
         self.evidence = min(self.evidence, Evidence.PROVEN)
@@ -137,7 +134,7 @@ class TopicSubscription:
 
     def incomplete(self, cause: str, since: float) -> list[Action]:
         """Something is missing since then that only a new subscription brings."""
-        self._enter(TopicEvent.INCOMPLETE)
+        self.enter(TopicEvent.INCOMPLETE)
         return self.interrupted(cause, since)
 
     def interrupted(self, cause: str, since: float) -> list[Action]:
@@ -149,7 +146,7 @@ class TopicSubscription:
     def overflow_over(self) -> list[Action]:
         self.overflowing = False
         if self.book is not None:
-            self._enter(TopicEvent.INCOMPLETE)
+            self.enter(TopicEvent.INCOMPLETE)
             return []
         return self._resumed() if self.live else []
 
@@ -192,10 +189,6 @@ class TopicSubscription:
         return [Marked(self.channel.topic, TopicState.SUBSCRIBED, self.reason)]
 
     # -- helpers --------------------------------------------------------------------------------------------
-
-    def _enter(self, event: TopicEvent) -> None:
-        """The only place where the state changes; KeyError is an error of ours."""
-        self.state = TOPIC_TRANSITIONS[self.state, event]
 
     def _begin_anew(self, request_at: float) -> None:
         self.request_at, self.attempts = request_at, 0
@@ -316,7 +309,7 @@ class TopicSubscriptions:
         """What follows from answers and data that have not come. Raises Unresponsive, perhaps after some actions."""
         for request in self._requests.take_overdue(now):
             for topic in self._known(request.topics):
-                yield from self._unanswered(topic, request, now)
+                yield from self._unanswered(topic, request)
         for topic in self.by_name.values():
             yield from topic.silent(now)
 
@@ -361,7 +354,7 @@ class TopicSubscriptions:
             return topic.refused(reason, now)
         topic.alone = topic.alone or verdict is Verdict.RETRY_ALONE
         topic.attempts = 0
-        topic.retry(now)
+        topic.enter(TopicEvent.RETRY)
         return []
 
     def _unsubscribed(self, topic: TopicSubscription, now: float) -> list[Action]:
@@ -370,7 +363,7 @@ class TopicSubscriptions:
         topic.unsubscribed(now)
         return []
 
-    def _unanswered(self, topic: TopicSubscription, request: PendingRequest, now: float) -> list[Action]:
+    def _unanswered(self, topic: TopicSubscription, request: PendingRequest) -> list[Action]:
         """Data counts as an answer to subscribe; anything else is requested again, alone."""
         subscribe = request.op == "subscribe"
         if subscribe and topic.evidence is Evidence.FLOWING:
@@ -378,10 +371,7 @@ class TopicSubscriptions:
         if topic.attempts >= ATTEMPTS:
             raise Unresponsive(f"no answer to {request.op} of {topic.channel.topic}")
         topic.alone = True
-        if subscribe and topic.wanted:
-            topic.retry(now)
-        else:
-            topic.uncertain()
+        topic.enter(TopicEvent.RETRY if subscribe and topic.wanted else TopicEvent.UNCERTAIN)
         return []
 
 
