@@ -108,7 +108,14 @@ def _command_response(doc: dict[str, Any]) -> Reply:
     data = doc.get("data")
     lists = data if type(data) is dict else {}
     succeeded, failed = _texts(lists.get("successTopics")), _texts(lists.get("failTopics"))
-    return Reply("subscribe", doc.get("success") is True, plain(_text(doc)), None, succeeded=succeeded, failed=failed)
+    return Reply(
+        op="subscribe",
+        success=doc.get("success") is True,
+        text=plain(_text(doc)),
+        req_id=None,
+        succeeded=succeeded,
+        failed=failed,
+    )
 
 
 def _reply(doc: dict[str, Any]) -> Reply | Pong:

@@ -27,6 +27,7 @@ from ingestor.bybit.states import TRANSITIONS, ConnectionEvent, State, TopicStat
 from ingestor.bybit.subscriptions import TopicSubscriptions, Unresponsive
 
 _UNUSED = "nothing is subscribed"
+_RENEWING = TopicState.RENEWING  # used for each push; Python 3.11 looks up members of an enum slowly
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,7 @@ class Session:
             return [deliver]
         self._backoff.reset()
         actions = topic.pushed(data, now)
-        renewal = self._converge(now) if topic.state is TopicState.RENEWING else []
+        renewal = self._converge(now) if topic.state is _RENEWING else []
         return [*actions, deliver, *renewal]
 
     def _unexpected(self, topic: str, frame: bytes, now: float) -> list[Action]:

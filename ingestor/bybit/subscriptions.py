@@ -16,6 +16,7 @@ from ingestor.bybit.states import TOPIC_TRANSITIONS, Evidence, TopicEvent, Topic
 SNAPSHOT_WITHIN_S = 5.0  # it comes with the ack; deltas alone make no book
 ATTEMPTS = 3  # requests for the same topic without an answer, until the connection counts as unresponsive
 RETRY_REJECTED_AFTER_S = 600.0
+_FLOWING = Evidence.FLOWING  # used for each push; Python 3.11 looks up members of an enum slowly
 _ENDING = (TopicState.OUTDATED, TopicState.RENEWING, TopicState.UNSUBSCRIBING)
 """Data of these still comes, and shows nothing about the next subscription."""
 
@@ -65,7 +66,7 @@ class TopicSubscription:
     @property
     def plain(self) -> bool:
         """A push can change nothing but the cadence."""
-        return self.evidence is Evidence.FLOWING and self.book is None and not self.missing
+        return self.evidence is _FLOWING and self.book is None and not self.missing
 
     def is_due(self, now: float) -> bool:
         """Whether to send subscribe."""
@@ -92,7 +93,9 @@ class TopicSubscription:
 
     def acknowledged(self) -> list[Action]:
         self.enter(TopicEvent.ACKNOWLEDGED)
-        self.reason, self.attempts, self.alone = "", 0, False
+        self.reason = ""
+        self.attempts = 0
+        self.alone = False
         self.evidence = max(self.evidence, Evidence.ACKNOWLEDGED)
         marked = Marked(self.channel.topic, TopicState.SUBSCRIBED, "")
         quiet = self.cadence.ceiling_s is None  # no push is due soon: the ack alone ends an interruption
@@ -101,7 +104,9 @@ class TopicSubscription:
     def refused(self, reason: str, now: float) -> list[Action]:
         self.enter(TopicEvent.REFUSED)
         new = self.reason != reason
-        self.reason, self.attempts, self.alone = reason, 0, True
+        self.reason = reason
+        self.attempts = 0
+        self.alone = True
         self.request_at = now + RETRY_REJECTED_AFTER_S
         return [Marked(self.channel.topic, TopicState.REJECTED, reason)] if new else []
 
@@ -129,7 +134,7 @@ class TopicSubscription:
         elif self.missing and self.state not in _ENDING and (self.book is None or data.begins_book):
             actions = self._resumed()
         self.cadence.heard(now)
-        self.evidence = Evidence.FLOWING
+        self.evidence = _FLOWING
         return actions
 
     def incomplete(self, cause: str, since: float) -> list[Action]:
