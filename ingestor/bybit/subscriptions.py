@@ -36,7 +36,6 @@ class TopicSubscription:
     channel: Channel
     cadence: Cadence
     book: Book | None
-    request_at: float  # not earlier
     state: TopicState = TopicState.PENDING
     evidence: Evidence = Evidence.NONE
     reason: str = ""
@@ -46,6 +45,7 @@ class TopicSubscription:
     overflowing: bool = False  # between `overflowed` and `overflow_over`
     attempts: int = 0  # requests since the last answer
     requested_at: float = 0.0
+    retry_at: float = 0.0  # while REJECTED
 
     @property
     def live(self) -> bool:
@@ -70,7 +70,9 @@ class TopicSubscription:
 
     def is_due(self, now: float) -> bool:
         """Whether to send subscribe."""
-        return self.wanted and self.state in (TopicState.PENDING, TopicState.REJECTED) and self.request_at <= now
+        if not self.wanted:
+            return False
+        return self.state is TopicState.PENDING or (self.state is TopicState.REJECTED and self.retry_at <= now)
 
     @property
     def is_leaving(self) -> bool:
@@ -107,19 +109,19 @@ class TopicSubscription:
         self.reason = reason
         self.attempts = 0
         self.alone = True
-        self.request_at = now + RETRY_REJECTED_AFTER_S
+        self.retry_at = now + RETRY_REJECTED_AFTER_S
         return [Marked(self.channel.topic, TopicState.REJECTED, reason)] if new else []
 
-    def unsubscribed(self, now: float) -> None:
+    def unsubscribed(self) -> None:
         self.enter(TopicEvent.UNSUBSCRIBED)
-        self._begin_anew(now)
+        self._begin_anew()
 
-    def disconnected(self, cause: str, since: float, now: float) -> list[Action]:
+    def disconnected(self, cause: str, since: float) -> list[Action]:
         """The subscription ended with its connection; `since` is when that was last heard."""
-        rejected = self.state is TopicState.REJECTED
-        actions = self.interrupted(cause, since) if self.ever_held and not rejected else []
+        served = self.ever_held and self.state is not TopicState.REJECTED
+        actions = self.interrupted(cause, since) if served else []
         self.enter(TopicEvent.DISCONNECTED)
-        self._begin_anew(self.request_at if rejected else now)
+        self._begin_anew()
         self.alone = False
         self.evidence = min(self.evidence, Evidence.PROVEN)
         return actions
@@ -195,8 +197,8 @@ class TopicSubscription:
 
     # -- helpers --------------------------------------------------------------------------------------------
 
-    def _begin_anew(self, request_at: float) -> None:
-        self.request_at, self.attempts = request_at, 0
+    def _begin_anew(self) -> None:
+        self.attempts = 0
         if self.book is not None:
             self.book.restart()
 
@@ -225,7 +227,7 @@ class TopicSubscriptions:
                 actions += self._forget(name, now)
         for name, channel in wanted.items():
             if name not in self.by_name:
-                self._add(channel, now)
+                self._add(channel)
                 actions += self.by_name[name].interrupted("restart", now) if name in missed else []
         return actions
 
@@ -237,7 +239,7 @@ class TopicSubscriptions:
         """The list of instruments changed: what was refused may exist now."""
         for topic in self.by_name.values():
             if topic.state is TopicState.REJECTED:
-                topic.request_at = now
+                topic.retry_at = now
 
     def overflowed(self, names: Iterable[str], since: float) -> list[Action]:
         """Events of these are being dropped: they miss something until `overflow_over`, although data flows."""
@@ -323,7 +325,7 @@ class TopicSubscriptions:
         self._requests.clear()
         actions: list[Action] = []
         for name, topic in list(self.by_name.items()):
-            actions += topic.disconnected(cause, since, now) if topic.wanted else self._forget(name, now)
+            actions += topic.disconnected(cause, since) if topic.wanted else self._forget(name, now)
         self._left_at.clear()
         return actions
 
@@ -332,12 +334,12 @@ class TopicSubscriptions:
     def _known(self, names: Iterable[str]) -> list[TopicSubscription]:
         return [self.by_name[name] for name in names if name in self.by_name]
 
-    def _add(self, channel: Channel, now: float) -> None:
+    def _add(self, channel: Channel) -> None:
         cadence, book = cadence_of(channel.channel_type), book_of(channel.channel_type, channel.depth)
         left = self._left_at.pop(channel.topic, None) is not None
         leaving = left and self._requests.include(channel.topic)  # by `leave_again`: that has to be answered first
         state = TopicState.UNSUBSCRIBING if leaving else TopicState.PENDING
-        self.by_name[channel.topic] = TopicSubscription(channel, cadence, book, now, state)
+        self.by_name[channel.topic] = TopicSubscription(channel, cadence, book, state)
 
     def _forget(self, name: str, now: float) -> list[Action]:
         self._left_at[name] = now
@@ -365,7 +367,7 @@ class TopicSubscriptions:
     def _unsubscribed(self, topic: TopicSubscription, now: float) -> list[Action]:
         if not topic.wanted:
             return self._forget(topic.channel.topic, now)
-        topic.unsubscribed(now)
+        topic.unsubscribed()
         return []
 
     def _unanswered(self, topic: TopicSubscription, request: PendingRequest) -> list[Action]:

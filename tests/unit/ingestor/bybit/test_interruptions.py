@@ -11,7 +11,7 @@ from ingestor.bybit.actions import (
     Resumed,
 )
 from ingestor.bybit.session import Session, Timing
-from ingestor.bybit.states import State
+from ingestor.bybit.states import State, TopicState
 from tests.unit.ingestor.bybit.conversation import (
     BOOK,
     PONG,
@@ -234,3 +234,13 @@ def test_a_topic_that_was_never_subscribed_or_is_rejected_is_not_interrupted_by_
     answer(talk, talk.received(reply(sent, f"no,topic:{TRADES}"), now=0.1), now=0.1)
     actions = talk.lost("reset", now=1.0)
     assert [action for action in actions if isinstance(action, Interrupted)] == [Interrupted(TICKER, "reset", 0.1)]
+
+
+def test_a_delta_on_a_new_connection_does_not_continue_the_old_one():
+    talk = live(BOOK)
+    talk.received(book(7, "snapshot"), now=1.0)
+    talk.lost("reset", now=2.0)
+    talk.passed(2.0)
+    answer(talk, talk.opened(now=2.0, exchange_ms=0), now=2.0)
+    assert [type(each) for each in talk.received(book(50), now=2.1)] == [Deliver]
+    assert talk.topics.by_name[BOOK].state is TopicState.SUBSCRIBED

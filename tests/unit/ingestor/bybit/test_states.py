@@ -148,7 +148,7 @@ def test_every_state_is_reached_and_left_and_every_event_occurs(
 def test_an_event_that_cannot_occur_is_an_error():
     talk: Session = live(BOOK)
     with pytest.raises(KeyError):
-        talk.topics.by_name[BOOK].unsubscribed(now=1.0)
+        talk.topics.by_name[BOOK].unsubscribed()
     with pytest.raises(KeyError):
         talk.opened(now=1.0, exchange_ms=0)
     assert answer(talk, talk.passed(1.0)) == []

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from common.settings import Credentials
 from ingestor.bybit.actions import (
     Close,
@@ -266,3 +268,65 @@ def test_a_topic_was_held_once_it_was_acknowledged_or_sent_data():
     assert [name for name, topic in talk.topics.by_name.items() if topic.ever_held] == [TICKER]
     assert not talk.topics.whole
     assert live(TRADES).topics.whole
+
+
+def test_an_ack_ends_the_reason_of_an_earlier_refusal():
+    talk = session(TRADES)
+    [sent] = requests(talk.opened(now=0.0, exchange_ms=0))
+    talk.received(reply(sent, "no"), now=0.1)
+    assert talk.topics.by_name[TRADES].reason == "no"
+    answer(talk, talk.retry_rejected(now=1.0), now=1.0)
+    assert talk.topics.by_name[TRADES].reason == ""
+
+
+@pytest.mark.parametrize("refusal", ["", "no"])
+def test_an_answer_of_any_kind_ends_the_count_of_attempts(refusal: str):
+    talk = session(TRADES)
+    talk.opened(now=0.0, exchange_ms=0)
+    [second] = requests(talk.passed(5.0))
+    talk.received(reply(second, refusal), now=5.1)
+    again = talk.retry_rejected(now=6.0) if refusal else talk.resubscribe([TRADES], now=6.0)
+    assert len(requests(again)) == 1
+    talk.received(PONG, now=11.0)
+    assert len(requests(talk.passed(11.0))) == 1
+    assert talk.state is State.LIVE
+
+
+def test_a_new_connection_begins_to_count_attempts_anew():
+    talk = session(TRADES)
+    talk.opened(now=0.0, exchange_ms=0)
+    talk.passed(5.0)
+    talk.passed(10.0)
+    talk.lost("reset", now=11.0)
+    talk.passed(11.0)
+    talk.opened(now=11.0, exchange_ms=0)
+    assert len(requests(talk.passed(16.0))) == 1
+
+
+def test_rejected_topics_are_retried_alone_and_travel_together_once_they_are_acknowledged():
+    talk = session(TRADES, BOOK)
+    [sent] = requests(talk.opened(now=0.0, exchange_ms=0))
+    for request in requests(talk.received(reply(sent, "no"), now=0.1)):
+        talk.received(reply(request, "no"), now=0.2)
+    retried = talk.retry_rejected(now=1.0)
+    assert [request["args"] for request in requests(retried)] == [[TRADES], [BOOK]]
+    answer(talk, retried, now=1.1)
+    [leave] = requests(talk.want([], now=2.0))
+    assert leave["args"] == [TRADES, BOOK]
+
+
+def test_a_refused_topic_is_retried_alone():
+    talk = session(TRADES, BOOK)
+    [sent] = requests(talk.opened(now=0.0, exchange_ms=0))
+    [again] = requests(talk.received(reply(sent, f"no,topic:{BOOK}"), now=0.1))
+    talk.received(reply(again, "no"), now=0.2)
+    assert [request["args"] for request in requests(talk.retry_rejected(now=1.0))] == [[TRADES], [BOOK]]
+
+
+def test_topics_that_were_requested_alone_are_requested_together_on_the_next_connection():
+    talk = session(TRADES, BOOK)
+    [sent] = requests(talk.opened(now=0.0, exchange_ms=0))
+    assert len(requests(talk.received(reply(sent, "no"), now=0.1))) == 2
+    talk.lost("reset", now=1.0)
+    talk.passed(1.0)
+    assert len(requests(talk.opened(now=1.0, exchange_ms=0))) == 1
