@@ -41,3 +41,15 @@ EXECUTIONS_PER_PAGE = 100  # order/execution
 EXECUTION_HISTORY_MS = 7 * 86_400_000  # order/execution
 ORDERS_PER_PAGE = 50  # order/open-order
 POSITIONS_PER_PAGE = 200  # position
+
+# -- REST: paths ---------------------------------------------------------------------------------------------
+
+TIME_PATH = "/v5/market/time"  # market/time
+INSTRUMENTS_INFO_PATH = "/v5/market/instruments-info"  # market/instrument
+KLINE_PATH = "/v5/market/kline"  # market/kline
+RECENT_TRADE_PATH = "/v5/market/recent-trade"  # market/recent-trade
+WALLET_BALANCE_PATH = "/v5/account/wallet-balance"  # account/wallet-balance
+OPEN_ORDERS_PATH = "/v5/order/realtime"  # order/open-order
+POSITION_LIST_PATH = "/v5/position/list"  # position
+EXECUTION_LIST_PATH = "/v5/execution/list"  # order/execution
+API_KEY_PATH = "/v5/user/query-api"  # user/apikey-info

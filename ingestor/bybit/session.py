@@ -124,14 +124,6 @@ class Session:
         """
         return [*self.topics.resubscribe(topics, now), *self._converge(now)]
 
-    def overflowed(self, topics: Iterable[str], since: float) -> list[Action]:
-        """Events of these topics are being dropped, since then."""
-        return self.topics.overflowed(topics, since)
-
-    def overflow_over(self, topics: Iterable[str], now: float) -> list[Action]:
-        """Events of these topics are not dropped any more."""
-        return [*self.topics.overflow_over(topics), *self._converge(now)]
-
     # -- the connection -------------------------------------------------------------------------------------
 
     def opened(self, now: float, exchange_ms: int) -> list[Action]:

@@ -42,7 +42,6 @@ class TopicSubscription:
     wanted: bool = True
     missing: bool = False  # interrupted and not yet resumed
     alone: bool = False  # requested separately, because a request with other topics failed
-    overflowing: bool = False  # between `overflowed` and `overflow_over`
     attempts: int = 0  # requests since the last answer
     requested_at: float = 0.0
     retry_at: float = 0.0  # while REJECTED
@@ -101,7 +100,7 @@ class TopicSubscription:
         self.evidence = max(self.evidence, Evidence.ACKNOWLEDGED)
         marked = Marked(self.channel.topic, TopicState.SUBSCRIBED, "")
         quiet = self.cadence.ceiling_s is None  # no push is due soon: the ack alone ends an interruption
-        return [marked, *(self._resumed() if quiet and self.state not in _ENDING else [])]
+        return [marked, *(self.resumed() if quiet and self.state not in _ENDING else [])]
 
     def refused(self, reason: str, now: float) -> list[Action]:
         self.enter(TopicEvent.REFUSED)
@@ -134,7 +133,7 @@ class TopicSubscription:
         if self.book is not None and not self.book.follows(data):
             actions = self.incomplete("sequence jump", self.cadence.last_at or now)
         elif self.missing and self.state not in _ENDING and (self.book is None or data.begins_book):
-            actions = self._resumed()
+            actions = self.resumed()
         self.cadence.heard(now)
         self.evidence = _FLOWING
         return actions
@@ -149,18 +148,6 @@ class TopicSubscription:
             return []
         self.missing = True
         return [Interrupted(self.channel.topic, cause, since)]
-
-    def overflow_over(self) -> list[Action]:
-        self.overflowing = False
-        if self.book is not None:
-            self.enter(TopicEvent.INCOMPLETE)
-            return []
-        return self._resumed() if self.live else []
-
-    def forgotten(self) -> list[Action]:
-        """It is not wanted any more: an interruption ends here."""
-        self.overflowing = False
-        return self._resumed()
 
     # -- time -----------------------------------------------------------------------------------------------
 
@@ -202,8 +189,8 @@ class TopicSubscription:
         if self.book is not None:
             self.book.restart()
 
-    def _resumed(self) -> list[Action]:
-        if not self.missing or self.overflowing:
+    def resumed(self) -> list[Action]:
+        if not self.missing:
             return []
         self.missing = False
         return [Resumed(self.channel.topic)]
@@ -240,18 +227,6 @@ class TopicSubscriptions:
         for topic in self.by_name.values():
             if topic.state is TopicState.REJECTED:
                 topic.retry_at = now
-
-    def overflowed(self, names: Iterable[str], since: float) -> list[Action]:
-        """Events of these are being dropped: they miss something until `overflow_over`, although data flows."""
-        actions: list[Action] = []
-        for topic in self._known(names):
-            topic.overflowing = True
-            actions += topic.interrupted("overflow", since)
-        return actions
-
-    def overflow_over(self, names: Iterable[str]) -> list[Action]:
-        """Nothing is dropped any more. A book without some of its deltas is useless and subscribed anew."""
-        return [action for topic in self._known(names) for action in topic.overflow_over()]
 
     # -- questions ------------------------------------------------------------------------------------------
 
@@ -343,7 +318,7 @@ class TopicSubscriptions:
 
     def _forget(self, name: str, now: float) -> list[Action]:
         self._left_at[name] = now
-        return self.by_name.pop(name).forgotten()
+        return self.by_name.pop(name).resumed()
 
     def _request(self, event: TopicEvent, topics: list[TopicSubscription], now: float) -> Send:
         for topic in topics:

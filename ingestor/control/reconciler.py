@@ -10,10 +10,11 @@ from typing import Protocol
 import structlog
 
 from common import logs, settings
+from common.backoff import Backoff
 from common.channels import Channel
 from common.errors import Unavailable
 from common.notifications import Notification
-from common.retrying import Backoff, keep_trying
+from common.retrying import keep_trying
 from ingestor.control.cache import SubscriptionCache
 from ingestor.control.desired_state import DesiredState
 from ingestor.control.subscription_reader import SubscriptionReader, SubscriptionStore

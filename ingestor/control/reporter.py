@@ -10,7 +10,8 @@ from typing import Protocol
 
 import structlog
 
-from common.retrying import Backoff, keep_trying
+from common.backoff import Backoff
+from common.retrying import keep_trying
 from common.tables import ingestors
 from ingestor.control.topic_reports import MAX_CHANGES, Key, TopicReports
 from ingestor.delivery.broker_link import Link

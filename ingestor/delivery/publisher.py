@@ -12,7 +12,6 @@ import pika
 from common import amqp, settings
 from common.backoff import Backoff
 from common.errors import Unavailable
-from common.retrying import Backoff
 from ingestor.delivery.amqp_connection import ConnectionListener, PublishingConnection
 from ingestor.delivery.broker_link import Link
 from ingestor.delivery.outbox import Lane

@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable
 
 from common import amqp, settings
+from common.backoff import Backoff
 from common.errors import Unavailable, reported_as
-from common.retrying import Backoff, keep_trying
+from common.retrying import keep_trying
 from ingestor.delivery.amqp_topology import connect as amqp_connect
 from ingestor.delivery.declarations import Declarations, TopologyBroker
 from ingestor.delivery.plan import Plan

@@ -124,5 +124,5 @@ class Backfill:
 
 def backfill_of(channel: Channel) -> Backfill | None:
     """None for a topic whose history Bybit's REST interface does not offer."""
-    known = channel.channel_type in identity.HEALED and channel.category != "spread"
+    known = channel.channel_type in identity.BACKFILLED and channel.category != "spread"
     return Backfill(channel) if known else None

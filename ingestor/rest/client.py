@@ -16,16 +16,25 @@ from common.foreign import plain
 from common.tables.instruments import Instrument
 from ingestor.bybit import identity
 from ingestor.bybit.endpoints import (
+    API_KEY_PATH,
     CANDLES_PER_PAGE,
     CATEGORIES,
     EXECUTION_HISTORY_MS,
+    EXECUTION_LIST_PATH,
     EXECUTIONS_PER_PAGE,
+    INSTRUMENTS_INFO_PATH,
     INSTRUMENTS_PER_PAGE,
+    KLINE_PATH,
+    OPEN_ORDERS_PATH,
     ORDERS_PER_PAGE,
+    POSITION_LIST_PATH,
     POSITIONS_PER_PAGE,
+    RECENT_TRADE_PATH,
     REST_ORIGINS,
     SPOT_TRADES_PER_PAGE,
+    TIME_PATH,
     TRADES_PER_PAGE,
+    WALLET_BALANCE_PATH,
 )
 from ingestor.bybit.identity import Element
 from ingestor.rest.account import Account
@@ -33,20 +42,10 @@ from ingestor.rest.http import ANSWER_WITHIN_S, RestConnection
 
 log = structlog.get_logger(__name__)
 
-ORIGINS = {
-    "mainnet": "https://api.bybit.com",
-    "testnet": "https://api-testnet.bybit.com",
-    "demo": "https://api-demo.bybit.com",
-    "simulator": "http://127.0.0.1:4480",
-}
-CATEGORIES = ("linear", "spot", "inverse", "option")
-_INSTRUMENTS_PER_PAGE = 1000
 _MAX_PAGES = 50
 _OPTION_COINS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "MNT")
 
-_EXECUTIONS, _ORDERS, _POSITIONS, _CANDLES = 100, 50, 200, 1000  # the longest pages (v5/…/list)
-_TRADES, _SPOT_TRADES = 1000, 60
-_EXECUTIONS_REACH_BACK_MS = 7 * identity.DAY_MS - 10 * identity.MINUTE_MS
+_EXECUTIONS_REACH_BACK_MS = EXECUTION_HISTORY_MS - 10 * identity.MINUTE_MS
 _ORDER_QUERIES = (
     {"category": "linear", "settleCoin": "USDT"},
     {"category": "linear", "settleCoin": "USDC"},
@@ -56,16 +55,6 @@ _ORDER_QUERIES = (
 )  # linear requires the coin
 _POSITION_QUERIES = tuple(each for each in _ORDER_QUERIES if each["category"] != "spot")
 _NO_EXPIRY_YEAR = 1970  # the expiry of a key that does not expire
-
-_TIME = "/v5/market/time"
-_INSTRUMENTS_INFO = "/v5/market/instruments-info"
-_KLINE = "/v5/market/kline"
-_RECENT_TRADE = "/v5/market/recent-trade"
-_WALLET_BALANCE = "/v5/account/wallet-balance"
-_OPEN_ORDERS = "/v5/order/realtime"
-_POSITION_LIST = "/v5/position/list"
-_EXECUTION_LIST = "/v5/execution/list"
-_API_KEY = "/v5/user/query-api"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,21 +94,21 @@ class RestClient:
     """Public and signed requests. Every failure is Unavailable, except that of `history`, which reports its own."""
 
     def __init__(self, bybit: settings.Bybit, account: Account, now_ms: Callable[[], int]) -> None:
-        self._http = RestConnection(bybit.rest_url or ORIGINS[bybit.environment], account, now_ms)
+        self._http = RestConnection(bybit.rest_url or REST_ORIGINS[bybit.environment], account, now_ms)
         self._now_ms = now_ms
 
     def clock(self) -> tuple[int, float]:
         """The exchange's time in ms, and the round trip in s (v5/market/time)."""
         sent_at = time.monotonic()
         with _checked():
-            result = self._http.public(_TIME, {})
+            result = self._http.public(TIME_PATH, {})
             return int(result["timeNano"]) // 1_000_000, time.monotonic() - sent_at
 
     def instruments(self, category: str) -> list[Instrument]:
         """Every symbol of the category, each once; a row that cannot be parsed is skipped (v5/market/instrument)."""
         coins = _OPTION_COINS if category == "option" else (None,)
-        queries = [{"category": category, "baseCoin": coin, "limit": _INSTRUMENTS_PER_PAGE} for coin in coins]
-        rows = [row for query in queries for row in self._rows(self._http.public, _INSTRUMENTS_INFO, query)]
+        queries = [{"category": category, "baseCoin": coin, "limit": INSTRUMENTS_PER_PAGE} for coin in coins]
+        rows = [row for query in queries for row in self._rows(self._http.public, INSTRUMENTS_INFO_PATH, query)]
         found = [instrument for row in rows if (instrument := _instrument(category, row)) is not None]
         if len(found) < len(rows):
             log.warning("instruments skipped", category=category, count=len(rows) - len(found))
@@ -129,23 +118,25 @@ class RestClient:
         """The unified account's coins; Bybit leaves out those that are zero (v5/account/wallet-balance)."""
         version_ms = self._now_ms()
         with _checked():
-            result = self._http.private(_WALLET_BALANCE, {"accountType": "UNIFIED"})
+            result = self._http.private(WALLET_BALANCE_PATH, {"accountType": "UNIFIED"})
             if not result["list"]:
                 raise ValueError("an empty wallet list")
             return RestSnapshot(orjson.dumps(result), version_ms)
 
     def open_orders(self) -> list[RestSnapshot]:
         """All orders that may still be filled, one snapshot per category (v5/order/open-order)."""
-        return self._state(_OPEN_ORDERS, [each | {"openOnly": 0, "limit": _ORDERS} for each in _ORDER_QUERIES])
+        return self._state(
+            OPEN_ORDERS_PATH, [each | {"openOnly": 0, "limit": ORDERS_PER_PAGE} for each in _ORDER_QUERIES]
+        )
 
     def positions(self) -> list[RestSnapshot]:
         """All positions that are not flat, one snapshot per category (v5/position)."""
-        return self._state(_POSITION_LIST, [each | {"limit": _POSITIONS} for each in _POSITION_QUERIES])
+        return self._state(POSITION_LIST_PATH, [each | {"limit": POSITIONS_PER_PAGE} for each in _POSITION_QUERIES])
 
     def key(self) -> ApiKeyInfo:
         """Expiry and permissions of our API key (v5/user/apikey-info)."""
         with _checked():
-            result = self._http.private(_API_KEY, {})
+            result = self._http.private(API_KEY_PATH, {})
             expires_at = datetime.fromisoformat(result["expiredAt"]) if result.get("expiredAt") else None
             if expires_at is not None and expires_at.tzinfo is None:
                 expires_at = expires_at.replace(tzinfo=UTC)
@@ -181,16 +172,16 @@ class RestClient:
         earliest_ms = self._now_ms() - _EXECUTIONS_REACH_BACK_MS
         history = RestHistory(failures=[] if since_ms >= earliest_ms else ["longer ago than Bybit lists executions"])
         for category in CATEGORIES:
-            query = {"category": category, "startTime": max(since_ms, earliest_ms), "limit": _EXECUTIONS}
-            self._collect(history, self._http.private, _EXECUTION_LIST, query, until)
+            query = {"category": category, "startTime": max(since_ms, earliest_ms), "limit": EXECUTIONS_PER_PAGE}
+            self._collect(history, self._http.private, EXECUTION_LIST_PATH, query, until)
         return history
 
     def _orders(self, since_ms: int, until: float) -> RestHistory:
         history = RestHistory()
         for open_only in (0, 1):
             for each in _ORDER_QUERIES:
-                query = each | {"openOnly": open_only, "limit": _ORDERS}
-                self._collect(history, self._http.private, _OPEN_ORDERS, query, until)
+                query = each | {"openOnly": open_only, "limit": ORDERS_PER_PAGE}
+                self._collect(history, self._http.private, OPEN_ORDERS_PATH, query, until)
         history.rows = [row for row in history.rows if int(row["updatedTime"]) >= since_ms]
         history.rows.sort(key=lambda row: int(row["updatedTime"]), reverse=True)
         return history
@@ -198,9 +189,9 @@ class RestClient:
     def _trades(self, channel: Channel, since_ms: int, until: float) -> RestHistory:
         history = RestHistory()
         name = "baseCoin" if channel.category == "option" else "symbol"
-        limit = _SPOT_TRADES if channel.category == "spot" else _TRADES
+        limit = SPOT_TRADES_PER_PAGE if channel.category == "spot" else TRADES_PER_PAGE
         query = {"category": channel.category, name: channel.symbol, "limit": limit}
-        self._collect(history, self._http.public, _RECENT_TRADE, query, until)
+        self._collect(history, self._http.public, RECENT_TRADE_PATH, query, until)
         full = len(history.rows) >= limit
         if full and int(history.rows[-1]["time"]) > since_ms:
             history.failures.append("Bybit lists only the newest trades")
@@ -212,8 +203,8 @@ class RestClient:
         interval = channel.interval or "1"
         start_ms = since_ms - identity.interval_ms(interval)
         query = {"category": channel.category, "symbol": channel.symbol, "interval": interval, "start": start_ms}
-        self._collect(history, self._http.public, _KLINE, query | {"limit": _CANDLES}, until)
-        if len(history.rows) >= _CANDLES:
+        self._collect(history, self._http.public, KLINE_PATH, query | {"limit": CANDLES_PER_PAGE}, until)
+        if len(history.rows) >= CANDLES_PER_PAGE:
             history.failures.append("more candles than Bybit lists at once")
         history.rows = identity.closed_candles(history.rows, interval, since_ms, to_ms)
         return history

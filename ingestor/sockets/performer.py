@@ -111,7 +111,7 @@ class Performer:
 
     def _marked(self, marked: Marked) -> None:
         self.recorder.marked(marked)
-        if marked.state is TopicState.HELD:
+        if marked.state is TopicState.SUBSCRIBED:
             self._around.subscribed(self.session.topics.by_name[marked.topic].channel)
 
     def _clock(self, clock: Clock) -> None:

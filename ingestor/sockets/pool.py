@@ -14,14 +14,14 @@ from common.channels import PATHS, Channel
 from common.events import Dropped, Event
 from common.lifecycle import Running
 from common.settings import Credentials
+from ingestor.bybit.endpoints import OPTION_TOPICS_PER_CONNECTION, WEBSOCKET_ORIGINS
 from ingestor.feed.event_stream import EventStream
 from ingestor.observed import ObservedConnection
 from ingestor.sockets.mailbox import Mailbox, Publish, Renew, RetryRejected, Subscribe, TopicDropped
 
 log = structlog.get_logger(__name__)
 
-MOST_TOPIC_CHARACTERS = 20_000  # of a connection; Bybit says 21,000 (websocket/connect)
-MOST_OPTION_TOPICS = 2_000
+MOST_TOPIC_CHARACTERS = 20_000  # of a connection; below Bybit's CHARACTERS_PER_CONNECTION
 _QUOTES_AND_COMMA = 3
 UNCLAIMED_FOR_S = 60.0  # drops of an earlier run's topics, which are subscribed soon after a start
 MAX_UNCLAIMED = 10_000
@@ -55,7 +55,7 @@ class ConnectionSlot:
     characters: int = 0
 
     def has_room_for(self, topic: str) -> bool:
-        if self.worker.endpoint == "option" and len(self.channels) >= MOST_OPTION_TOPICS:
+        if self.worker.endpoint == "option" and len(self.channels) >= OPTION_TOPICS_PER_CONNECTION:
             return False
         return self.characters + _weight(topic) <= MOST_TOPIC_CHARACTERS
 

@@ -50,7 +50,7 @@ class Recorder:
 
     def marked(self, marked: Marked) -> None:
         """A topic's state changed."""
-        if marked.state is TopicState.HELD:
+        if marked.state is TopicState.SUBSCRIBED:
             self._acked_at[marked.topic] = _now()
         rejected = marked.state is TopicState.REJECTED
         write = self._log.warning if rejected or marked.reason else self._log.info

@@ -94,7 +94,7 @@ class Replacement:
                     self._fail(action.reason)
                 case Entered(state=State.BACKOFF | State.PARKED):
                     self._fail(action.reason)
-                case Marked(state=TopicState.HELD):
+                case Marked(state=TopicState.SUBSCRIBED):
                     self._acked_at.setdefault(action.topic, now)
                 case Deliver():
                     self.feed.replacement_delivered(action, received_ns)

@@ -11,7 +11,7 @@ from common.backoff import Backoff
 from common.errors import Unavailable
 from common.tables import instruments
 from common.tables.instruments import Instrument
-from ingestor.rest.client import CATEGORIES
+from ingestor.bybit.endpoints import CATEGORIES
 from ingestor.rest.jobs.scheduler import Job
 
 log = structlog.get_logger(__name__)

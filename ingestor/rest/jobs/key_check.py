@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 import structlog
 
-from common.retrying import Backoff
+from common.backoff import Backoff
 from ingestor.metrics import KEY_EXPIRES_IN
 from ingestor.rest.client import ApiKeyInfo
 from ingestor.rest.jobs.scheduler import Job

@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from common.backoff import Backoff
 from common.errors import Unavailable
-from common.retrying import Backoff
 from ingestor.rest.http import retry_after_s
 
 log = structlog.get_logger(__name__)

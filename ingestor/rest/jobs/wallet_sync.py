@@ -8,8 +8,8 @@ import structlog
 from sqlalchemy import Engine
 
 from common import database
+from common.backoff import Backoff
 from common.errors import Unavailable
-from common.retrying import Backoff
 from common.tables import balance_syncs
 from common.tables.balance_syncs import Sync
 from ingestor.feed.event_stream import EventStream

@@ -10,8 +10,8 @@ from typing import Any
 
 from common.channels import of_topic
 from common.lifecycle import Running, Worker
+from ingestor.bybit.endpoints import TOPICS_PER_REQUEST
 from ingestor.bybit.session import Session, Timing
-from ingestor.bybit.subscriptions import ASKED_AT_ONCE
 from ingestor.control.gap_store import GapStore
 from ingestor.feed.event_stream import EventStreams, StreamSource
 from ingestor.feed.feed import Feed

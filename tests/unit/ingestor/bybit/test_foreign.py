@@ -105,7 +105,7 @@ def test_a_pong_with_an_invalid_time_has_none(digits: str):
 @budget(max_examples=100, deadline=None)
 def test_the_exchanges_clock_stays_within_plausible_times(exchange_ms: int):
     clock = ExchangeClock(wall_ms=lambda: 1_700_000_000_000.0)
-    clock.observe(told_ms, 0.0)
+    clock.observe(exchange_ms, 0.0)
     assert 1_500_000_000_000 <= clock.now_ms() <= 4_102_444_800_000
 
 

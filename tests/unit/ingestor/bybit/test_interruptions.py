@@ -114,33 +114,6 @@ def test_what_a_restart_interrupted_resumes_with_data():
     assert talk.want(channels(TICKER, TRADES), 3.0, missed={TICKER}) == []
 
 
-def test_an_overflow_interrupts_a_topic_until_it_is_over_although_data_flows():
-    talk = live(TICKER)
-    talk.received(push(TICKER), now=1.0)
-    assert talk.overflowed([TICKER, "tickers.UNKNOWN"], since=0.5) == [Interrupted(TICKER, "overflow", 0.5)]
-    assert talk.overflowed([TICKER], since=0.7) == []
-    assert [type(each) for each in talk.received(push(TICKER), now=2.0)] == [Deliver]
-    assert talk.overflow_over([TICKER], now=3.0) == [Resumed(TICKER)]
-
-
-def test_a_book_that_overflowed_is_subscribed_anew_and_resumes_with_its_snapshot():
-    talk = live(BOOK)
-    talk.received(book(5, "snapshot"), now=1.0)
-    talk.overflowed([BOOK], since=0.5)
-    [leave] = requests(talk.overflow_over([BOOK], now=2.0))
-    assert leave["op"] == "unsubscribe"
-    assert [type(each) for each in talk.received(book(6), now=2.0)] == [Deliver]
-    [sent] = requests(talk.received(reply(leave), now=2.0))
-    assert sent["op"] == "subscribe"
-    assert talk.received(book(9, "snapshot"), now=3.0)[0] == Resumed(BOOK)
-
-
-def test_an_overflow_ends_when_its_topic_is_not_wanted_any_more():
-    talk = live(TICKER)
-    talk.overflowed([TICKER], since=0.5)
-    assert Resumed(TICKER) in answer(talk, talk.want([], now=1.0))
-
-
 def test_a_topic_that_is_resubscribed_is_left_and_subscribed_to_anew():
     talk = live(TRADES, TICKER)
     talk.received(push(TICKER), now=1.0)

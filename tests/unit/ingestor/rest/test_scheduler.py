@@ -5,8 +5,8 @@ import threading
 import pytest
 from structlog.testing import capture_logs
 
+from common.backoff import Backoff
 from common.errors import Unavailable
-from common.retrying import Backoff
 from ingestor.rest.http import RateLimited
 from ingestor.rest.jobs.scheduler import NEVER, Job, JobWorker, RequestQueue
 from tests.kit.waiting import eventually
