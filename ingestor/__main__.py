@@ -70,6 +70,7 @@ from ingestor.sockets.worker import SocketWorker
 log = structlog.get_logger(__name__)
 
 GRACE_S = 15.0  # below supervisor's stopwaitsecs
+_REST_GRACE_S = 1.0  # a REST call may hang, and its worker holds nothing that could be lost
 _MARKET_EVENTS, _PRIVATE_EVENTS, _LANE_BYTES = 20_000, 2_000, 64 * 2**20
 _PRIVATE_SPOOL_BYTES = 256 * 2**20
 _WALLET = of_topic(*FIXED["balance"])
@@ -80,7 +81,7 @@ def main(env: Mapping[str, str]) -> int:
     logs.configure("ingestor", settings.log_level)
     lock = spool_folder.lock(settings.spool_dir)
     epoch = new_epoch(time.time_ns() // 1_000_000)
-    crew = Crew()
+    sockets = WorkerGroup("sockets", grace_s=STOPPED_WITHIN_S)
     database.limit_waits()
     engine = database.engine(settings.postgres, f"{settings.service_name} ingestor", pool_size=3)
     cache = SubscriptionCache(state_file(settings.spool_dir, "subscriptions.json", former="wishes.json"))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from common import amqp, database, entrypoint, logs
-from common.lifecycle import Crew
+from common.lifecycle import run_until_stopped
 from common.metrics import MetricsServer
 from common.settings import process_environment
 from persister.consumer import BalanceConsumer

@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from common.lifecycle import Crew, Worker
+from common.lifecycle import Worker, start
 
 _ENDS_WITHIN_S = 10.0
 
 
 @contextmanager
 def at_work(worker: Worker) -> Iterator[None]:
-    """It runs, and has ended afterwards."""
-    running = Crew().start(worker)
+    """Run the worker, and check that it has ended afterwards."""
+    running = start(worker)
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ from common import settings
 from common.channels import Channel, of_topic
 from common.errors import Unavailable
 from common.events import Event
-from common.lifecycle import Crew, Worker
+from common.lifecycle import Worker, start
 from common.settings import Environment
 from common.tables.instruments import Instrument
 from ingestor.control.cache import SubscriptionCache
@@ -160,7 +160,7 @@ def test_the_work_is_done_once_the_database_recovers(engine: Engine, database: D
     around = Surroundings()
     workers = [each(engine, around, tmp_path) for each in (reconciler, listing, reporter)]
     with failing(engine, "42501") as failed:
-        running = [Crew().start(worker) for worker in workers]
+        running = [start(worker) for worker in workers]
         eventually(lambda: len(failed) > 5, 20, "they have failed")
     eventually(lambda: around.heard >= 5, 30, "subscriptions are applied, and four lists of instruments are new")
     eventually(

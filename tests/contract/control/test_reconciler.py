@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from common import database as databases
 from common import settings
 from common.channels import Channel, of_topic
-from common.lifecycle import Crew
+from common.lifecycle import start
 from common.notifications import Notification
 from common.settings import Environment
 from common.tables import ingestors, subscriptions
@@ -86,7 +86,7 @@ def started(engine: Engine, delivery: FakeDelivery, tmp_path: Path) -> Iterator[
         market_queue_type="classic",
         own=lambda: (),
     )
-    at_work = Crew().start(found)
+    at_work = start(found)
     try:
         yield found
     finally:

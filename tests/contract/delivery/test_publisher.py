@@ -12,7 +12,7 @@ import pytest
 
 from common import settings, topology
 from common.events import Event
-from common.lifecycle import Crew
+from common.lifecycle import start
 from common.settings import Environment
 from ingestor.delivery.amqp_connection import BatchingConnection, PublishingConnection
 from ingestor.delivery.outbox import Lane
@@ -60,7 +60,7 @@ class World:
         self.topology = OneQueue(broker)
         rabbitmq = settings.rabbitmq(Environment(broker.environ() | more))
         self.publisher = Publisher("market", self.lane, rabbitmq, self.topology, traffic or Traffic(), 50, 3600.0)
-        self._running = Crew().start(self.publisher)
+        self._running = start(self.publisher)
         if not more:
             eventually(lambda: self.publisher.link.connected, 20, "it is connected")
 

@@ -13,7 +13,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from common import settings, topology
 from common.channels import Request, of_topic, resolve
-from common.lifecycle import Crew
+from common.lifecycle import start
 from common.settings import Environment, Retention
 from ingestor.delivery.plan import Plan, Unused, common_plan
 from ingestor.delivery.queue_monitor import Traffic
@@ -38,7 +38,7 @@ def running(broker: Broker, classes: tuple[str, ...] = ()) -> Iterator[Topology]
     env = Environment(broker.environ())
     rabbitmq = settings.rabbitmq(env)
     queues = Topology(rabbitmq, common_plan(classes, RETENTION, "classic"), Traffic())
-    worker = Crew().start(queues)
+    worker = start(queues)
     try:
         yield queues
     finally:

@@ -13,7 +13,7 @@ import requests
 from common import settings
 from common.channels import of_topic
 from common.events import Event
-from common.lifecycle import WORKER_FAILURES, Death, Running, Worker
+from common.lifecycle import WORKER_FAILURES, Stops, Worker, WorkerThread
 from common.settings import Credentials
 from ingestor.bybit.session import Session, Timing
 from ingestor.control.checkpoint import Checkpoint, checkpoint_of
@@ -107,16 +107,16 @@ class World:
         workers: list[Worker] = [*map(JobWorker, jobs), self.allocation]
         self._running = [self.start(each) for each in workers]
 
-    def start(self, worker: Worker) -> Running:
-        running = Running(worker, self._ends)
-        running.start()
-        return running
+    def start(self, worker: Worker) -> WorkerThread:
+        thread = WorkerThread(worker)
+        thread.start(self._stops)
+        return thread
 
     def stop(self) -> None:
         for each in reversed(self._running):
             each.stop()
         assert [each for each in reversed(self._running) if not each.ended(10)] == []
-        assert self._ends.empty(), f"{self._ends.get()} died"
+        assert self._stops.empty(), f"{self._stops.get()}"
         assert worker_failures() - self._failures_before <= self.events.failures, "a worker failed"
 
     def _open_worker(self, endpoint: str, number: int) -> SocketWorker:

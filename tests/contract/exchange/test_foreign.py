@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from common.channels import of_topic
-from common.lifecycle import Crew
+from common.lifecycle import start
 from ingestor.bybit.session import Session, Timing
 from ingestor.control.gap_store import GapStore
 from ingestor.feed.event_stream import EventStreams, StreamSource

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigError
-from common.lifecycle import Crew
+from common.lifecycle import start
 from common.settings import Credentials
 from ingestor.control.credentials import CredentialsWatch
 from tests.kit.waiting import eventually
