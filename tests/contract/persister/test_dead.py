@@ -1,4 +1,4 @@
-"""Reading refused messages and sending them back."""
+"""Reading dead-lettered messages and replaying them."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 import pika
 import pytest
 
-from cli.__main__ import main
+from cli.app import main
 from common import topology
 from tests.contract.persister.conftest import Queue, rows
 from tests.kit import wallets
@@ -130,14 +130,14 @@ def test_a_message_without_a_known_queue_stays(queue: Queue, run: Run) -> None:
     dead_letter(queue, "two", b"!", origin="gone")
     status, out, err = run("replay", "--all")
     assert (status, out) == (1, "")
-    assert "one: nobody said" in err
-    assert "two: the queue gone is not there" in err
+    assert "one: origin queue unknown; left in ws-gateway.dead\n" in err
+    assert "two: queue gone does not exist; left in ws-gateway.dead\n" in err
     assert len(run("list")[1].splitlines()) == 2
 
 
-def test_a_broker_that_is_away_is_one_line(run: Run) -> None:
+def test_an_unavailable_broker_is_one_line_that_names_the_settings(run: Run) -> None:
     status, _, err = run("list", RABBITMQ_PORT="1")
     assert (status, err.count("\n")) == (1, 1)
-    assert err.startswith("ws-gateway: no way to RabbitMQ at 127.0.0.1:1: ")
+    assert err.startswith("ws-gateway: RabbitMQ unavailable at 127.0.0.1:1, check RABBITMQ_HOST and RABBITMQ_PORT: ")
     with pytest.raises(SystemExit, match="78"):
         run("list", RABBITMQ_PASSWORD="")
