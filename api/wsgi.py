@@ -33,7 +33,7 @@ engine = database.engine(
     pool_size=3,  # more would only take the processors from those who carry events
     max_overflow=0,
     autocommit=True,
-    lent_within_s=2.0,
+    checkout_within_s=2.0,
 )
 notifier = BrokerNotifier(partial(amqp.connect, settings.rabbitmq, f"{settings.name} api"))
 threading.Thread(target=_notifying, args=(notifier,), name=notifier.name, daemon=True).start()

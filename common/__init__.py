@@ -1,1 +1,1 @@
-"""What several processes share."""
+"""Code that several processes share; it knows none of them."""

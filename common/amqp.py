@@ -1,4 +1,4 @@
-"""How a process reaches RabbitMQ."""
+"""Connections to RabbitMQ."""
 
 import random
 import ssl
@@ -11,6 +11,8 @@ from common.errors import Unavailable, reported_as
 
 HEARTBEAT_S = 15
 BLOCKED_FOR_S = 30
+"""How long the broker may block a connection, because of an alarm, before the connection is closed."""
+
 _TCP = {"TCP_USER_TIMEOUT": 10000, "TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 AWAY = (AMQPError, OSError)
 
@@ -18,9 +20,9 @@ AWAY = (AMQPError, OSError)
 def parameters(
     rabbitmq: settings.RabbitMQ, connection_name: str, heartbeat_s: int = HEARTBEAT_S
 ) -> list[pika.ConnectionParameters]:
-    """One set per host, in a fresh random order: a cluster's nodes share the load, and a dead one is passed over.
+    """Connection parameters for each host, in random order: nodes of a cluster share the load, a dead one is skipped.
 
-    Raises Unavailable while the CA file cannot be read: it may be being replaced.
+    Raises Unavailable while the CA file cannot be read, because it may just be being replaced.
     """
     hosts = random.sample(rabbitmq.hosts, k=len(rabbitmq.hosts))
     return [
@@ -45,7 +47,7 @@ def parameters(
 def connect(
     rabbitmq: settings.RabbitMQ, connection_name: str, heartbeat_s: int = HEARTBEAT_S
 ) -> pika.BlockingConnection:
-    """A connection for work at a low rate; raises Unavailable."""
+    """Open a blocking connection, for work at a low rate; raises Unavailable."""
     with reported_as(Unavailable, *AWAY):
         return pika.BlockingConnection(parameters(rabbitmq, connection_name, heartbeat_s))
 

@@ -1,4 +1,4 @@
-"""Postgres, with every wait bounded."""
+"""PostgreSQL: engines, and its errors as ours, with every wait bounded."""
 
 import select
 import time
@@ -22,14 +22,14 @@ from common.foreign import plain
 ANSWER_WITHIN_S = 6.0  # above the server's own statement_timeout: reached only when the server is frozen
 _SESSION = "-c timezone=UTC -c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
 _ends_at: ContextVar[float] = ContextVar("ends_at", default=float("inf"))
-_AWAY = ("08", "57P0", "53", "58", "40001", "40P01", "25006", "55P03", "57014")  # SQLSTATE classes that time heals
-_REFUSED = ("22", "23", "54")  # those that values are at fault for
+_AWAY = ("08", "57P0", "53", "58", "40001", "40P01", "25006", "55P03", "57014")  # SQLSTATE classes that pass with time
+_REFUSED = ("22", "23", "54")  # classes for invalid values
 _CHECK_FAILED = "23514"
 _NOT_MIGRATED = ("42P01", "42703")  # a table or a column is missing
 
 
 def limit_waits(answer_within_s: float = ANSWER_WITHIN_S) -> None:
-    """Bound every wait of psycopg2 in this process; for the one who puts the process together, before it connects."""
+    """Bound every wait of psycopg2 in this process. Call it once where the process is composed, before connecting."""
     psycopg2.extensions.set_wait_callback(_wait_within(answer_within_s))
 
 
@@ -50,11 +50,11 @@ def engine(
     pool_size: int = 2,
     max_overflow: int = 2,
     autocommit: bool = False,
-    lent_within_s: float = 3.0,
+    checkout_within_s: float = 3.0,
 ) -> Engine:
-    """An engine whose errors hide the rows. `limit_waits` makes its statements end, whatever the server does.
+    """Create an engine whose errors do not contain row values. `limit_waits` bounds its statements.
 
-    With `autocommit` each statement stands for itself, and `transactions` makes the exception.
+    With `autocommit` each statement is a transaction; use `transactions` where several belong together.
     """
     tls = {"sslmode": postgres.sslmode} | ({"sslrootcert": postgres.sslrootcert} if postgres.sslrootcert else {})
     mode: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
@@ -63,14 +63,14 @@ def engine(
         **mode,
         pool_size=pool_size,
         max_overflow=max_overflow,
-        pool_timeout=lent_within_s,
+        pool_timeout=checkout_within_s,
         pool_pre_ping=True,
         pool_recycle=1800,
         hide_parameters=True,
         connect_args={
             "application_name": application_name,
             "connect_timeout": 3,
-            "gssencmode": "disable",  # nobody uses it, and asking Kerberos for a ticket is a wait of its own
+            "gssencmode": "disable",  # unused, and a request for a Kerberos ticket would be another wait
             "tcp_user_timeout": 10000,
             "keepalives_idle": 10,
             "keepalives_interval": 5,
@@ -83,56 +83,56 @@ def engine(
 
 
 def single_statements(engine: Engine) -> Engine:
-    """The same connections, each statement committed by itself."""
+    """The same connection pool, with each statement committed by itself."""
     if engine.get_execution_options().get("autocommits"):
-        return engine  # asking for the mode at each checkout takes as long as a statement
+        return engine  # setting the mode at each checkout takes as long as a statement
     return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def transactions(engine: Engine) -> Engine:
-    """The same connections, with transactions that begin and end."""
+    """The same connection pool, with explicit transactions."""
     return engine.execution_options(isolation_level="READ COMMITTED")
 
 
 class Faulty(Unavailable):
-    """Postgres answers with an error that waiting alone does not mend: it forbids something, or is damaged."""
+    """PostgreSQL returns an error that does not pass with time, such as a missing permission or damaged data."""
 
 
 @contextmanager
 def available() -> Iterator[None]:
-    """Raise Unavailable for what time heals; leave our own mistakes as they are."""
+    """Raise Unavailable for errors that pass with time; let errors of our own code through."""
     try:
         yield
     except PoolTimeout as error:
         raise Unavailable("every database connection is in use") from error
     except DBAPIError as error:
-        if _heals(error):
-            raise Unavailable(_words(error)) from error
+        if _is_transient(error):
+            raise Unavailable(_text(error)) from error
         raise
 
 
 @contextmanager
 def retriable() -> Iterator[None]:
-    """`available`; and whatever else the database answers is Faulty: a worker logs it, waits and goes on."""
+    """Like `available`, and any other database error is Faulty: a worker logs it, waits and retries."""
     try:
         with available():
             yield
     except DBAPIError as error:
-        raise Faulty(f"{_words(error)} (SQLSTATE {_state(error)})") from error
+        raise Faulty(f"{_text(error)} (SQLSTATE {_state(error)})") from error
     except SQLAlchemyError as error:
         raise Faulty(plain(f"{type(error).__name__}: {error}")) from error
 
 
 @contextmanager
 def storing() -> Iterator[None]:
-    """`retriable`; and values that Postgres refuses are a BadMessage, tables that are not made yet are a wait."""
+    """Like `retriable`, with BadMessage for values that PostgreSQL refuses, and Unavailable for missing tables."""
     with retriable():
         try:
             yield
         except DBAPIError as error:
             state = str(_state(error))
             if state == _CHECK_FAILED and not _constraint(error):
-                raise Unavailable("a partition is being added that the row belongs to") from error
+                raise Unavailable("the partition of the row is being added") from error
             if state.startswith(_REFUSED):
                 raise BadMessage(f"the database refuses its values (SQLSTATE {state})") from error
             if state in _NOT_MIGRATED:
@@ -142,7 +142,7 @@ def storing() -> Iterator[None]:
 
 @contextmanager
 def ends_within(limit_s: float) -> Iterator[None]:
-    """All waiting for the database in this block, connecting included, ends within this time."""
+    """Limit the total wait for the database within this block, connecting included."""
     token = _ends_at.set(time.monotonic() + limit_s)
     try:
         yield
@@ -150,7 +150,7 @@ def ends_within(limit_s: float) -> Iterator[None]:
         _ends_at.reset(token)
 
 
-def _heals(error: DBAPIError) -> bool:
+def _is_transient(error: DBAPIError) -> bool:
     state = _state(error)
     if state is None:
         return (
@@ -160,23 +160,23 @@ def _heals(error: DBAPIError) -> bool:
 
 
 def _state(error: DBAPIError) -> str | None:
-    """None of an error that the server did not send."""
+    """The SQLSTATE; None for an error that the server did not send."""
     state: str | None = getattr(error.orig, "pgcode", None)
     return state
 
 
 def _constraint(error: DBAPIError) -> str | None:
-    """Its name; the bounds of a partition have none."""
+    """The name of the violated constraint; None for the bounds of a partition."""
     name: str | None = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
     return name
 
 
-def _words(error: DBAPIError) -> str:
+def _text(error: DBAPIError) -> str:
     return plain(str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__)
 
 
 def _wait_within(limit_s: float):  # type: ignore[no-untyped-def]
-    """psycopg2 waits here for the server: a frozen one raises instead of hanging for ever."""
+    """A wait callback for psycopg2: a frozen server raises instead of blocking for ever."""
 
     def wait(conn: connection) -> None:
         began_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""How a process ends when a setting is wrong."""
+"""The exit of a process when a setting is wrong."""
 
 import os
 import sys
@@ -11,11 +11,11 @@ from common.errors import ConfigError
 T = TypeVar("T")
 
 CONFIG = 78  # EX_CONFIG of sysexits.h; supervisord does not start such a process again
-SUPERVISED_FOR_S = 3.0  # above startsecs: a process that ends before is retried whatever its status
+SUPERVISED_FOR_S = 3.0  # above startsecs: supervisord retries an earlier exit whatever its status
 
 
 def run(name: str, main: Callable[[], T], env: Mapping[str, str] = os.environ) -> T:
-    """What `main` returns; a ConfigError is one line on stderr and ends the process with status 78."""
+    """Return what `main` returns; on a ConfigError, print it as one line to stderr and exit with status 78."""
     try:
         return main()
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""What can go wrong, named by what is to be done about it."""
+"""Errors, named by the reaction they require."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,28 +6,28 @@ from contextlib import contextmanager
 from common.foreign import plain
 
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
-"""What reading foreign JSON raises when it has another shape than expected."""
+"""Raised by code that reads JSON of an unexpected shape."""
 
 
 class ConfigError(Exception):
-    """A person must act: leave at once, naming the variable."""
+    """A person must act: exit at once, naming the setting."""
 
 
 class Unavailable(Exception):
-    """A neighbour is away: wait, and try again."""
+    """A dependency is unavailable: retry with backoff."""
 
 
 class ProtocolViolation(Exception):
-    """The peer broke the rules: leave this conversation, open another."""
+    """The peer broke the protocol: close this connection, open another."""
 
 
 class BadMessage(Exception):
-    """One message makes no sense: set it aside, count it, go on."""
+    """One message cannot be parsed: quarantine it, count it, continue."""
 
 
 @contextmanager
 def reported_as(ours: type[Exception], *theirs: type[BaseException]) -> Iterator[None]:
-    """Turn a library's errors into one of ours, keeping its words as far as they are fit to be stored."""
+    """Raise the errors `theirs` of a library as `ours`, with their text made storable."""
     try:
         yield
     except theirs as error:

@@ -1,4 +1,4 @@
-"""One CloudEvent: what an event on a queue looks like."""
+"""The CloudEvent: the form of an event on a queue (cloudevents.io, JSON format 1.0)."""
 
 import time
 from functools import lru_cache
@@ -11,7 +11,7 @@ _NS_PER_S = 1_000_000_000
 
 
 class Event(NamedTuple):
-    """A message ready to be published."""
+    """A message ready to be published; `body` is the CloudEvent as JSON."""
 
     id: str
     event_class: str
@@ -29,7 +29,7 @@ class Dropped(NamedTuple):
 
 
 def digest(*parts: bytes) -> str:
-    """32 hex digits: the same parts give the same id, in every life of the gateway."""
+    """32 hex digits; the same parts give the same id in every run."""
     seed = blake2b(digest_size=16)
     for part in parts:
         seed.update(len(part).to_bytes(8, "big"))
@@ -38,28 +38,28 @@ def digest(*parts: bytes) -> str:
 
 
 class Form:
-    """The structured JSON form, attributes in fixed order: what all events of one kind in one stream have in common.
+    """The part that all events of one type in one event stream share: attributes in a fixed order.
 
-    The texts given must need no JSON escaping; `source` and `subject` come through `escaped`.
+    The arguments must need no JSON escaping; pass `source` and `subject` through `escaped`.
     """
 
     def __init__(self, *, source: str, type: str, subject: str, epoch: str, origin: str) -> None:
-        self._named = f'","source":"{source}","type":"{type}","subject":"{subject}",'
-        self._counted = f'","epoch":"{epoch}","sequence":"'
-        self._told = f'","origin":"{origin}","data":'
+        self._identity = f'","source":"{source}","type":"{type}","subject":"{subject}",'
+        self._position = f'","epoch":"{epoch}","sequence":"'
+        self._tail = f'","origin":"{origin}","data":'
 
     def render(self, id: str, time_ms: int | None, received_ns: int, sequence: int, data: bytes) -> bytes:
-        """One event, `data` last and untouched."""
+        """One event as JSON. `data`, itself JSON, is not changed; `time_ms` is None when the exchange sent none."""
         moment = f'"time":"{_rfc3339_ms(time_ms)}",' if time_ms is not None else ""
         head = (
-            f'{{"specversion":"1.0","id":"{id}{self._named}{moment}"datacontenttype":"application/json",'
-            f'"receivedtime":"{rfc3339_us(received_ns)}{self._counted}{sequence:020d}{self._told}'
+            f'{{"specversion":"1.0","id":"{id}{self._identity}{moment}"datacontenttype":"application/json",'
+            f'"receivedtime":"{rfc3339_us(received_ns)}{self._position}{sequence:020d}{self._tail}'
         )
         return b"".join((head.encode(), data, b"}"))
 
 
 def escaped(text: str) -> str:
-    """The text as it stands between the quotes of a JSON string."""
+    """The text as it appears between the quotes of a JSON string; control characters are not expected."""
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 

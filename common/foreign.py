@@ -1,4 +1,4 @@
-"""Text that somebody else wrote, made fit for a log line and a table."""
+"""Text from outside, made storable in a log line and in a table."""
 
 import re
 
@@ -7,5 +7,5 @@ _UNFIT = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL refuses both
 
 
 def plain(text: str, longest: int = LONGEST) -> str:
-    """The beginning of the text; a character that no table can hold becomes U+FFFD."""
+    """The first `longest` characters; U+FFFD replaces those that PostgreSQL cannot store."""
     return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text[:longest])

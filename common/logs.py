@@ -1,4 +1,4 @@
-"""One JSON object a line on stdout, or readable text on a terminal."""
+"""Logging: one JSON object per line on stdout, or readable text on a terminal."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ _FIRST = ("timestamp", "level", "logger", "event", "process", "trace_id")
 
 
 def configure(process: str, level: str = "INFO", json: bool | None = None) -> None:
-    """Send our lines and the libraries' through one form, which always names the process and the trace id."""
+    """Log our events and those of libraries in one format, always with the process and the trace id."""
     as_json = not sys.stdout.isatty() if json is None else json
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -48,7 +48,7 @@ def configure(process: str, level: str = "INFO", json: bool | None = None) -> No
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
     _straight.update(process=process, written=as_json and logging.root.isEnabledFor(logging.INFO))
-    # No line shows any of these, and looking them up is half of what a line costs.
+    # No line contains any of these, and looking them up is half the cost of a line.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
     for chatty in ("pika", "urllib3", "pybit", "websocket", "alembic.runtime.plugins"):
@@ -56,7 +56,7 @@ def configure(process: str, level: str = "INFO", json: bool | None = None) -> No
 
 
 def straight(logger: str) -> Callable[..., None]:
-    """`info` of a logger whose lines come with every request: the same line, without the detours of the library."""
+    """The `info` of a logger that is used with every request: structlog's line at a fraction of its cost."""
     log = structlog.get_logger(logger)
 
     def info(event: str, **fields: Any) -> None:
@@ -80,7 +80,7 @@ def _json(event: EventDict, **_options: Any) -> str:
 
 @contextmanager
 def traced(trace_id: str | None) -> Iterator[None]:
-    """Every line of this stretch of work carries the trace id."""
+    """Bind the trace id to every line that is logged within this block."""
     with structlog.contextvars.bound_contextvars(trace_id=trace_id):
         yield
 

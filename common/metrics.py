@@ -1,4 +1,4 @@
-"""Prometheus figures of one process over HTTP."""
+"""Prometheus metrics of one process over HTTP."""
 
 import threading
 from wsgiref.simple_server import WSGIServer
@@ -9,7 +9,7 @@ from common.errors import ConfigError
 
 PREFIX = "wsgw"
 
-# A second series for every counter that nobody reads. Every process imports this module.
+# They would be a second, unused series for every counter. Every process imports this module.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 

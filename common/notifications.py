@@ -1,4 +1,7 @@
-"""The notification: "look at Postgres again". It carries no truth; losing, doubling or forging one changes nothing."""
+"""The notification that subscriptions have changed.
+
+It only makes the ingestor read the tables earlier: losing, repeating or forging one changes nothing else.
+"""
 
 import json
 from dataclasses import dataclass
@@ -11,6 +14,8 @@ _LONGEST_TRACE_ID = 128
 
 @dataclass(frozen=True, slots=True)
 class Notification:
+    """`generation` of the newest change, 0 when unknown; `trace_id` of the request that caused it."""
+
     generation: int
     trace_id: str | None
 
@@ -20,7 +25,7 @@ def encode(notification: Notification) -> bytes:
 
 
 def decode(body: bytes) -> Notification:
-    """Anything that is no notification reads as one that knows nothing: the ingestor looks all the same."""
+    """Return generation 0 for a body that is not a notification: the ingestor reads the tables all the same."""
     try:
         found = json.loads(body)
         trace_id = plain(str(found["trace_id"]), _LONGEST_TRACE_ID) if found["trace_id"] else None

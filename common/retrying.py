@@ -12,22 +12,22 @@ log = structlog.get_logger(__name__)
 
 
 def keep_trying(
-    attempt: Callable[[Backoff], None], stop: threading.Event, neighbour: str, backoff: Backoff | None = None
+    attempt: Callable[[Backoff], None], stop: threading.Event, dependency: str, backoff: Backoff | None = None
 ) -> None:
-    """Run `attempt` until it returns or `stop` is set, and tell once when the neighbour goes away.
+    """Run `attempt` until it returns or `stop` is set; log once when the dependency becomes unavailable.
 
     `attempt` calls `backoff.reset()` on proof of life: a reply, a confirm, a commit.
     """
     backoff = backoff or Backoff()
-    told = False
+    logged = False
 
     while not stop.is_set():
-        alive_before = backoff.failures == 0
+        proven_before = backoff.failures == 0
         try:
             attempt(backoff)
             return
         except Unavailable as error:
-            if not told or alive_before or backoff.failures == 0:
-                log.warning("neighbour is away", neighbour=neighbour, error=str(error))
-                told = True
+            if not logged or proven_before or backoff.failures == 0:
+                log.warning("dependency unavailable", dependency=dependency, error=str(error))
+                logged = True
             stop.wait(backoff.next_s())

@@ -1,4 +1,4 @@
-"""The environment as typed values, checked once."""
+"""Settings: the environment as typed values, validated once."""
 
 import os
 import re
@@ -19,7 +19,10 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 def process_environment(dotenv: Path = Path(".env")) -> dict[str, str]:
-    """`.env` of the working directory, overruled by the process environment."""
+    """Variables from `.env` in the working directory, overridden by the environment of the process.
+
+    Raises ConfigError when the file cannot be read.
+    """
     try:
         from_file = dotenv_values(dotenv) if dotenv.is_file() else {}
     except (OSError, ValueError) as error:
@@ -28,7 +31,7 @@ def process_environment(dotenv: Path = Path(".env")) -> dict[str, str]:
 
 
 class Environment:
-    """Reads variables, gathers what is wrong with them, and tells all of it at once in `checked`."""
+    """Reads variables and collects their errors; `checked` raises one ConfigError with all of them."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
@@ -54,7 +57,7 @@ class Environment:
         return self.whole(name, default, 1, 65535)
 
     def parsed(self, name: str, default: str, parse: Callable[[str], T], allowed: str) -> T:
-        """The value through `parse`, whose ValueError means that it is not `allowed`."""
+        """The value converted by `parse`, which raises ValueError; `allowed` describes valid values."""
         value = self.text(name, default)
         try:
             return parse(value)
@@ -63,7 +66,7 @@ class Environment:
             return parse(default)
 
     def secret(self, name: str) -> str:
-        """From `<name>_FILE` when that is set, otherwise from the variable itself."""
+        """The content of the file named by `<name>_FILE`, if set, otherwise the variable itself; may be empty."""
         path = self.text(f"{name}_FILE")
         if not path:
             return self.text(name)
@@ -99,7 +102,7 @@ class Credentials:
 class Bybit:
     environment: str
     credentials: Credentials | None
-    ws_url: str  # scheme://host:port; empty: the environment's own host
+    ws_url: str  # scheme://host:port; empty: the default host of the environment
     rest_url: str
 
 
@@ -122,12 +125,12 @@ class RabbitMQ:
     vhost: str
     tls: bool
     ca_file: str
-    management_port: int | None = None  # of the management plugin on each host, where it may be asked
+    management_port: int | None = None  # of the management plugin on each host; None: not used
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What an event queue keeps for a consumer that is away."""
+    """Limits of an event queue whose consumer is absent."""
 
     hours: int
     messages: int
@@ -143,7 +146,7 @@ def bybit(env: Environment) -> Bybit:
 
 
 def credentials(env: Environment) -> Credentials | None:
-    """Both empty means public data only; one alone is a mistake."""
+    """None when both are empty: public data only. One without the other is an error."""
     key, secret = env.secret("BYBIT_API_KEY"), env.secret("BYBIT_API_SECRET")
     if bool(key) != bool(secret):
         missing, given = ("BYBIT_API_SECRET", "BYBIT_API_KEY") if key else ("BYBIT_API_KEY", "BYBIT_API_SECRET")
@@ -202,7 +205,7 @@ def bind(env: Environment) -> str:
 
 
 def service_name(env: Environment) -> str:
-    """The name this installation signs its logs and connections with."""
+    """The name of this installation, used in logs and connection names."""
     name = env.text("WS_GATEWAY_SERVICE_NAME", "ws-gateway")
     if not _NAME.fullmatch(name):
         env.refuse("WS_GATEWAY_SERVICE_NAME", name, "1 to 63 of a-z, 0-9 and -, not starting with -")
@@ -219,7 +222,7 @@ def _checked_origin(text: str, schemes: tuple[str, ...]) -> str:
     parts = urlsplit(text)
     if parts.scheme not in schemes or not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
         raise ValueError(text)
-    parts.port  # noqa: B018  # raises ValueError when it is no port
+    parts.port  # noqa: B018  # raises ValueError for an invalid port
     return f"{parts.scheme}://{parts.netloc}"
 
 

@@ -1,4 +1,4 @@
-"""What travels over RabbitMQ, through which names."""
+"""Names, arguments and bindings on RabbitMQ (docs/events.md)."""
 
 import re
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ from common.settings import Retention
 EVENTS = "ws-gateway.events"  # topic
 CONTROL = "ws-gateway.control"  # direct
 DEAD = "ws-gateway.dead"  # fanout, and the queue bound to it
-NOTIFY = "poke"  # routing key
-PERSISTER = "persister"  # the service name that is ours
+NOTIFY = "poke"  # routing key of notifications
+PERSISTER = "persister"  # the service name that the gateway uses itself
 BALANCE_QUEUE = "ws-gateway.balance.persister"
 SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -45,17 +45,17 @@ def control_queue(epoch: str) -> str:
     return f"ws-gateway.control.{epoch}"
 
 
-def class_queues(wanted: tuple[str, ...], retention: Retention, market_type: str) -> list[Queue]:
-    """The common queues of these classes, for tools and single consumers."""
-    return [Queue(class_queue(name), event_arguments(name, retention, market_type)) for name in wanted]
+def class_queues(names: tuple[str, ...], retention: Retention, market_type: str) -> list[Queue]:
+    """The shared queue of each event class, for tools and single consumers."""
+    return [Queue(class_queue(name), event_arguments(name, retention, market_type)) for name in names]
 
 
-def class_bindings(wanted: tuple[str, ...]) -> list[Binding]:
-    return [Binding(class_queue(name), EVENTS, key) for name in wanted for key in (f"{name}.#", f"gap.{name}.#")]
+def class_bindings(names: tuple[str, ...]) -> list[Binding]:
+    return [Binding(class_queue(name), EVENTS, key) for name in names for key in (f"{name}.#", f"gap.{name}.#")]
 
 
 def queue_of(channel: Channel, service: str, retention: Retention, market_type: str) -> Queue:
-    """The service's own queue that carries this channel."""
+    """The service's own queue for the event class of this channel."""
     arguments = event_arguments(channel.channel_type, retention, market_type) | {"x-single-active-consumer": True}
     if channel.channel_type in PRIVATE_CLASSES:
         arguments["x-dead-letter-exchange"] = DEAD
@@ -68,7 +68,7 @@ def bindings_of(channel: Channel, service: str) -> list[Binding]:
 
 
 def balance_queue() -> Queue:
-    """The persister's own copy: no limit of any kind, because a balance may not be lost."""
+    """The queue of the persister, without any limit, because no balance may be lost."""
     return Queue(
         BALANCE_QUEUE,
         {
@@ -101,10 +101,10 @@ def event_arguments(event_class: str, retention: Retention, market_type: str) ->
 
 
 def classes(setting: str) -> tuple[str, ...]:
-    """`all`, `none` or a comma list of classes; raises ValueError for anything else."""
+    """Event classes from `all`, `none` or a comma-separated list; raises ValueError for anything else."""
     if setting in ("all", "none"):
         return CHANNEL_TYPES if setting == "all" else ()
-    wanted = tuple(name.strip() for name in setting.split(","))
-    if not set(wanted) <= set(CHANNEL_TYPES):
+    names = tuple(name.strip() for name in setting.split(","))
+    if not set(names) <= set(CHANNEL_TYPES):
         raise ValueError(setting)
-    return wanted
+    return names

@@ -91,7 +91,7 @@ def _listed(faults: Iterable[Fault]) -> list[dict[str, str]]:
 
 
 def _unavailable(error: Unavailable) -> Response:
-    log.warning("neighbour is away", error=str(error))
+    log.warning("dependency unavailable", error=str(error))
     detail = "the database does not answer; asking again is safe"
     return problem(Refusal(503, "unavailable", detail, headers={"Retry-After": str(RETRY_AFTER_S)}))
 

@@ -41,7 +41,7 @@ class BrokerNotifier:
             metrics.NOTIFICATIONS.labels("dropped").inc()
 
     def run(self, stop: threading.Event) -> None:
-        keep_trying(lambda backoff: self._pass_on(stop, backoff), stop, neighbour="rabbitmq")
+        keep_trying(lambda backoff: self._pass_on(stop, backoff), stop, dependency="rabbitmq")
 
     def _pass_on(self, stop: threading.Event, backoff: Backoff) -> None:
         connection = self._connect()

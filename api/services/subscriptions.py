@@ -20,7 +20,7 @@ from common.channels import Channel
 from common.errors import Unavailable
 from common.notifications import Notification
 from common.tables import subscriptions
-from common.tables.subscriptions import Caps, Change, Counted, OverCap
+from common.tables.subscriptions import Caps, Counted, OverCap, SubscriptionChange
 from common.views import subscription_status
 
 Shown = dict[str, Any]
@@ -117,7 +117,7 @@ class SubscriptionService:
 
     def _replaced(
         self, connection: Connection, channels: Sequence[Channel], service: str, lease_s: int | None, trace_id: str
-    ) -> tuple[Replaced, list[Change]]:
+    ) -> tuple[Replaced, list[SubscriptionChange]]:
         subscriptions.writing(connection)
         wanted = {(channel.endpoint, channel.topic): channel for channel in channels}
         held = {(row.endpoint, row.topic): row for row in subscriptions.held_by(connection, service)}
@@ -133,11 +133,11 @@ class SubscriptionService:
 
     def _add(
         self, connection: Connection, channels: Sequence[Channel], service: str, lease_s: int | None, trace_id: str
-    ) -> list[Change]:
+    ) -> list[SubscriptionChange]:
         with _caps_named():
             return subscriptions.add(connection, channels, service, lease_s, trace_id, self._caps, self._known)
 
-    def _tell_of(self, changes: Sequence[Change], trace_id: str) -> None:
+    def _tell_of(self, changes: Sequence[SubscriptionChange], trace_id: str) -> None:
         if changes:
             self._tell(max(change.generation for change in changes), trace_id)
 
@@ -188,5 +188,5 @@ def _caps_named() -> Iterator[None]:
         raise Refusal(422, code, detail) from error
 
 
-def _ids(changes: Sequence[Change]) -> list[uuid.UUID]:
+def _ids(changes: Sequence[SubscriptionChange]) -> list[uuid.UUID]:
     return [change.id for change in changes]

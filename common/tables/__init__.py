@@ -1,4 +1,7 @@
-"""One file per table: its columns, its indexes, its statements."""
+"""One file per table: its columns, its indexes with the query each serves, and all writes to it.
+
+`schema`, `bulk_insert` and `partitions` are shared by several tables.
+"""
 
 from common.tables import (
     account_balances,

@@ -1,7 +1,7 @@
-"""The balance of each coin as each message told it; rows are only ever added.
+"""The balance of each coin from each wallet message: rows are only added, one partition per month.
 
-A trigger of the migration keeps `latest_account_balances`, whoever adds the rows: that table answers at once at any
-size, and still knows a coin whose last row has left with its month.
+A trigger of the migration maintains `latest_account_balances`, so that the current balances are found at any size, and
+also those of a coin whose last row was in a month that is no longer kept.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ from common.tables.schema import Moment, WrittenJSON, amount, as_text, metadata
 _ARRIVAL = "rises in order of arrival"
 
 
-def _told() -> list[Column]:  # type: ignore[type-arg]
+def _common_columns() -> list[Column]:  # type: ignore[type-arg]
     return [
         Column("event_timestamp", Moment, nullable=False, comment="creationTime; received_at where Bybit gave none"),
         Column("event_id", Text, nullable=False),
@@ -79,7 +79,7 @@ account_balances = Table(
     "account_balances",
     metadata,
     Column("id", BigInteger, Identity(always=True), nullable=False, comment=_ARRIVAL),
-    *_told(),
+    *_common_columns(),
     Column("raw", WrittenJSON, nullable=False, comment="the coin as Bybit wrote it"),
     PrimaryKeyConstraint("event_timestamp", "event_id", "account_no", "coin", "coin_no"),  # and all coins by time
     Index("ix_account_balances_coin", "coin", "account_type", "event_timestamp", "id"),  # a coin's history
@@ -90,7 +90,7 @@ latest_account_balances = Table(
     "latest_account_balances",
     metadata,
     Column("id", BigInteger, nullable=False, comment=_ARRIVAL),
-    *_told(),
+    *_common_columns(),
     PrimaryKeyConstraint("coin", "account_type"),
     postgresql_with={"fillfactor": 50},  # changes with each event: room for heap-only updates
 )
@@ -100,12 +100,12 @@ _rows = select(*as_text(account_balances, leaving_out=("raw",)))
 _places = select(_ledger.event_timestamp, _ledger.id)
 _latest_rows = select(*as_text(latest_account_balances)).order_by(_latest.coin, _latest.account_type)
 _newest_first = (_ledger.event_timestamp.desc(), _ledger.id.desc())
-_MOST_COUNTED = 10_000  # beyond that a total costs more than the page that it decorates
+_COUNTED_UP_TO = 10_000  # a larger total would cost more than the page it belongs to
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A row's place in event time; pages that begin at one stay put while rows are added."""
+    """The position of a row in event time: pages that start at one do not move while rows are added."""
 
     event_timestamp: datetime
     id: int
@@ -113,7 +113,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Rows of one coin, or of all; `begins` is inside, `ends` is not, `before` is the row that a page ended with."""
+    """A range of rows, of one coin or all: from `begins` (inclusive) to `ends` (exclusive), older than `before`."""
 
     coin: str | None = None
     begins: datetime | None = None
@@ -122,7 +122,7 @@ class Span:
 
 
 def standing(connection: Connection) -> Sequence[Row[Any]]:
-    """What each coin stands at."""
+    """The current balance of each coin, for comparison with a snapshot."""
     names = ("coin", "account_type", "event_timestamp", "wallet_balance", "locked", "equity", "usd_value")
     return connection.execute(select(*(_latest[name] for name in names))).all()
 
@@ -138,7 +138,7 @@ def latest_count(connection: Connection, coin: str | None) -> int:
 
 
 def known_at(connection: Connection, moment: datetime, coin: str | None) -> Sequence[Row[Any]]:
-    """The newest row of each coin that is not younger than the moment, by one look for each coin and month."""
+    """The newest row of each coin at that moment, by one index lookup for each coin and month."""
     same = (_ledger.coin == _latest.coin, _ledger.account_type == _latest.account_type)
     rows = _rows.where(*same, _ledger.event_timestamp <= moment)
     newest = rows.order_by(*_newest_first).limit(1).lateral("newest")
@@ -147,19 +147,19 @@ def known_at(connection: Connection, moment: datetime, coin: str | None) -> Sequ
 
 
 def history(connection: Connection, span: Span, limit: int, offset: int) -> Sequence[Row[Any]]:
-    """The rows of the span, newest first."""
+    """The rows in the range, newest first."""
     if offset:
-        passed_over = _newest(connection, _places, span, 1, offset - 1)  # in the index alone
-        if not passed_over:
+        skipped = _newest(connection, _places, span, 1, offset - 1)  # in the index alone
+        if not skipped:
             return []
-        span = replace(span, before=Place(passed_over[0].event_timestamp, passed_over[0].id))
+        span = replace(span, before=Place(skipped[0].event_timestamp, skipped[0].id))
     return _newest(connection, _rows, span, limit, 0)
 
 
 def history_count(connection: Connection, span: Span) -> int:
-    """How many rows the span holds, counted no further than 10,000."""
+    """The number of rows in the range; 10,000 also stands for more."""
     some = select(literal(1)).select_from(account_balances).where(*_of(span.coin, _ledger.coin), *_inside(span))
-    return int(connection.execute(select(func.count()).select_from(some.limit(_MOST_COUNTED).subquery())).scalar_one())
+    return int(connection.execute(select(func.count()).select_from(some.limit(_COUNTED_UP_TO).subquery())).scalar_one())
 
 
 def _newest(connection: Connection, of: Select[Any], span: Span, limit: int, offset: int) -> Sequence[Row[Any]]:
@@ -174,7 +174,7 @@ def _newest(connection: Connection, of: Select[Any], span: Span, limit: int, off
 
 
 def _together(found: Sequence[Select[Any]], most: int) -> Select[Any]:
-    """Each by its own place in the index, then the newest of all."""
+    """Read each account type by its own index range, then merge, newest first."""
     rows = union_all(*(select(one.limit(most).subquery()) for one in found)).subquery()
     return select(rows).order_by(rows.c.event_timestamp.desc(), rows.c.id.desc())
 
@@ -191,6 +191,6 @@ def _inside(span: Span) -> list[ColumnElement[bool]]:
         found.append(_ledger.event_timestamp < span.ends)
     if span.before is not None:
         place = tuple_(_ledger.event_timestamp, _ledger.id)
-        found.append(_ledger.event_timestamp <= span.before.event_timestamp)  # leaves out the younger months
+        found.append(_ledger.event_timestamp <= span.before.event_timestamp)  # excludes the partitions of newer months
         found.append(place < tuple_(span.before.event_timestamp, span.before.id))
     return found

@@ -1,6 +1,6 @@
-"""The account's totals as each message told them; rows are only ever added.
+"""The totals of an account from each wallet message: rows are only added, one partition per month.
 
-A trigger of the migration keeps `latest_account_margin_balances`, whoever adds the rows.
+A trigger of the migration maintains `latest_account_margin_balances`.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from common.tables.schema import Moment, WrittenJSON, amount, as_text, metadata
 _ARRIVAL = "rises in order of arrival"
 
 
-def _told() -> list[Column]:  # type: ignore[type-arg]
+def _common_columns() -> list[Column]:  # type: ignore[type-arg]
     return [
         Column("event_timestamp", Moment, nullable=False, comment="creationTime; received_at where Bybit gave none"),
         Column("event_id", Text, nullable=False),
@@ -61,7 +61,7 @@ account_margin_balances = Table(
     "account_margin_balances",
     metadata,
     Column("id", BigInteger, Identity(always=True), nullable=False, comment=_ARRIVAL),
-    *_told(),
+    *_common_columns(),
     Column("raw", WrittenJSON, nullable=False, comment="the whole message as Bybit wrote it"),
     PrimaryKeyConstraint("event_timestamp", "event_id", "account_no"),
     Index("ix_account_margin_balances_account_type", "account_type", "event_timestamp", "id"),  # one type's history
@@ -72,7 +72,7 @@ latest_account_margin_balances = Table(
     "latest_account_margin_balances",
     metadata,
     Column("id", BigInteger, nullable=False, comment=_ARRIVAL),
-    *_told(),
+    *_common_columns(),
     PrimaryKeyConstraint("account_type"),
     postgresql_with={"fillfactor": 50},  # changes with each event: room for heap-only updates
 )
@@ -88,7 +88,7 @@ def latest(connection: Connection) -> Sequence[Row[Any]]:
 
 
 def known_at(connection: Connection, moment: datetime) -> Sequence[Row[Any]]:
-    """The newest row of each account type that is not younger than the moment."""
+    """The newest row of each account type at that moment."""
     rows = _rows.where(_ledger.account_type == _latest.account_type, _ledger.event_timestamp <= moment)
     newest = rows.order_by(_ledger.event_timestamp.desc(), _ledger.id.desc()).limit(1).lateral("newest")
     each = select(newest).select_from(latest_account_margin_balances.join(newest, true()))

@@ -1,4 +1,4 @@
-"""The keys that services identify themselves with, stored as SHA-256."""
+"""API keys of services, stored as SHA-256 digests."""
 
 import uuid
 from typing import Any
@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from common.tables.schema import Moment, metadata
 
-MOST_LIVE = 2  # of one service: the one in use, and the one that is to replace it
+MOST_LIVE = 2  # per service: the key in use and its replacement
 
 api_keys = Table(
     "api_keys",
@@ -35,11 +35,11 @@ api_keys = Table(
     Column("expires_at", Moment),
     Column("last_used_at", Moment),
     Column("revoked_at", Moment),
-    Index("uq_api_keys_digest", "digest", unique=True),  # whose key is this
-    Index("ix_api_keys_service", "service"),
+    Index("uq_api_keys_digest", "digest", unique=True),  # the service of a key, with each request
+    Index("ix_api_keys_service", "service"),  # live keys of a service,
 )
 
-_MAKERS = 0x7773676B  # advisory lock: keys are made one at a time
+_CREATION = 0x7773676B  # advisory lock: keys are created one at a time
 _live = and_(api_keys.c.revoked_at.is_(None), or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now()))
 _SHOWN = (
     api_keys.c.id,
@@ -50,28 +50,26 @@ _SHOWN = (
     api_keys.c.revoked_at,
     _live.label("live"),
 )
-_use_is_news = or_(
-    api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < func.now() - text("interval '1 minute'")
-)
+_use_is_due = or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < func.now() - text("interval '1 minute'"))
 
 
 def user_of(connection: Connection, digest: bytes) -> Row[Any] | None:
-    """The service whose live key this is, and whether its use is worth a note."""
-    found = select(api_keys.c.id, api_keys.c.service, _use_is_news.label("use_is_news"))
+    """Id and service of the live key with this digest, and whether its use should be recorded; None when unknown."""
+    found = select(api_keys.c.id, api_keys.c.service, _use_is_due.label("use_is_news"))
     return connection.execute(found.where(api_keys.c.digest == digest, _live)).one_or_none()
 
 
 def note_use(connection: Connection, key: uuid.UUID) -> None:
-    """To the minute, and only if nobody else is just doing so."""
-    free = select(api_keys.c.id).where(api_keys.c.id == key, _use_is_news).with_for_update(skip_locked=True)
+    """Record the time of use, once per minute; skipped while another transaction does the same."""
+    free = select(api_keys.c.id).where(api_keys.c.id == key, _use_is_due).with_for_update(skip_locked=True)
     connection.execute(
         update(api_keys).where(api_keys.c.id.in_(free.scalar_subquery())).values(last_used_at=func.now())
     )
 
 
 def make(connection: Connection, service: str, digest: bytes, lease_s: int | None) -> Row[Any] | None:
-    """In a transaction; None when the service has as many live keys as it may have."""
-    connection.execute(select(func.pg_advisory_xact_lock(_MAKERS)))
+    """Create a key, in a transaction; None when the service has `MOST_LIVE` live keys already."""
+    connection.execute(select(func.pg_advisory_xact_lock(_CREATION)))
     live = select(func.count()).select_from(api_keys).where(api_keys.c.service == service, _live)
     if connection.execute(live).scalar_one() >= MOST_LIVE:
         return None
@@ -81,14 +79,14 @@ def make(connection: Connection, service: str, digest: bytes, lease_s: int | Non
 
 
 def revoke(connection: Connection, key: uuid.UUID) -> Row[Any] | None:
-    """None when there is no such key; revoking twice changes nothing."""
+    """Revoke the key and return it, None when it does not exist; revoking again changes nothing."""
     revoked_at = func.coalesce(api_keys.c.revoked_at, func.now())
     row = update(api_keys).where(api_keys.c.id == key).values(revoked_at=revoked_at).returning(*_SHOWN)
     return connection.execute(row).one_or_none()
 
 
 def page(connection: Connection, service: str | None, limit: int, offset: int) -> tuple[list[Row[Any]], int]:
-    """The eldest first."""
+    """One page of keys, oldest first, and their total number."""
     which = [] if service is None else [api_keys.c.service == service]
     total = connection.execute(select(func.count()).select_from(api_keys).where(*which)).scalar_one()
     found = select(*_SHOWN).where(*which).order_by(api_keys.c.created_at, api_keys.c.id)

@@ -1,4 +1,4 @@
-"""When the ledger was last compared with the exchange, and what came of it."""
+"""Comparisons of the ledger with snapshots from the exchange, one row each."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,15 +20,15 @@ balance_audits = Table(
     Column("coins", Integer, nullable=False),
     Column("drifts", JSONB, nullable=False),
     Column("trace_id", Text),
-    Index("uq_balance_audits_event_id", "event_id", unique=True),  # delivered again: compared once
-    Index("ix_balance_audits_recorded", "recorded_at"),  # when was the ledger last proven
+    Index("uq_balance_audits_event_id", "event_id", unique=True),  # a redelivered snapshot is compared once
+    Index("ix_balance_audits_recorded", "recorded_at"),  # the latest comparison
 )
 
 
 def add(
     connection: Connection, event_id: str, requested_at: datetime, outcome: str, coins: int, drifts: Sequence[Any]
 ) -> None:
-    """Store one comparison, and pass over one stored before."""
+    """Store one comparison; one that is stored already is skipped."""
     row = insert(balance_audits).values(
         event_id=event_id,
         requested_at=requested_at,

@@ -1,8 +1,8 @@
-"""Snapshots of the wallet that somebody wants now.
+"""Requests for a snapshot of the wallet.
 
-A row waits until the ingestor has fetched what it asks for and the persister has compared that with the ledger; where
-the two differ, it waits for a second look. No more: what still differs then is looked at until it is settled, but
-nobody is kept waiting for it.
+A request is done once the ingestor has fetched a snapshot and the persister has compared it with the ledger. If they
+differ, it waits for a second snapshot, and not longer: further comparisons follow until the difference is settled, but
+the caller gets an answer.
 """
 
 import uuid
@@ -48,13 +48,13 @@ balance_syncs = Table(
     Column("done_at", Moment),
     Column("outcome", Text, comment="proven, drift, unconfirmed, empty or failed, once it is done"),
     Column("reason", Text, comment="why it failed"),
-    Index("ix_balance_syncs_waiting", "due_at", postgresql_where=text("done_at IS NULL")),  # what is to be fetched
+    Index("ix_balance_syncs_waiting", "due_at", postgresql_where=text("done_at IS NULL")),  # due requests
 )
 
 _PERSISTER = "persister"
-_SECOND_LOOK = text("interval '5.25 seconds'")
-"""At least 5 s apart by the exchange's clock, which ours may be corrected to meanwhile."""
-_LOOKS = 2
+_SECOND_SNAPSHOT_AFTER = text("interval '5.25 seconds'")
+"""At least 5 s apart by the clock of the exchange; ours may be corrected meanwhile."""
+_SNAPSHOTS = 2
 _WAITS_FOR = text("interval '60 seconds'")
 _KEPT_FOR = text("interval '7 days'")
 
@@ -62,8 +62,8 @@ _it = balance_syncs.c
 
 
 @dataclass(frozen=True, slots=True)
-class Sync:
-    """One that waits to be fetched; `due_in_s` is 0 when it is time."""
+class DueSync:
+    """A request that waits for its snapshot; `due_in_s` is 0 when it is due."""
 
     id: uuid.UUID
     due_in_s: float
@@ -71,6 +71,7 @@ class Sync:
 
 
 def ask(connection: Connection, trace_id: str | None) -> uuid.UUID:
+    """Store a request of the api and return its id."""
     sync = uuid.uuid4()
     connection.execute(insert(balance_syncs).values(id=sync, requested_by="api", trace_id=trace_id))
     return sync
@@ -80,46 +81,48 @@ def one(connection: Connection, id: uuid.UUID) -> Row[Any] | None:
     return connection.execute(select(balance_syncs).where(_it.id == id)).one_or_none()
 
 
-def waiting(connection: Connection) -> list[Sync]:
-    """What is to be fetched, now or soon, the most urgent first; whoever asked a minute ago has left."""
+def waiting(connection: Connection) -> list[DueSync]:
+    """Requests that wait for a snapshot, the most urgent first; those older than a minute have timed out."""
     due_in_s = func.greatest(0, extract("epoch", _it.due_at - func.now()))
     found = select(_it.id, due_in_s, _it.trace_id).where(_waits()).order_by(_it.due_at)
-    return [Sync(row[0], float(row[1]), row[2]) for row in connection.execute(found)]
+    return [DueSync(row[0], float(row[1]), row[2]) for row in connection.execute(found)]
 
 
 def fetched(connection: Connection, ids: Sequence[uuid.UUID], event_id: str) -> None:
-    """These will be answered by the snapshot with this event id: to be committed before it is published."""
+    """Assign the snapshot with this event id to these requests; commit before publishing it."""
     later = {"snapshots": _it.snapshots.op("||")(array([event_id])), "due_at": func.now() + _WAITS_FOR}
     connection.execute(update(balance_syncs).where(_it.id.in_(ids), _it.done_at.is_(None)).values(later))
 
 
 def failed(connection: Connection, ids: Sequence[uuid.UUID], reason: str) -> None:
-    """The exchange did not give these a snapshot."""
+    """End these requests: the exchange returned no snapshot."""
     over = {"outcome": "failed", "reason": reason, "done_at": func.now()}
     connection.execute(update(balance_syncs).where(_it.id.in_(ids), _it.done_at.is_(None)).values(over))
 
 
 def look_again(connection: Connection, event_id: str) -> None:
-    """Whoever waits or not, another snapshot is due in 5 s."""
-    mine = select(literal(uuid.uuid4(), Uuid), literal(_PERSISTER), literal(event_id), func.now() + _SECOND_LOOK)
+    """Request another snapshot in 5 s, unless one is due already."""
+    mine = select(
+        literal(uuid.uuid4(), Uuid), literal(_PERSISTER), literal(event_id), func.now() + _SECOND_SNAPSHOT_AFTER
+    )
     unless = ~exists().where(_waits())
     names = ["id", "requested_by", "trace_id", "due_at"]
     connection.execute(insert(balance_syncs).from_select(names, mine.where(unless)))
 
 
 def wait_on(connection: Connection, event_id: str, coins: int, changes: Sequence[Any]) -> None:
-    """The snapshot differs from the ledger in something not seen before: whoever waits for it has a second look.
+    """The snapshot differs from the ledger for the first time: its requests wait for a second snapshot.
 
-    Who has had one already is told what it brought.
+    Requests that have had two are answered as `unconfirmed`.
     """
-    looked = func.cardinality(_it.snapshots) >= _LOOKS
-    _settle(connection, _answered_by(event_id) & looked, "unconfirmed", coins, changes)
-    again = {"due_at": func.now() + _SECOND_LOOK, "changes": _with(changes)}
+    exhausted = func.cardinality(_it.snapshots) >= _SNAPSHOTS
+    _settle(connection, _answered_by(event_id) & exhausted, "unconfirmed", coins, changes)
+    again = {"due_at": func.now() + _SECOND_SNAPSHOT_AFTER, "changes": _with(changes)}
     connection.execute(update(balance_syncs).where(_answered_by(event_id)).values(again))
 
 
 def settle(connection: Connection, event_id: str, outcome: str, coins: int, changes: Sequence[Any]) -> None:
-    """Whoever waits for this snapshot has the answer."""
+    """Answer the requests that wait for this snapshot."""
     _settle(connection, _answered_by(event_id), outcome, coins, changes)
 
 

@@ -1,4 +1,4 @@
-"""Both ledgers of balances, as far as one statement concerns them."""
+"""Insert into both balance ledgers with one statement."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +9,10 @@ from common.tables.account_balances import account_balances
 from common.tables.account_margin_balances import account_margin_balances
 from common.tables.bulk_insert import adding, rows_of
 
-_FILLED_IN = ["id", "recorded_at"]
+_GENERATED = ["id", "recorded_at"]
 _c, _a = account_balances.c, account_margin_balances.c
-_coins = adding(account_balances, _FILLED_IN, [_c.event_id, _c.account_type, _c.coin, _c.anomalies]).cte("coins")
-_accounts = adding(account_margin_balances, _FILLED_IN, [_a.event_id, _a.account_type, _a.anomalies]).cte("accounts")
+_coins = adding(account_balances, _GENERATED, [_c.event_id, _c.account_type, _c.coin, _c.anomalies]).cte("coins")
+_accounts = adding(account_margin_balances, _GENERATED, [_a.event_id, _a.account_type, _a.anomalies]).cte("accounts")
 _ADD = union_all(
     select(
         literal("account_balances").label("ledger"),
@@ -34,8 +34,8 @@ _ADD = union_all(
 def add(
     connection: Connection, coins: Sequence[Mapping[str, Any]], accounts: Sequence[Mapping[str, Any]]
 ) -> Sequence[Row[Any]]:
-    """Store the rows, pass over any stored before, and answer with those that are new and the ledger they are in.
+    """Insert rows, skipping those already stored; return the new ones with the name of their table (`ledger`).
 
-    One statement for both, so that a batch costs one round trip: it commits by itself.
+    One statement, so that a batch costs one round trip and commits by itself.
     """
     return connection.execute(_ADD, rows_of(account_balances, coins) | rows_of(account_margin_balances, accounts)).all()

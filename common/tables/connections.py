@@ -1,4 +1,4 @@
-"""What the ingestor sees of each socket."""
+"""The observed state of each connection to the exchange."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ connections = Table(
 
 
 @dataclass(frozen=True, slots=True)
-class Socket:
+class ConnectionRow:
     """`state` is idle, connecting, authenticating, live, backoff or parked."""
 
     epoch: str
@@ -43,19 +43,19 @@ class Socket:
 
 
 _STORE = upserting(connections, key=("epoch", "endpoint", "socket_no"), leaving_out=("updated_at",))
-_FORGET_OTHERS = text(
+_DELETE_OTHERS = text(
     """
     DELETE FROM connections WHERE NOT EXISTS (
-        SELECT FROM unnest(CAST(:endpoints AS text[]), CAST(:numbers AS integer[])) AS seen (endpoint, socket_no)
-        WHERE connections.epoch = :epoch AND connections.endpoint = seen.endpoint
-            AND connections.socket_no = seen.socket_no)
+        SELECT FROM unnest(CAST(:endpoints AS text[]), CAST(:numbers AS integer[])) AS observed (endpoint, socket_no)
+        WHERE connections.epoch = :epoch AND connections.endpoint = observed.endpoint
+            AND connections.socket_no = observed.socket_no)
     """
 )
 
 
-def record(connection: Connection, epoch: str, seen: Sequence[Socket]) -> None:
-    """Store these as all the sockets there are; what an older epoch left is removed."""
-    endpoints, numbers = [socket.endpoint for socket in seen], [socket.socket_no for socket in seen]
-    connection.execute(_FORGET_OTHERS, {"epoch": epoch, "endpoints": endpoints, "numbers": numbers})
-    if seen:
-        connection.execute(_STORE, rows_of(connections, seen))
+def record(connection: Connection, epoch: str, observed: Sequence[ConnectionRow]) -> None:
+    """Store the complete list of connections; all others, also those of earlier epochs, are deleted."""
+    endpoints, numbers = [socket.endpoint for socket in observed], [socket.socket_no for socket in observed]
+    connection.execute(_DELETE_OTHERS, {"epoch": epoch, "endpoints": endpoints, "numbers": numbers})
+    if observed:
+        connection.execute(_STORE, rows_of(connections, observed))

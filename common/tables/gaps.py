@@ -1,4 +1,4 @@
-"""When a subscribed topic may have missed something."""
+"""Gaps: when a subscribed topic may have missed events."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ gaps = Table(
     Column("ids", JSONB, nullable=False, server_default=text("'{}'"), comment="last_id before, first_id after"),
     Column("healed", Text, comment="yes, in part or no, once it is closed"),
     Index("uq_gaps_window", "endpoint", "topic", "opened", unique=True),  # written again after a lost commit
-    Index("ix_gaps_opened", "opened"),  # the newest ones, and what is old enough to prune
+    Index("ix_gaps_opened", "opened"),  # the newest gaps, and those to prune
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """From `opened` to `closed`, None while it is open."""
+class GapRow:
+    """A gap from `opened` to `closed`, None while it is open; `healed` is yes, in part or no."""
 
     endpoint: str
     topic: str
@@ -42,7 +42,7 @@ class Window:
 _STORE = upserting(gaps, key=("endpoint", "topic", "opened"), leaving_out=("id",))
 
 
-def record(connection: Connection, windows: Sequence[Window]) -> None:
-    """Store them, or what has become of them since."""
-    if windows:
-        connection.execute(_STORE, rows_of(gaps, windows))
+def record(connection: Connection, rows: Sequence[GapRow]) -> None:
+    """Insert these gaps, or update them."""
+    if rows:
+        connection.execute(_STORE, rows_of(gaps, rows))

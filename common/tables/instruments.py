@@ -1,4 +1,4 @@
-"""The symbols that Bybit lists, as of the last look."""
+"""Symbols that Bybit listed at the last update (market/instrument)."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -18,12 +18,14 @@ instruments = Table(
     Column("quote_coin", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("observed_at", Moment, nullable=False, server_default=func.now()),
-    Index("ix_instruments_base_coin", "category", "base_coin"),  # option trades go by base coin
+    Index("ix_instruments_base_coin", "category", "base_coin"),  # option trades are named by base coin
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
+    """`category` and `status` as Bybit spells them."""
+
     category: str
     symbol: str
     base_coin: str
@@ -32,7 +34,7 @@ class Instrument:
 
 
 def replace(connection: Connection, category: str, listed: Sequence[Instrument]) -> bool:
-    """Make this the category's list and tell whether it differs from the last; an empty one changes nothing."""
+    """Replace the list of a category; return whether it has changed. An empty list changes nothing."""
     if not listed:
         return False
     before = symbols(connection, category)
@@ -53,12 +55,12 @@ def replace(connection: Connection, category: str, listed: Sequence[Instrument])
 
 
 def goes_by_coin(channel_type: str, category: str) -> bool:
-    """Trades of options are told for all of a base coin at once."""
+    """Whether the topic is named by base coin instead of symbol: trades of options (websocket/public/trade)."""
     return (channel_type, category) == ("trades", "option")
 
 
 def listed(connection: Connection, category: str, names: Collection[str], by_base_coin: bool = False) -> set[str]:
-    """Those of the names that the category lists."""
+    """Those of `names` that are listed in the category."""
     column = instruments.c.base_coin if by_base_coin else instruments.c.symbol
     found = select(column).where(instruments.c.category == category, column.in_(names)).distinct()
     return set(connection.execute(found).scalars())
@@ -74,7 +76,7 @@ def base_coins(connection: Connection, category: str) -> set[str]:
 
 
 def newest(connection: Connection, category: str) -> datetime | None:
-    """When the category was last looked up, None for never."""
+    """When the list of the category was last updated, None for never."""
     found = select(func.max(instruments.c.observed_at)).where(instruments.c.category == category)
-    looked_up: datetime | None = connection.execute(found).scalar_one()
-    return looked_up
+    updated_at: datetime | None = connection.execute(found).scalar_one()
+    return updated_at

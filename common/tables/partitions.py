@@ -1,4 +1,4 @@
-"""The months that a ledger is kept in: one partition each, and one for what falls in none of them."""
+"""Monthly partitions of the balance ledgers, and the default partition for all other rows."""
 
 import re
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ LEDGERS = (account_balances, account_margin_balances)
 
 _NAME = re.compile(r".*_(\d{4})_(\d{2})")
 _ONE_AT_A_TIME = 0x77736D6F  # advisory lock, held to the end of the transaction
-_PATIENCE = text("SET LOCAL lock_timeout = '300ms'")
+_LIMIT_LOCK_WAIT = text("SET LOCAL lock_timeout = '300ms'")
 _PARTITIONS = text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = to_regclass(:table)")
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Month:
-    """UTC, as the partitions' bounds are."""
+    """A calendar month in UTC, like the bounds of partitions."""
 
     year: int
     month: int
@@ -41,22 +41,23 @@ class Month:
 
 
 def alone(connection: Connection) -> bool:
-    """Whether nobody else works on the partitions; true until the transaction ends.
+    """Take the lock for work on partitions until the transaction ends; False when another process has it.
 
-    Until then no lock is waited for longer than 0.3 s: who comes later, the next balance too, waits behind us.
+    Until then no lock is waited for longer than 0.3 s, because later statements, such as the next balance, queue up
+    behind the waiting one.
     """
-    connection.execute(_PATIENCE)
+    connection.execute(_LIMIT_LOCK_WAIT)
     return bool(connection.execute(select(func.pg_try_advisory_xact_lock(_ONE_AT_A_TIME))).scalar_one())
 
 
 def kept(connection: Connection, table: str) -> set[Month]:
-    """The months that have a partition."""
+    """The months that have a partition of this table."""
     names = connection.execute(_PARTITIONS, {"table": table}).scalars()
     return {Month(int(found[1]), int(found[2])) for name in names if (found := _NAME.fullmatch(name))}
 
 
 def add(connection: Connection, table: str, month: Month) -> None:
-    """Give the month its partition, and move there what has fallen into the default one before its time."""
+    """Create the partition of the month and move its rows out of the default partition."""
     partition, begins, ends = month.partition_of(table), month.begins(), month.later(1).begins()
     connection.execute(text(f"CREATE TABLE {partition} (LIKE {table} INCLUDING DEFAULTS INCLUDING COMMENTS)"))
     connection.execute(
@@ -75,6 +76,6 @@ def drop(connection: Connection, table: str, month: Month) -> None:
 
 
 def drop_strays(connection: Connection, before: Month) -> None:
-    """What is older than this and has no month of its own."""
+    """Delete rows of the default partition that are older than this month."""
     for ledger in LEDGERS:
         connection.execute(delete(ledger).where(ledger.c.event_timestamp < before.begins()))

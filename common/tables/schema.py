@@ -1,4 +1,4 @@
-"""The one catalogue that every table signs, and the column forms they share."""
+"""The metadata of all tables, and column types that they share."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ Moment = DateTime(timezone=True)
 
 
 class WrittenJSON(UserDefinedType[str]):
-    """JSON that comes in as text and is kept as it was written; read it back as `cast(column, Text)`."""
+    """JSON given as text and stored as written, byte for byte; read it as `cast(column, Text)`."""
 
     cache_ok = True
 
@@ -27,12 +27,12 @@ class WrittenJSON(UserDefinedType[str]):
 
 
 def amount(name: str) -> Column:  # type: ignore[type-arg]
-    """Money or a quantity: exact, of any length; Bybit's `""` is NULL."""
+    """A column for money or a quantity: exact, of any length; Bybit's `""` is stored as NULL."""
     return Column(name, Numeric)
 
 
 def as_text(table: Table, leaving_out: tuple[str, ...] = ()) -> list[ColumnElement[Any]]:
-    """The columns with amounts as texts: plain digits, every one of them, and nothing to convert on the way out."""
+    """The columns of a table, with amounts as text: all digits, without an exponent, and nothing to convert later."""
     return [
         cast(column, Text).label(column.name) if isinstance(column.type, Numeric) else column
         for column in table.columns

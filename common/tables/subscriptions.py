@@ -1,4 +1,4 @@
-"""Who wants which topic: the services' intents."""
+"""Subscriptions: which service requests which topic, active ones and those that ended in the last 30 days."""
 
 import uuid
 from collections.abc import Sequence
@@ -55,22 +55,22 @@ subscriptions = Table(
     Column("created_at", Moment, nullable=False, server_default=func.now()),
     Column("updated_at", Moment, nullable=False, server_default=func.now()),
     CheckConstraint("is_active = (ended IS NULL)", name="ended_when_not_active"),
-    Index(  # asked again by the same service: the same row
+    Index(  # a repeated request of the same service finds the same row
         "uq_subscriptions_active", "requesting_service", "endpoint", "topic", unique=True,
         postgresql_where=text("is_active"),
     ),
-    Index("ix_subscriptions_active_topic", "endpoint", "topic", postgresql_where=text("is_active")),  # who holds it
+    Index("ix_subscriptions_active_topic", "endpoint", "topic", postgresql_where=text("is_active")),  # by topic
     Index("ix_subscriptions_listed", "created_at", "id"),  # GET /subscriptions, page by page
-    Index("ix_subscriptions_active_listed", "created_at", "id", postgresql_where=text("is_active")),  # without the rest
+    Index("ix_subscriptions_active_listed", "created_at", "id", postgresql_where=text("is_active")),  # active ones only
     Index("ix_subscriptions_expires", "expires_at", postgresql_where=text("is_active AND expires_at IS NOT NULL")),
-    Index("ix_subscriptions_needed", "endpoint", "created_at", postgresql_where=text("is_active")),  # connections
-    Index("ix_subscriptions_generation", "generation"),  # what changed since
+    Index("ix_subscriptions_needed", "endpoint", "created_at", postgresql_where=text("is_active")),  # by endpoint
+    Index("ix_subscriptions_generation", "generation"),  # changes since a generation
     Index(  # which queues are unused
         "ix_subscriptions_ended", "requesting_service", "channel_type", "updated_at",
         postgresql_where=text("NOT is_active"),
     ),
     Index("ix_subscriptions_pruned", "updated_at", postgresql_where=text("NOT is_active")),
-    # beside a million that ended, thousands that became active would be no reason to count anew, and plans would be bad
+    # beside a million ended rows, thousands of new ones would not trigger ANALYZE, and plans would be bad
     postgresql_with={"autovacuum_analyze_scale_factor": 0, "autovacuum_analyze_threshold": 1_000},
 )  # fmt: skip
 
@@ -103,10 +103,10 @@ ADD = """
     ON CONFLICT (requesting_service, endpoint, topic) WHERE is_active DO NOTHING
     RETURNING id, generation
 """
-"""Several statements in one string: each takes its snapshot when its turn has come, and all are one transaction."""
+"""Two statements in one round trip and one transaction; the second one takes its snapshot under the lock."""
 KEPT_ENDED = "30 days"
-_EXPIRED_AT_ONCE = 1_000
-_PRUNED_AT_ONCE = 1_000
+_EXPIRED_PER_CALL = 1_000
+_PRUNED_PER_CALL = 1_000
 _ADD = text(ADD).columns(id=Uuid, generation=BigInteger)
 _DESIRED = (
     subscriptions.c.requesting_service,
@@ -151,10 +151,10 @@ _UNUSED = text(
     WHERE last.updated_at > now() - CAST(:kept AS interval)
     """
 )
-"""Walks from pair to pair in the index: its cost grows with the services, not with their ended subscriptions."""
+"""Skips from pair to pair in the index: its cost grows with the number of services, not of ended subscriptions."""
 _HELD = text(
     """
-    SELECT id FROM unnest(CAST(:endpoints AS text[]), CAST(:topics AS text[])) AS asked (endpoint, topic)
+    SELECT id FROM unnest(CAST(:endpoints AS text[]), CAST(:topics AS text[])) AS requested (endpoint, topic)
     JOIN subscriptions USING (endpoint, topic) WHERE is_active AND requesting_service = :service
     """
 ).columns(id=Uuid)
@@ -162,7 +162,7 @@ _PRUNE = text(
     """
     DELETE FROM subscriptions WHERE id IN (
         SELECT id FROM subscriptions WHERE NOT is_active AND updated_at < now() - CAST(:kept AS interval)
-            AND generation < (SELECT max(generation) FROM subscriptions)  -- which says how much Postgres knows
+            AND generation < (SELECT max(generation) FROM subscriptions)  -- the newest one must stay known
         ORDER BY updated_at LIMIT :most FOR UPDATE SKIP LOCKED)
     """
 )
@@ -181,7 +181,7 @@ class DesiredSubscription:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A row as its last change left it; `ended_at` is None while it is active."""
+    """A subscription after its last change; `ended_at` is None while it is active."""
 
     subscription: DesiredSubscription
     ended_at: datetime | None
@@ -189,14 +189,14 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """How many active subscriptions there may be."""
+    """Maximum active subscriptions, per service and in total."""
 
     of_a_service: int
     in_total: int
 
 
 class OverCap(Exception):
-    """One more would be too many."""
+    """A maximum would be exceeded: `cap` is the name of the field of Caps, `most` its value."""
 
     def __init__(self, cap: str, most: int) -> None:
         super().__init__(f"{cap}: {most}")
@@ -206,7 +206,10 @@ class OverCap(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """How many were active at a generation; each later one added one at most, so we seldom count again."""
+    """The number of active subscriptions at a generation.
+
+    Each later generation adds at most one, which gives an upper bound without counting again.
+    """
 
     active: int
     generation: int
@@ -216,20 +219,20 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A row that was added or ended, and the generation of that."""
+class SubscriptionChange:
+    """A subscription that was added or ended, with the generation of that change."""
 
     id: uuid.UUID
     generation: int
 
 
 def writing(connection: Connection) -> None:
-    """Take turns with the other writers until this transaction ends."""
+    """Take the lock of writers until this transaction ends, so that generations commit in order."""
     connection.execute(select(func.pg_advisory_xact_lock(_WRITERS)))
 
 
 def counted(connection: Connection) -> Counted:
-    """In a transaction, so that nobody is just adding."""
+    """Count active subscriptions under the lock of writers; call it in a transaction."""
     writing(connection)
     active = select(func.count()).select_from(subscriptions).where(subscriptions.c.is_active)
     return Counted(connection.execute(active).scalar_one(), connection.execute(_LAST_DRAWN).scalar_one())
@@ -238,7 +241,7 @@ def counted(connection: Connection) -> Counted:
 def asked(
     channels: Sequence[Channel], service: str, lease_s: int | None, trace_id: str | None, caps: Caps, known: Counted
 ) -> dict[str, Any]:
-    """What ADD is to be told."""
+    """The parameters of ADD."""
     return {
         "writers": _WRITERS,
         "wanted": orjson.dumps([_columns(channel) for channel in channels]).decode(),
@@ -260,20 +263,20 @@ def add(
     trace_id: str | None,
     caps: Caps,
     known: Counted,
-) -> list[Change]:
-    """Add the service's subscriptions that it does not hold yet, all of them or none; the answer holds those added.
+) -> list[SubscriptionChange]:
+    """Add those subscriptions that the service does not hold yet, all or none; return those added.
 
     Raises OverCap.
     """
-    wanted = asked(channels, service, lease_s, trace_id, caps, known)
-    added = [Change(*row) for row in connection.execute(_ADD, wanted)]
+    parameters = asked(channels, service, lease_s, trace_id, caps, known)
+    added = [SubscriptionChange(*row) for row in connection.execute(_ADD, parameters)]
     if not added and (more := len(channels) - len(held(connection, channels, service))):
-        check(connection, service, more, caps)  # within the caps after all: somebody ended what was held
+        check(connection, service, more, caps)  # may be within the caps after all, if others have ended meanwhile
     return added
 
 
 def check(connection: Connection, service: str, more: int, caps: Caps) -> None:
-    """Raises OverCap when there is no room for so many more."""
+    """Raise OverCap unless `more` further subscriptions are allowed."""
     active = select(func.count()).select_from(subscriptions).where(subscriptions.c.is_active)
     mine = active.where(subscriptions.c.requesting_service == service)
     if connection.execute(mine).scalar_one() + more > caps.of_a_service:
@@ -283,7 +286,7 @@ def check(connection: Connection, service: str, more: int, caps: Caps) -> None:
 
 
 def renew(connection: Connection, ids: Sequence[uuid.UUID], lease_s: int | None, trace_id: str | None) -> int:
-    """Give those a lease from now on, or none; the answer tells how many were still active."""
+    """Set the lease of these, None for no end; return how many were active."""
     ends = None if lease_s is None else func.now() + func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
     changed = (
         update(subscriptions)
@@ -294,57 +297,57 @@ def renew(connection: Connection, ids: Sequence[uuid.UUID], lease_s: int | None,
 
 
 def held(connection: Connection, channels: Sequence[Channel], service: str) -> list[uuid.UUID]:
-    """The service's active subscriptions among these."""
+    """Ids of the active subscriptions of the service to these channels."""
     endpoints, topics = [channel.endpoint for channel in channels], [channel.topic for channel in channels]
     found = connection.execute(_HELD, {"endpoints": endpoints, "topics": topics, "service": service})
     return list(found.scalars())
 
 
 def held_by(connection: Connection, service: str) -> list[Row[Any]]:
-    """All of the service's active rows."""
+    """All active rows of the service."""
     found = select(subscriptions).where(subscriptions.c.is_active, subscriptions.c.requesting_service == service)
     return list(connection.execute(found))
 
 
-def cancel(connection: Connection, ids: Sequence[uuid.UUID], trace_id: str | None) -> list[Change]:
-    """End these; the answer holds those that were active until now."""
+def cancel(connection: Connection, ids: Sequence[uuid.UUID], trace_id: str | None) -> list[SubscriptionChange]:
+    """End these; return those that were active."""
     if not ids:
         return []
-    asked = {"writers": _WRITERS, "ids": [str(each) for each in ids], "trace_id": trace_id}
-    rows = connection.execute(_CANCEL, asked)
-    return [Change(*row) for row in rows]
+    parameters = {"writers": _WRITERS, "ids": [str(each) for each in ids], "trace_id": trace_id}
+    rows = connection.execute(_CANCEL, parameters)
+    return [SubscriptionChange(*row) for row in rows]
 
 
 def expire(connection: Connection) -> list[Row[Any]]:
-    """End leases that nobody renewed in time, the earliest first; `next_lease_ends_in_s` says whether more are due."""
+    """End up to 1,000 subscriptions whose lease has expired, earliest first; return their rows."""
     due = select(subscriptions.c.id).where(subscriptions.c.is_active, subscriptions.c.expires_at <= func.now())
     if connection.execute(due.limit(1)).first() is None:
         return []
     writing(connection)
-    batch = due.order_by(subscriptions.c.expires_at).limit(_EXPIRED_AT_ONCE)
+    batch = due.order_by(subscriptions.c.expires_at).limit(_EXPIRED_PER_CALL)
     return _end(connection, subscriptions.c.id.in_(batch), "expired", None)
 
 
 def prune(connection: Connection) -> bool:
-    """Delete some of those that ended long ago; whether there may be more."""
-    return connection.execute(_PRUNE, {"kept": KEPT_ENDED, "most": _PRUNED_AT_ONCE}).rowcount >= _PRUNED_AT_ONCE
+    """Delete up to 1,000 that ended more than 30 days ago; return whether there may be more."""
+    return connection.execute(_PRUNE, {"kept": KEPT_ENDED, "most": _PRUNED_PER_CALL}).rowcount >= _PRUNED_PER_CALL
 
 
 def next_lease_ends_in_s(connection: Connection) -> float | None:
-    """By the database's clock; None when nobody holds a lease."""
+    """Seconds by the clock of the database until the next lease ends; None without leases."""
     found = select(cast(extract("epoch", func.min(subscriptions.c.expires_at) - func.clock_timestamp()), Double))
     left_s: float | None = connection.execute(found.where(subscriptions.c.is_active)).scalar_one()
     return left_s
 
 
 def active(connection: Connection) -> list[DesiredSubscription]:
-    """Every active subscription, in one snapshot."""
+    """Every active subscription."""
     found = select(*_DESIRED).where(subscriptions.c.is_active).order_by(subscriptions.c.generation)
     return [DesiredSubscription(*row) for row in connection.execute(found)]
 
 
 def changed(connection: Connection, after_generation: int, at_most: int) -> list[Changed]:
-    """The first rows that were added or ended after this generation, in the order of their last change."""
+    """Up to `at_most` subscriptions that changed after this generation, in order of their last change."""
     ended_at = case((subscriptions.c.is_active, None), else_=subscriptions.c.updated_at)
     found = select(*_DESIRED, ended_at).where(subscriptions.c.generation > after_generation)
     rows = connection.execute(found.order_by(subscriptions.c.generation).limit(at_most))
@@ -352,7 +355,7 @@ def changed(connection: Connection, after_generation: int, at_most: int) -> list
 
 
 def ended(connection: Connection, after_generation: int) -> list[tuple[str, str, str]]:
-    """Service, endpoint and topic of what ended after this generation; some may be wanted again since."""
+    """(service, endpoint, topic) of those that ended after this generation; some may be active again."""
     columns = (subscriptions.c.requesting_service, subscriptions.c.endpoint, subscriptions.c.topic)
     which = (~subscriptions.c.is_active, subscriptions.c.generation > after_generation)
     return [
@@ -362,7 +365,7 @@ def ended(connection: Connection, after_generation: int) -> list[tuple[str, str,
 
 
 def unused(connection: Connection) -> list[tuple[str, str, datetime]]:
-    """(service, channel type, when the last one ended) of all that ended; some may have active ones still."""
+    """(service, channel type, when the last one ended), of ended ones; some pairs may also have active ones."""
     return [
         (service, channel_type, since)
         for service, channel_type, since in connection.execute(_UNUSED, {"kept": KEPT_ENDED})
@@ -370,12 +373,12 @@ def unused(connection: Connection) -> list[tuple[str, str, datetime]]:
 
 
 def last_generation(connection: Connection) -> int:
-    """The newest change of all, ends included."""
+    """The generation of the newest change, ended subscriptions included; 0 for none."""
     return int(connection.execute(select(func.coalesce(func.max(subscriptions.c.generation), 0))).scalar_one())
 
 
 def continue_above(connection: Connection, generation: int) -> None:
-    """The next change gets a number above this one."""
+    """Make the next generation greater than this one."""
     connection.execute(_CONTINUE_ABOVE, {"generation": generation})
 
 

@@ -125,11 +125,11 @@ def test_a_process_waits_for_its_neighbours_and_says_so_once(stack: Stack, name:
     postgres, broker = stack.database, stack.broker
     stack.more = {"POSTGRES_PORT": "1", "RABBITMQ_PORT": "1"}
     stack.start(name)
-    away = "neighbour is away"
+    away = "dependency unavailable"
     eventually(lambda: away in stack.processes[name].log(), 20, "it says that they are away")
     assert stack.processes[name].running
     assert stack.processes[name].stop() == 0
-    told = [(line["event"], line.get("neighbour")) for line in stack.processes[name].lines() if line["event"] == away]
+    told = [(line["event"], line.get("dependency")) for line in stack.processes[name].lines() if line["event"] == away]
     assert len(told) <= 5, told
     assert (postgres, broker) == (stack.database, stack.broker)
 

@@ -192,7 +192,7 @@ def test_while_postgres_is_away_the_queue_keeps_everything(
     breakable.publish(5)
     breakable.complete()
     assert process.poll() is None
-    assert breakable.log_of(0).read_text().count("neighbour is away") == 1
+    assert breakable.log_of(0).read_text().count("dependency unavailable") == 1
 
 
 def refused(database: Database, statement: str, back: str) -> Iterator[None]:
@@ -224,14 +224,14 @@ def test_while_postgres_refuses_the_queue_keeps_everything(
     next(refusal)
     process = world.persister()
     world.publish(150)
-    eventually(lambda: b"neighbour is away" in world.log_of(0).read_bytes(), 40, "the persister notices")
+    eventually(lambda: b"dependency unavailable" in world.log_of(0).read_bytes(), 40, "the persister notices")
     eventually(lambda: world.waiting() == 150, 40, "nothing is held by the persister")
     assert world.database.execute(IDS) == []
     next(refusal, None)
     world.complete()
     assert process.poll() is None
     log = world.log_of(0).read_text()
-    assert (log.count("neighbour is away"), log.count("critical")) == (1, 0)
+    assert (log.count("dependency unavailable"), log.count("critical")) == (1, 0)
     assert log.count("reading balances") <= 2
 
 
@@ -245,7 +245,7 @@ def test_locked_against_readers_too_while_it_works_the_queue_keeps_everything(wo
         eventually(lambda: world.waiting() == 250, 40, "nothing is held by the persister")
     world.complete()
     assert process.poll() is None
-    assert world.log_of(0).read_text().count("neighbour is away") == 1
+    assert world.log_of(0).read_text().count("dependency unavailable") == 1
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ def test_while_the_disk_of_postgres_is_full_the_queue_keeps_everything(cramped: 
     cramped.database.execute("DROP TABLE ballast")
     cramped.complete()
     assert process.poll() is None
-    assert cramped.log_of(0).read_text().count("neighbour is away") == 1
+    assert cramped.log_of(0).read_text().count("dependency unavailable") == 1
 
 
 def test_killed_between_commit_and_ack_it_stores_nothing_twice(world: World) -> None:
@@ -396,7 +396,7 @@ def test_a_broker_that_comes_back_is_read_again(own_rabbitmq: RabbitMQ, database
     world.publish(30)
     world.complete()
     assert process.poll() is None
-    assert world.log_of(0).read_text().count("neighbour is away") == 2
+    assert world.log_of(0).read_text().count("dependency unavailable") == 2
     world.end()
 
 

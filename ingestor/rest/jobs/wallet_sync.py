@@ -11,7 +11,7 @@ from common import database
 from common.backoff import Backoff
 from common.errors import Unavailable
 from common.tables import balance_syncs
-from common.tables.balance_syncs import Sync
+from common.tables.balance_syncs import DueSync
 from ingestor.feed.event_stream import EventStream
 from ingestor.rest.client import RestSnapshot
 from ingestor.rest.http import RateLimited
@@ -81,7 +81,7 @@ class WalletSyncJob(Job[Never]):
         soonest_s = min((sync.due_in_s for sync in waiting if sync.due_in_s), default=POLL_EVERY_S)
         self.due_at = now + min(soonest_s, POLL_EVERY_S)
 
-    def _answer(self, syncs: Sequence[Sync]) -> None:
+    def _answer(self, syncs: Sequence[DueSync]) -> None:
         ids = [sync.id for sync in syncs]
         try:
             snapshot = self._fetch()

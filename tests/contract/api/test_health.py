@@ -9,17 +9,17 @@ from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
 from common.tables import ingestors
-from common.tables.ingestors import Delivery
+from common.tables.ingestors import DeliveryState
 from tests.contract.api.conftest import PATH, TRADES, Ingestor
 
 LANE = {"waiting": 0, "confirmed_at": None, "waits_since": None, "waits_s": 0.0}
 STUCK = {"waiting": 7, "confirmed_at": None, "waits_since": "2026-08-09T21:26:58+00:00", "waits_s": 2.5}
-WELL = Delivery(True, datetime.now(UTC), "connected", {"private": LANE, "market": LANE}, None, None)
+WELL = DeliveryState(True, datetime.now(UTC), "connected", {"private": LANE, "market": LANE}, None, None)
 
 
 def beat(engine: Engine, **changed: Any) -> None:
     """One sign of life of an ingestor that leads."""
-    delivery = Delivery(**{name: changed.get(name, getattr(WELL, name)) for name in Delivery.__slots__})
+    delivery = DeliveryState(**{name: changed.get(name, getattr(WELL, name)) for name in DeliveryState.__slots__})
     with engine.begin() as connection:
         ingestors.beat(connection, epoch="E1", host="here", role="leader", generation=1, delivery=delivery)
 

@@ -146,7 +146,7 @@ def hang_up(administered: Database) -> None:
 def test_a_broker_that_is_away_delays_nobody(api: Served):
     """It is away in all tests above, too."""
     assert ask(api).json["status"] == "pending"
-    assert [line for line in api.logged() if line.get("neighbour") == "rabbitmq"]
+    assert [line for line in api.logged() if line.get("dependency") == "rabbitmq"]
 
 
 def test_the_ingestor_is_notified_at_each_change(

@@ -16,7 +16,7 @@ from common.lifecycle import start
 from common.notifications import Notification
 from common.settings import Environment
 from common.tables import ingestors, subscriptions
-from common.tables.ingestors import Delivery
+from common.tables.ingestors import DeliveryState
 from common.tables.subscriptions import Caps, Counted
 from ingestor.control.cache import SubscriptionCache
 from ingestor.control.reconciler import Reconciler

@@ -89,4 +89,4 @@ def test_dependencies_that_are_unavailable_are_waited_for(env: dict[str, str]) -
     process.terminate()
     out, _ = process.communicate(timeout=5)
     assert process.returncode == 0
-    assert out.count("neighbour is away") == 1
+    assert out.count("dependency unavailable") == 1
