@@ -1,5 +1,7 @@
 """What keeps events from their queues: the broker's words, the spool's disk, queues as somebody else made them."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -22,7 +24,7 @@ _INGESTORS = (
     sa.Column("disk_trouble", sa.Text(), nullable=True, comment="why the spool takes no events, NULL when it does"),
     sa.Column("disk_since", _MOMENT, nullable=True, comment="since when it does not"),
 )
-_QUEUES = (
+_QUEUES: tuple[sa.Column[Any], ...] = (
     sa.Column("nobody_since", _MOMENT, nullable=True, comment="since when nobody reads it, as far as the ingestor saw"),
     sa.Column(
         "other_arguments",
