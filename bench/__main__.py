@@ -1,6 +1,6 @@
-"""Measures, prints, and keeps the full run's figures in docs/.
+"""Measures, prints the results, and writes those of a full run to docs/.
 
-`python -m bench` runs everything · `--quick` takes a look of three minutes · `--only NAME` runs one part.
+`python -m bench` runs everything · `--quick` takes three minutes (for two commits) · `--only NAME` runs one suite.
 """
 
 import argparse
@@ -8,26 +8,26 @@ import sys
 from collections.abc import Sequence
 
 from bench import report, scenarios
-from bench.measuring import Figures
-from bench.orders import Message
-from bench.parts import PARTS
+from bench.measuring import Measurement
+from bench.protocol import Message
+from bench.suites import SUITES
 from bench.world import versions, world
 
 
 def main() -> int:
     given = _arguments()
-    names = [name for name in given.only or (*scenarios.ALL, *PARTS) if name not in given.skip]
+    names = [name for name in given.only or (*scenarios.ALL, *SUITES) if name not in given.skip]
     rows, where = _measured([name for name in names if name in scenarios.ALL], given.quick)
-    _tell("goals", report.summary(rows))
-    other = [_part(name, given.quick) for name in names if name in PARTS and (given.only or not given.quick)]
+    _print_section("goals", report.summary(rows))
+    other = [_suite(name, given.quick) for name in names if name in SUITES and (given.only or not given.quick)]
     if not given.quick and not given.only:
         report.keep(rows, where, [each for each in other if each["text"]])
     return 0
 
 
-def _measured(names: Sequence[str], quick: bool) -> tuple[list[Figures], dict[str, str]]:
+def _measured(names: Sequence[str], quick: bool) -> tuple[list[Measurement], dict[str, str]]:
     effort = scenarios.QUICK if quick else scenarios.FULL
-    rows: list[Figures] = []
+    rows: list[Measurement] = []
     if not names:
         return rows, {}
     with world() as one:
@@ -43,24 +43,24 @@ def _measured(names: Sequence[str], quick: bool) -> tuple[list[Figures], dict[st
     return rows, where
 
 
-def _part(name: str, quick: bool) -> Message:
-    part = PARTS[name]
-    if not part.there:
-        return {"title": part.title, "text": ""}
-    print(f"\n{name}: {part.title}", flush=True)
-    return part.run(quick)
+def _suite(name: str, quick: bool) -> Message:
+    suite = SUITES[name]
+    if not suite.available:
+        return {"title": suite.title, "text": ""}
+    print(f"\n{name}: {suite.title}", flush=True)
+    return suite.run(quick)
 
 
 def _arguments() -> argparse.Namespace:
-    names = [*scenarios.ALL, *PARTS]
+    names = [*scenarios.ALL, *SUITES]
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the gateway.")
-    parser.add_argument("--quick", action="store_true", help="a look of three minutes")
+    parser.add_argument("--quick", action="store_true", help="about three minutes, to compare two commits")
     parser.add_argument("--only", action="append", choices=names, help="one part; may be repeated")
     parser.add_argument("--skip", action="append", choices=names, default=[], help="leave a part out")
     return parser.parse_args()
 
 
-def _tell(title: str, lines: Sequence[str]) -> None:
+def _print_section(title: str, lines: Sequence[str]) -> None:
     if lines:
         print(f"\n{title}", *lines, sep="\n  ")
 

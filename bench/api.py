@@ -1,4 +1,4 @@
-"""Measures the api beside the least that could be: `python -m bench.api [--seconds N]`."""
+"""Compares the api with a minimal implementation: `python -m bench.api [--seconds N]`."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ from subprocess import PIPE
 from typing import Any
 
 from bench.frames import topics
-from bench.measuring import WARM_S, Figures, measured
+from bench.measuring import WARM_S, Measurement, measured
 from bench.meters import Meter
 from bench.world import world
 from common.views import subscription_status
@@ -43,7 +43,7 @@ FROM generate_series(1, {ROWS}) AS i
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A command that listens on the port it is given last."""
+    """A server command; its last argument is the port."""
 
     name: str
     command: tuple[str, ...]
@@ -52,7 +52,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is asked: `limit` rows of a list, or 0 to subscribe: something new each time, or `distinct` ones again."""
+    """The request: a list with `limit` rows; or, with 0, a subscription: a new one or one of `distinct` ones."""
 
     method: str
     limit: int
@@ -105,8 +105,8 @@ def _answers(port: int) -> bool:
         return bool(reply.status == 200)
 
 
-def asking(port: int, case: Case, seconds: float) -> subprocess.Popen[str]:
-    order = {
+def start_clients(port: int, case: Case, seconds: float) -> subprocess.Popen[str]:
+    command = {
         "port": port,
         "method": case.method,
         "path": f"{PATH}?limit={case.limit}" if case.limit else PATH,
@@ -117,23 +117,25 @@ def asking(port: int, case: Case, seconds: float) -> subprocess.Popen[str]:
         "distinct": case.distinct,
         "service": "bench",
     }
-    asker = subprocess.Popen([sys.executable, "-m", "bench.askers"], stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT)
-    assert asker.stdin is not None
-    asker.stdin.write(json.dumps(order))
-    asker.stdin.close()
-    return asker
+    client = subprocess.Popen(
+        [sys.executable, "-m", "bench.http_clients"], stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT
+    )
+    assert client.stdin is not None
+    client.stdin.write(json.dumps(command))
+    client.stdin.close()
+    return client
 
 
-def asked(port: int, case: Case, seconds: float) -> Row:
-    asker = asking(port, case, seconds)
-    assert asker.stdout is not None
-    found: Row = json.loads(asker.stdout.read())
-    asker.wait()
+def requested(port: int, case: Case, seconds: float) -> Row:
+    client = start_clients(port, case, seconds)
+    assert client.stdout is not None
+    found: Row = json.loads(client.stdout.read())
+    client.wait()
     return found
 
 
 @dataclass(slots=True)
-class Running:
+class RunningApi:
     """A contender on 10,000 rows of its own."""
 
     port: int
@@ -142,12 +144,12 @@ class Running:
 
     def turn(self, case: Case, seconds: float) -> None:
         before_s = sum(meter.cpu_s() for meter in self.meters)
-        figures = asked(self.port, case, seconds)
+        result = requested(self.port, case, seconds)
         used_s = sum(meter.cpu_s() for meter in self.meters) - before_s
-        self.rounds.append(figures | {"cpu_us": round(used_s * 1e6 / figures["answers"])})
+        self.rounds.append(result | {"cpu_us": round(used_s * 1e6 / result["answers"])})
 
-    def figures(self) -> Row:
-        """The middle of all rounds, and every answer's status."""
+    def result(self) -> Row:
+        """The median of all rounds, and all response statuses."""
         statuses = Counter[str]()
         for each in self.rounds:
             statuses.update(each["statuses"])
@@ -156,7 +158,7 @@ class Running:
 
 
 @contextmanager
-def running(server: Postgres, template: Database, contender: Contender) -> Iterator[Running]:
+def running(server: Postgres, template: Database, contender: Contender) -> Iterator[RunningApi]:
     with (
         servers.fresh_database(server, template) as database,
         tempfile.TemporaryDirectory(prefix="bench-api-") as folder,
@@ -164,21 +166,21 @@ def running(server: Postgres, template: Database, contender: Contender) -> Itera
         database.execute(_SEED)
         database.execute("VACUUM ANALYZE subscriptions")
         with serving(contender, database, Path(folder)) as (port, meters):
-            yield Running(port, meters)
+            yield RunningApi(port, meters)
 
 
 def compared(
     server: Postgres, template: Database, case: Case, contenders: Sequence[Contender], rounds: int, seconds: float
 ) -> dict[str, Row]:
-    """In turn, so that all see the same weather."""
+    """Measure in turn, so that all run under the same conditions."""
     with ExitStack() as stack:
         all_ = {each.name: stack.enter_context(running(server, template, each)) for each in contenders}
         for each in all_.values():
-            asked(each.port, case, min(1.0, seconds))
+            requested(each.port, case, min(1.0, seconds))
         for _ in range(rounds):
             for each in all_.values():
                 each.turn(case, seconds)
-        return {name: each.figures() for name, each in all_.items()}
+        return {name: each.result() for name, each in all_.items()}
 
 
 @contextmanager
@@ -198,16 +200,16 @@ def _statements() -> dict[str, str]:
     return {"page": str(page).replace(":most", "$1").replace(":passed", "$2")}
 
 
-def beside_events(seconds: float) -> Figures:
-    """How long events take while the api has all it can do: lists, and services that subscribe anew at their start."""
-    with world() as one, one.corner() as corner:
-        ingestor = corner.ingestor()
-        with serving(OURS, corner.database, corner.folder) as (port, _):
+def beside_events(seconds: float) -> Measurement:
+    """Latency of events while the api is saturated by lists and by services that subscribe again at their start."""
+    with world() as one, one.sandbox() as sandbox:
+        ingestor = sandbox.ingestor()
+        with serving(OURS, sandbox.database, sandbox.folder) as (port, _):
             again = Case("POST", 0, 16, distinct=100)
-            asked(port, again, 1.0)
+            requested(port, again, 1.0)
             eventually(lambda: one.held() == len(topics()) + again.distinct, 30, "the subscriptions are carried out")
-            crowd = [asking(port, case, seconds + WARM_S + 2) for case in (Case("GET", 20, 16), again)]
-            row = measured(corner, ingestor, "api", 3_000, seconds)
+            crowd = [start_clients(port, case, seconds + WARM_S + 2) for case in (Case("GET", 20, 16), again)]
+            row = measured(sandbox, ingestor, "api", 3_000, seconds)
             answers = [json.loads(each.stdout.read()) for each in crowd if each.stdout]
     print(f"       the api answered {sum(each['per_s'] for each in answers):,}/s meanwhile")
     return row
@@ -224,7 +226,7 @@ def line(who: str, case: Case, row: Row) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.api", description=__doc__)
     parser.add_argument("--seconds", type=float, default=3, help="of each turn")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each; the middle one counts")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each; the median counts")
     parser.add_argument("--fastapi", action="store_true", help="beside FastAPI and asyncpg, too (installs them)")
     parser.add_argument("--only-events", action="store_true", help="only how long events take beside a busy api")
     given = parser.parse_args()
@@ -252,7 +254,7 @@ def compare(contenders: Sequence[Contender], rounds: int, seconds: float) -> Non
 @contextmanager
 def private_postgres() -> Iterator[tuple[Postgres, Database]]:
     with tempfile.TemporaryDirectory(prefix="bench-api-") as folder:
-        Path(folder).chmod(0o755)  # PostgreSQL runs as somebody else
+        Path(folder).chmod(0o755)  # PostgreSQL runs as another user
         server = Postgres(Path(folder))
         try:
             server.start()

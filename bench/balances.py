@@ -1,7 +1,7 @@
 """`python -m bench.balances [--rows N] [--only writing|reading]` measures how balances are written and read.
 
 Writing: the real persister, alone and beside an ingestor under load. Reading: the real api on a ledger of N rows, ten
-million when not told otherwise (some 10 GB and ten minutes), the older ones in months of their own.
+million by default (some 10 GB and ten minutes), the older ones in months of their own.
 """
 
 import argparse
@@ -22,28 +22,28 @@ import orjson
 import pika
 
 from bench.bridges.ledger import QUEUE
-from bench.children import Child
 from bench.measuring import flow
-from bench.world import Corner, World, free_port, world
+from bench.processes import ChildProcess
+from bench.world import Sandbox, World, free_port, world
 from common import topology
 from common.tables.partitions import Month
 from tests.kit import wallets
 from tests.kit.servers import ROOT, Database
 from tests.kit.waiting import eventually
 
-LEDGERS = {"account_balances": 1, "account_margin_balances": 10}  # and of how many coins each row tells
+LEDGERS = {"account_balances": 1, "account_margin_balances": 10}  # and the number of coins that a row covers
 COINS = 50
 MONTHS = 12
 KEY = "the-bench-key"
-_RATIO = 2.5  # to the bare persister: on a busy machine the figures of both are the machine's
+_RATIO = 2.5  # to the bare persister: on a busy machine both are slow
 _WALLETS_PER_S, _LOOKED_FOR_S = 20, 30
-_ASKED = 300  # times each question is put
-_PAUSE_S = 0.012  # a key may ask 100 times a second
+_REQUESTS = 300  # repetitions of each request
+_PAUSE_S = 0.012  # a key is limited to 100 requests per second
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """What was measured, and what it is to be."""
+class Result:
+    """What was measured, and its goal."""
 
     what: str
     measured: str
@@ -55,17 +55,17 @@ class Line:
         return f"{self.what:<62} {self.measured:>24}{verdict}"
 
 
-class Publisher:
+class WalletPublisher:
     """Wallet messages at a rate, as the ingestor would publish them."""
 
-    def __init__(self, corner: Corner) -> None:
-        self._connection = corner.broker.connect()
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._connection = sandbox.broker.connect()
         self._channel = self._connection.channel()
         self._frame = wallets.real("private.wallet.2023.jsonl")
         self._number = 0
 
     def send(self, count: int, per_s: float | None = None) -> float:
-        """How long it took; as fast as possible without a rate."""
+        """Publish at this rate, or as fast as possible; return the seconds it took."""
         began = time.perf_counter()
         for sent in range(count):
             if per_s is not None:
@@ -88,47 +88,47 @@ _PERSISTENT = pika.BasicProperties(delivery_mode=2)
 
 
 class Persister:
-    """The real process, and what it says of itself."""
+    """The real persister and its metrics."""
 
-    def __init__(self, corner: Corner) -> None:
+    def __init__(self, sandbox: Sandbox) -> None:
         self._port = free_port()
-        env = {**corner.database.environ(), **corner.broker.environ(), "WS_GATEWAY_METRICS_PORT": str(self._port)}
-        self.child = Child("persister", ["-m", "persister"], env, corner.folder)
-        eventually(lambda: self.figure("wsgw_persister_consuming"), 20, "the persister reads")
+        env = {**sandbox.database.environ(), **sandbox.broker.environ(), "WS_GATEWAY_METRICS_PORT": str(self._port)}
+        self.child = ChildProcess("persister", ["-m", "persister"], env, sandbox.folder)
+        eventually(lambda: self.metric("wsgw_persister_consuming"), 20, "the persister reads")
 
-    def figure(self, name: str) -> float:
-        return self._figures().get(name, 0.0)
+    def metric(self, name: str) -> float:
+        return self._metrics().get(name, 0.0)
 
     def messages(self) -> float:
-        return self.figure('wsgw_persister_messages_total{outcome="stored"}')
+        return self.metric('wsgw_persister_messages_total{outcome="stored"}')
 
     def lags(self) -> dict[float, float]:
-        """Bound in seconds → how many were at most so late."""
+        """Upper bound in seconds → number of messages with at most this lag."""
         prefix = 'wsgw_persister_lag_seconds_bucket{le="'
-        found = self._figures().items()
+        found = self._metrics().items()
         return {float(name[len(prefix) : -2]): value for name, value in found if name.startswith(prefix)}
 
-    def _figures(self) -> dict[str, float]:
+    def _metrics(self) -> dict[str, float]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
 
-def writing(world: World) -> Iterator[Line]:
-    with world.corner() as corner:
-        corner.ingestor(private=True)
-        with persisting(corner) as (persister, publisher):
-            yield from _lags("idle", corner, persister, 0)
-            yield from _lags("beside 3,000 events/s", corner, persister, 3_000)
+def writing(world: World) -> Iterator[Result]:
+    with world.sandbox() as sandbox:
+        sandbox.ingestor(private=True)
+        with persisting(sandbox) as (persister, publisher):
+            yield from _lags("idle", sandbox, persister, 0)
+            yield from _lags("beside 3,000 events/s", sandbox, persister, 3_000)
             yield from _sustained(persister, publisher)
-    with world.corner() as corner:
-        corner.ingestor()
-        yield from _backlog(corner)
+    with world.sandbox() as sandbox:
+        sandbox.ingestor()
+        yield from _backlog(sandbox)
 
 
 @contextmanager
-def persisting(corner: Corner) -> Iterator[tuple[Persister, Publisher]]:
-    persister, publisher = Persister(corner), Publisher(corner)
+def persisting(sandbox: Sandbox) -> Iterator[tuple[Persister, WalletPublisher]]:
+    persister, publisher = Persister(sandbox), WalletPublisher(sandbox)
     try:
         publisher.send(50, 20)
         yield persister, publisher
@@ -137,16 +137,18 @@ def persisting(corner: Corner) -> Iterator[tuple[Persister, Publisher]]:
         persister.child.stop()
 
 
-def _lags(what: str, corner: Corner, persister: Persister, rate: float) -> Iterator[Line]:
+def _lags(what: str, sandbox: Sandbox, persister: Persister, rate: float) -> Iterator[Result]:
     """From the frame being read off the socket to its commit; the bare one gets the same messages at the same time."""
-    bare = Child("bare", ["-m", "bench.bridges.ledger", corner.broker.url(), corner.database.url()], {}, corner.folder)
-    with closing(corner.broker.connect()) as connection:
+    bare = ChildProcess(
+        "bare", ["-m", "bench.bridges.ledger", sandbox.broker.url(), sandbox.database.url()], {}, sandbox.folder
+    )
+    with closing(sandbox.broker.connect()) as connection:
         eventually(lambda: connection.channel().queue_declare(QUEUE, passive=True), 20, "the bare one reads")
     before, count = persister.lags(), persister.messages()
-    running = flow(corner, round(rate * _LOOKED_FOR_S) + 1)
+    running = flow(sandbox, round(rate * _LOOKED_FOR_S) + 1)
     running.begin(rate, _LOOKED_FOR_S, _WALLETS_PER_S)
-    told = round(_WALLETS_PER_S * _LOOKED_FOR_S)
-    eventually(lambda: persister.messages() >= count + told, _LOOKED_FOR_S + 30, "all are stored")
+    sent = round(_WALLETS_PER_S * _LOOKED_FOR_S)
+    eventually(lambda: persister.messages() >= count + sent, _LOOKED_FOR_S + 30, "all are stored")
     running.ended(60)
     bare.stop()
     late = {bound: value - before[bound] for bound, value in persister.lags().items()}
@@ -155,16 +157,18 @@ def _lags(what: str, corner: Corner, persister: Persister, rate: float) -> Itera
         ours, theirs = _within(late, share) * 1000, lags[min(len(lags) - 1, int(len(lags) * share))]
         goal = f"{most_ms} ms, or {_RATIO} times the bare one's" if most_ms else ""
         met = not goal or ours <= max(most_ms, _RATIO * theirs)
-        yield Line(f"{what}, {_WALLETS_PER_S} wallet messages/s: {name}", f"{ours:g} ms, bare {theirs:.1f}", goal, met)
+        yield Result(
+            f"{what}, {_WALLETS_PER_S} wallet messages/s: {name}", f"{ours:g} ms, bare {theirs:.1f}", goal, met
+        )
 
 
 def _within(late: dict[float, float], share: float) -> float:
-    """The smallest bound of the histogram that this share keeps."""
+    """The smallest bound of the histogram that this share of messages stays within."""
     total = late[float("inf")]
     return min(bound for bound, value in late.items() if value >= share * total)
 
 
-def _sustained(persister: Persister, publisher: Publisher) -> Iterator[Line]:
+def _sustained(persister: Persister, publisher: WalletPublisher) -> Iterator[Result]:
     for per_s in (2_000, 3_000, 4_000):
         before, count = persister.lags(), persister.messages()
         took = publisher.send(per_s * 10, per_s)
@@ -173,14 +177,14 @@ def _sustained(persister: Persister, publisher: Publisher) -> Iterator[Line]:
         most, offered = _within(late, 1.0), per_s * 10 / took
         met = most <= 1 and offered > 0.95 * per_s
         goal = "≤ 1 s" if per_s == 2_000 else ""
-        yield Line(f"{offered:,.0f} wallet messages/s for 10 s: the latest", f"≤ {most * 1000:g} ms", goal, met)
+        yield Result(f"{offered:,.0f} wallet messages/s for 10 s: the latest", f"≤ {most * 1000:g} ms", goal, met)
 
 
-def _backlog(corner: Corner) -> Iterator[Line]:
-    publisher = Publisher(corner)
+def _backlog(sandbox: Sandbox) -> Iterator[Result]:
+    publisher = WalletPublisher(sandbox)
     publisher.send(100_000)
     publisher.close()
-    with closing(corner.broker.connect()) as connection:
+    with closing(sandbox.broker.connect()) as connection:
         channel = connection.channel()
 
         def waiting() -> int:
@@ -189,68 +193,68 @@ def _backlog(corner: Corner) -> Iterator[Line]:
 
         eventually(lambda: waiting() == 100_000, 60, "the backlog is there")
     began = time.perf_counter()
-    persister = Persister(corner)
+    persister = Persister(sandbox)
     try:
         eventually(lambda: persister.messages() == 100_000, 200, "the backlog is stored")
         took = time.perf_counter() - began
     finally:
         persister.child.stop()
-    [(stored,)] = corner.database.execute("SELECT count(*) FROM account_margin_balances")
-    yield Line(
+    [(stored,)] = sandbox.database.execute("SELECT count(*) FROM account_margin_balances")
+    yield Result(
         "100,000 messages of backlog (300,000 coins)", f"{took:.1f} s", "< 60 s", took < 60 and stored == 100_000
     )
 
 
-def reading(world: World, rows: int) -> Iterator[Line]:
-    with world.corner() as corner:
+def reading(world: World, rows: int) -> Iterator[Result]:
+    with world.sandbox() as sandbox:
         began = time.perf_counter()
-        newest = fill(corner.database, rows)
-        yield Line(f"{rows:,} rows filled in", f"{time.perf_counter() - began:.0f} s")
-        yield from _sizes(corner.database, rows)
-        with api(corner) as ask:
+        newest = fill(sandbox.database, rows)
+        yield Result(f"{rows:,} rows filled in", f"{time.perf_counter() - began:.0f} s")
+        yield from _sizes(sandbox.database, rows)
+        with api(sandbox) as get:
             middle = datetime.fromtimestamp(newest - 86400 * 30 * MONTHS / 2, UTC).isoformat().replace("+00:00", "Z")
-            yield _asked("latest, all coins", ask, "/api/v1/balances", {}, 10)
-            yield _asked("latest, one coin", ask, "/api/v1/balances", {"coin": "C7"}, 10)
-            yield _asked("as known half a year ago, all coins", ask, "/api/v1/balances", {"at": middle})
-            for what, query in _pages(ask, middle):
-                yield _asked(f"history, {what}", ask, "/api/v1/balances/history", query, 20)
+            yield _timed("latest, all coins", get, "/api/v1/balances", {}, 10)
+            yield _timed("latest, one coin", get, "/api/v1/balances", {"coin": "C7"}, 10)
+            yield _timed("as known half a year ago, all coins", get, "/api/v1/balances", {"at": middle})
+            for what, query in _pages(get, middle):
+                yield _timed(f"history, {what}", get, "/api/v1/balances/history", query, 20)
 
 
-def _pages(ask: "Ask", middle: str) -> Iterator[tuple[str, dict[str, str]]]:
+def _pages(get: "Get", middle: str) -> Iterator[tuple[str, dict[str, str]]]:
     yield "one coin, first page", {"coin": "C7"}
     yield "one coin, half a year ago", {"coin": "C7", "to": middle}
     yield "one coin, offset 5,000", {"coin": "C7", "offset": "5000"}
     yield "all coins, first page", {}
     yield "all coins, half a year ago", {"to": middle}
     for what, query in (("one coin", {"coin": "C7", "to": middle}), ("all coins", {"to": middle})):
-        cursor = str(ask("/api/v1/balances/history", query)["next_cursor"])
+        cursor = str(get("/api/v1/balances/history", query)["next_cursor"])
         yield f"{what}, by cursor in the middle", {**query, "cursor": cursor}
 
 
-Ask = Callable[[str, dict[str, str]], dict[str, object]]
+Get = Callable[[str, dict[str, str]], dict[str, object]]
 
 
-def _asked(what: str, ask: Ask, path: str, query: dict[str, str], most_ms: float = 0) -> Line:
+def _timed(what: str, get: Get, path: str, query: dict[str, str], most_ms: float = 0) -> Result:
     times = []
-    for _ in range(_ASKED):
+    for _ in range(_REQUESTS):
         began = time.perf_counter()
-        ask(path, query)
+        get(path, query)
         times.append((time.perf_counter() - began) * 1000)
         time.sleep(_PAUSE_S)
     times.sort()
-    p50, p95 = times[_ASKED // 2], times[_ASKED * 95 // 100]
+    p50, p95 = times[_REQUESTS // 2], times[_REQUESTS * 95 // 100]
     goal = f"p95 ≤ {most_ms:g} ms" if most_ms else ""
-    return Line(what, f"p50 {p50:.1f}, p95 {p95:.1f} ms", goal, not most_ms or p95 <= most_ms)
+    return Result(what, f"p50 {p50:.1f}, p95 {p95:.1f} ms", goal, not most_ms or p95 <= most_ms)
 
 
 @contextmanager
-def api(corner: Corner) -> Iterator[Ask]:
-    """The real api under gunicorn, asked over one connection."""
+def api(sandbox: Sandbox) -> Iterator[Get]:
+    """The real api under gunicorn, requested over one connection."""
     port = free_port()
     env = {
         "PATH": os.environ["PATH"],
-        **corner.database.environ(),
-        **corner.broker.environ(),
+        **sandbox.database.environ(),
+        **sandbox.broker.environ(),
         "WS_GATEWAY_PORT": str(port),
         "WS_GATEWAY_API_KEY": KEY,
         "WS_GATEWAY_LOG_LEVEL": "WARNING",
@@ -259,7 +263,7 @@ def api(corner: Corner) -> Iterator[Ask]:
     process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.DEVNULL)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
-    def ask(path: str, query: dict[str, str]) -> dict[str, object]:
+    def get(path: str, query: dict[str, str]) -> dict[str, object]:
         connection.request("GET", f"{path}?{urlencode(query)}", headers={"X-API-Key": KEY})
         answer = connection.getresponse()
         body = answer.read()
@@ -269,12 +273,12 @@ def api(corner: Corner) -> Iterator[Ask]:
         return found
 
     def answers() -> bool:
-        connection.close()  # whatever became of the last question
-        return bool(ask("/api/v1/balances", {}))
+        connection.close()  # whatever the state of the last request
+        return bool(get("/api/v1/balances", {}))
 
     try:
         eventually(answers, 30, "the api answers")
-        yield ask
+        yield get
     finally:
         connection.close()
         process.terminate()
@@ -282,7 +286,7 @@ def api(corner: Corner) -> Iterator[Ask]:
 
 
 def fill(database: Database, rows: int) -> float:
-    """Spread evenly over the coins and the last year; the newest row's time. Raw is a real coin's."""
+    """Insert rows spread evenly over the coins and the last year; return the time of the newest. `raw` is real."""
     this_month = Month.of(datetime.now(UTC))
     for number in range(MONTHS + 1):
         for table in LEDGERS:
@@ -322,12 +326,12 @@ def fill(database: Database, rows: int) -> float:
     return float(newest)
 
 
-def _sizes(database: Database, rows: int) -> Iterator[Line]:
+def _sizes(database: Database, rows: int) -> Iterator[Result]:
     for table, coins in LEDGERS.items():
         for what, function in (("rows", "pg_table_size"), ("indexes", "pg_indexes_size")):
             tree = f"SELECT sum({function}(relid)) FROM pg_partition_tree('{table}') WHERE isleaf"
             [(size,)] = database.execute(tree)
-            yield Line(f"{table}: {what}, per million", f"{size * coins / rows * 1_000_000 / 2**20:.0f} MiB")
+            yield Result(f"{table}: {what}, per million", f"{size * coins / rows * 1_000_000 / 2**20:.0f} MiB")
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The least that Flask and SQLAlchemy can do for the same statements: no keys, no checks, no log, no figures."""
+"""A minimal API on Flask and SQLAlchemy with the same statements: no keys, no checks, no log, no metrics."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def made() -> Flask:
         return jsonify(items=[dict(row._mapping) for row in rows], total=total)
 
     @app.post("/api/v1/subscriptions")
-    def ask() -> tuple[Response, int]:
+    def subscribe() -> tuple[Response, int]:
         given: dict[str, Any] = request.get_json()
         channel = resolve(Request(given["channel_type"], given["symbol"]))
         with engine.connect() as connection:

@@ -1,8 +1,8 @@
-"""The services at the other end: one connection each, counting what comes.
+"""The consuming services: one connection each, counting events.
 
-`python -m bench.consumer` with the broker in RABBITMQ_*. Orders:
+`python -m bench.consumer` with the broker in RABBITMQ_*. Commands:
 `{"do": "start", "queues": {"service": ["queue"]}, "first": 0, "most": 60000, "wrapping": 1}` ·
-`{"do": "report", "sent": 60000, "warm": 6000, "within_s": 30}` waits until all have come, or nothing comes any more.
+`{"do": "report", "sent": 60000, "warm": 6000, "within_s": 30}` waits until all have arrived or no more arrive.
 """
 
 import os
@@ -11,13 +11,13 @@ import sys
 import time
 from dataclasses import dataclass, field
 
+from bench.counter import EventCounter
 from bench.deliveries import ACKED_EVERY_S, Deliveries
-from bench.orders import Message, Orders, answer
-from bench.tally import Tally
+from bench.protocol import Commands, Message, reply
 from tests.kit.servers import Broker
 
 _PREFETCH = 1000
-_SILENT_S = 8.0  # nothing came for so long: nothing will
+_SILENT_S = 8.0  # no event for this time: no more are expected
 _AGAIN_S = 0.1
 
 
@@ -25,66 +25,66 @@ _AGAIN_S = 0.1
 class Service:
     name: str
     queues: list[str]
-    tally: Tally
+    counter: EventCounter
     deliveries: Deliveries | None = None
     again_at: float = 0.0
 
 
 @dataclass(slots=True)
-class Consumer:
+class Consumers:
     broker: Broker
     services: list[Service] = field(default_factory=list)
-    orders: Orders = field(default_factory=Orders)
+    commands: Commands = field(default_factory=Commands)
 
     def run(self) -> None:
-        answer({"ready": True})
-        while not self.orders.ended:
-            for order in self._turn(0.5):
-                match order["do"]:
+        reply({"ready": True})
+        while not self.commands.ended:
+            for command in self._turn(0.5):
+                match command["do"]:
                     case "start":
-                        self._start(order)
+                        self._start(command)
                     case "report":
-                        self._finish(order["sent"], order["within_s"])
-                        answer(self._report(order))
+                        self._finish(command["sent"], command["within_s"])
+                        reply(self._report(command))
 
-    def _start(self, order: Message) -> None:
-        sizes = (order["first"], order["most"], order["wrapping"])
-        queues = order["queues"]
+    def _start(self, command: Message) -> None:
+        sizes = (command["first"], command["most"], command["wrapping"])
+        queues = command["queues"]
         kept = {each.name: each for each in self.services if each.queues == queues.get(each.name)}
         for service in self.services:
             if service.name not in kept:
                 self._drop(service)
         self.services = []
         for name, own in queues.items():
-            service = kept.get(name) or Service(name, own, Tally(*sizes))
-            service.tally = Tally(*sizes)
+            service = kept.get(name) or Service(name, own, EventCounter(*sizes))
+            service.counter = EventCounter(*sizes)
             self.services.append(service)
         until = time.monotonic() + 10
         while any(service.deliveries is None for service in self.services) and time.monotonic() < until:
             self._turn(0.05)
-        answer({"consuming": sum(service.deliveries is not None for service in self.services)})
+        reply({"consuming": sum(service.deliveries is not None for service in self.services)})
 
     def _finish(self, sent: int, within_s: float) -> None:
         until, seen, seen_at = time.monotonic() + within_s, -1, time.monotonic()
         while time.monotonic() < until:
-            received = sum(service.tally.received for service in self.services)
-            if all(service.tally.received >= sent for service in self.services):
+            received = sum(service.counter.received for service in self.services)
+            if all(service.counter.received >= sent for service in self.services):
                 break
             if received != seen:
                 seen, seen_at = received, time.monotonic()
             elif time.monotonic() - seen_at > _SILENT_S:
                 break
             self._turn(0.05)
-        for _ in range(5):  # a repeat that is still under way
+        for _ in range(5):  # for duplicates that are still on their way
             self._turn(0.02)
 
-    def _report(self, order: Message) -> Message:
+    def _report(self, command: Message) -> Message:
         report: Message = {
-            service.name: service.tally.report(order["sent"], order["warm"]) for service in self.services
+            service.name: service.counter.report(command["sent"], command["warm"]) for service in self.services
         }
-        tally = self.services[0].tally
-        spans = [tally.span(*each) for each in order.get("spans", [])]
-        live = tally.on_time_from(order["after_us"], order["within_ms"]) if "after_us" in order else 0
+        counter = self.services[0].counter
+        spans = [counter.span(*each) for each in command.get("spans", [])]
+        live = counter.on_time_from(command["after_us"], command["within_ms"]) if "after_us" in command else 0
         return {"services": report, "spans": spans, "live_us": live}
 
     def _turn(self, wait_s: float) -> list[Message]:
@@ -94,19 +94,19 @@ class Consumer:
             wait_s = min(wait_s, _AGAIN_S)
         if any(each.deliveries is not None and each.deliveries.owes for each in self.services):
             wait_s = min(wait_s, ACKED_EVERY_S)
-        orders = self.orders.fileno()
-        readable = select.select([orders, *by_socket], [], [], wait_s)[0]
+        commands = self.commands.fileno()
+        readable = select.select([commands, *by_socket], [], [], wait_s)[0]
         for number in readable:
-            if number != orders:
+            if number != commands:
                 self._read(by_socket[number])
         for service in self.services:
             self._settle(service)
-        return self.orders.read() if orders in readable else []
+        return self.commands.read() if commands in readable else []
 
     def _read(self, service: Service) -> None:
         try:
             if service.deliveries is not None:
-                service.deliveries.read(service.tally.arrive, service.tally.keep)
+                service.deliveries.read(service.counter.arrive, service.counter.keep)
         except OSError:
             self._drop(service)
 
@@ -138,7 +138,7 @@ def main() -> int:
         env["RABBITMQ_HOST"], int(env["RABBITMQ_PORT"]), 0, env["RABBITMQ_USER"], env["RABBITMQ_PASSWORD"],
         env["RABBITMQ_VHOST"],
     )  # fmt: skip
-    Consumer(broker).run()
+    Consumers(broker).run()
     return 0
 
 

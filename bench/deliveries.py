@@ -40,8 +40,8 @@ class Deliveries:
         try:
             self._open(broker)
             self._ask(1, spec.Basic.Qos(prefetch_count=prefetch), spec.Basic.QosOk)
-            for queue in queues:  # nowait: a delivery may come before the answer would
-                self._tell(1, spec.Basic.Consume(queue=queue, consumer_tag=queue, nowait=True))
+            for queue in queues:  # nowait: a delivery may precede the reply
+                self._send(1, spec.Basic.Consume(queue=queue, consumer_tag=queue, nowait=True))
         except BaseException:
             self.socket.close()
             raise
@@ -51,7 +51,7 @@ class Deliveries:
         self.socket.close()
 
     def read(self, arrived: Callable[[], None], keep: Keep) -> None:
-        """Tell that something arrived, then hand it over; raises OSError when the connection ended."""
+        """Read once: call `arrived`, then `keep` for each delivery. Raises OSError when the connection has ended."""
         try:
             chunk = self.socket.recv(_CHUNK)
         except BlockingIOError:
@@ -63,13 +63,13 @@ class Deliveries:
 
     @property
     def owes(self) -> bool:
-        """Whether something is to be acked."""
+        """Whether deliveries wait for their ack."""
         return self._tag != self._acked
 
     def settle(self, now: float) -> None:
-        """Ack what has come, when it is time."""
+        """Ack all deliveries when it is time."""
         if self.owes and now - self._acked_at >= ACKED_EVERY_S:
-            self._tell(1, spec.Basic.Ack(self._tag, multiple=True))
+            self._send(1, spec.Basic.Ack(self._tag, multiple=True))
             self._acked, self._acked_at = self._tag, now
 
     def _parse(self, data: bytes, keep: Keep) -> bytes:
@@ -88,7 +88,7 @@ class Deliveries:
 
     def _method(self, data: bytes, at: int) -> None:
         if data[at : at + 4] != _DELIVER:
-            raise OSError(f"the broker says {frame.decode_frame(data[at - 7 :])[1]}")
+            raise OSError(f"unexpected method from the broker: {frame.decode_frame(data[at - 7 :])[1]}")
         at += 5 + data[at + 4]
         (self._tag,) = _TAG.unpack_from(data, at)
         self._redelivered = data[at + 8] == 1
@@ -102,17 +102,17 @@ class Deliveries:
         start = self._answer(spec.Connection.Start)
         mechanism, response = credentials.PlainCredentials(broker.user, broker.password).response_for(start)
         properties = {"connection_name": "bench consumer"}
-        self._tell(0, spec.Connection.StartOk(properties, mechanism, response, "en_US"))
+        self._send(0, spec.Connection.StartOk(properties, mechanism, response, "en_US"))
         tune = self._answer(spec.Connection.Tune)
-        self._tell(0, spec.Connection.TuneOk(tune.channel_max, tune.frame_max, 0))
+        self._send(0, spec.Connection.TuneOk(tune.channel_max, tune.frame_max, 0))
         self._ask(0, spec.Connection.Open(broker.vhost), spec.Connection.OpenOk)
         self._ask(1, spec.Channel.Open(), spec.Channel.OpenOk)
 
     def _ask(self, channel: int, method: Any, wanted: type) -> Any:
-        self._tell(channel, method)
+        self._send(channel, method)
         return self._answer(wanted)
 
-    def _tell(self, channel: int, method: Any) -> None:
+    def _send(self, channel: int, method: Any) -> None:
         data = frame.Method(channel, method).marshal()
         self.socket.sendall(data)
 
@@ -129,5 +129,5 @@ class Deliveries:
             if not isinstance(decoded, frame.Method):
                 continue
             if not isinstance(decoded.method, wanted):
-                raise OSError(f"the broker says {decoded.method}")
+                raise OSError(f"unexpected method from the broker: {decoded.method}")
             return decoded.method

@@ -1,9 +1,9 @@
-"""What the figures are held against."""
+"""Goals that measurements are compared with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.measuring import Figures
+from bench.measuring import Measurement
 
 _CPU_RATIO = 1.4
 
@@ -15,8 +15,8 @@ class Goal:
     met: bool
 
 
-def goals(rows: Sequence[Figures]) -> list[Goal]:
-    """Those that the rows can answer."""
+def goals(rows: Sequence[Measurement]) -> list[Goal]:
+    """The goals that these rows cover."""
     found = _rate_goals(rows)
     for row in rows:
         if row.scenario == "default" and row.rate == 10_000:
@@ -31,22 +31,22 @@ def goals(rows: Sequence[Figures]) -> list[Goal]:
             whole = not row.lost and not row.disordered
             found.append(Goal("broker restart: nothing lost, order kept", _losses(row), whole))
             live_s = row.more["live_again_s"]
-            told = "not within the measurement" if live_s is None else f"{live_s:.1f} s"
+            text = "not within the measurement" if live_s is None else f"{live_s:.1f} s"
             soon = live_s is not None and live_s <= 10
-            found.append(Goal("broker restart: live again ≤ 10 s after it is back", told, soon))
+            found.append(Goal("broker restart: live again ≤ 10 s after it is back", text, soon))
     return found
 
 
-def of(rows: Sequence[Figures], scenario: str, system: str, rate: float) -> Figures | None:
+def of(rows: Sequence[Measurement], scenario: str, system: str, rate: float) -> Measurement | None:
     return next((r for r in rows if (r.scenario, r.system, r.rate) == (scenario, system, rate)), None)
 
 
-def most(rows: Sequence[Figures], scenario: str, system: str) -> float:
+def most(rows: Sequence[Measurement], scenario: str, system: str) -> float:
     """The highest rate that was sustained."""
     return max((r.rate for r in rows if (r.scenario, r.system, r.sustained) == (scenario, system, True)), default=0)
 
 
-def _rate_goals(rows: Sequence[Figures]) -> list[Goal]:
+def _rate_goals(rows: Sequence[Measurement]) -> list[Goal]:
     found = []
     for rate, p99_ms, cpu_us in ((3_000, 2, 60), (10_000, 8, 25)):
         row, bare = of(rows, "rates", "gateway", rate), of(rows, "rates", "bare", rate)
@@ -69,7 +69,7 @@ def _rate_goals(rows: Sequence[Figures]) -> list[Goal]:
     return found
 
 
-def _sustained(what: str, row: Figures) -> Goal:
+def _sustained(what: str, row: Measurement) -> Goal:
     return Goal(what, f"{row.per_s:,.0f}/s, p99 {row.p99_ms:g} ms", row.sustained)
 
 
@@ -77,5 +77,5 @@ def _below(what: str, value: float, most: float, unit: str) -> Goal:
     return Goal(what, f"{value:,.1f} {unit}", 0 < value <= most)
 
 
-def _losses(row: Figures) -> str:
+def _losses(row: Measurement) -> str:
     return f"{row.lost} lost, {row.disordered} out of order of {row.sent:,}"

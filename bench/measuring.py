@@ -1,12 +1,12 @@
-"""One measurement: so many frames at a rate, through one system, to the consumer."""
+"""One measurement: frames at a rate, through one system, to the consumer."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bench.children import Child
 from bench.meters import Meter, Stopwatch
-from bench.orders import Message
-from bench.world import Corner, queues_of
+from bench.processes import ChildProcess
+from bench.protocol import Message
+from bench.world import Sandbox, queues_of
 
 WARM_S = 2.0
 _DRAINED_WITHIN_S = 40.0
@@ -16,8 +16,8 @@ _ENVELOPED = 1  # the event's closing brace follows the frame
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """A row of the table. Times are from the writing of a frame to its arrival at the consumer."""
+class Measurement:
+    """One row of the table. Latencies are from writing a frame to its arrival at the consumer."""
 
     scenario: str
     system: str
@@ -37,7 +37,7 @@ class Figures:
     p999_ms: float
     cpu_us: dict[str, float]  # per event, by process
     peak_mib: float
-    others: float  # cores that everything else on the machine kept busy
+    others: float  # cores that all other programs kept busy
     more: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> Message:
@@ -46,26 +46,26 @@ class Figures:
 
 @dataclass(slots=True)
 class Flow:
-    """What the sender has been told to send since the consumer began to count."""
+    """The frames sent since the consumer started to count."""
 
-    corner: Corner
+    sandbox: Sandbox
     first: int
     sent: int = 0
     planned: int = 0
     late_ms: float = 0.0
 
     def begin(self, rate: float, seconds: float, wallets: float = 0.0) -> None:
-        """Does not wait for it; `ended` does."""
+        """Start to send; `ended` waits for it."""
         first = self.first + self.sent
-        order = {"do": "send", "rate": rate, "seconds": seconds, "first": first, "wallets": wallets}
-        self.corner.world.sender.tell(order)
+        command = {"do": "send", "rate": rate, "seconds": seconds, "first": first, "wallets": wallets}
+        self.sandbox.world.sender.send(command)
         self.planned += round(rate * seconds)
 
     def ended(self, within_s: float) -> None:
-        told = self.corner.world.sender.answer(within_s)
-        self.sent += told["sent"]
-        self.late_ms = told["late_ms"]
-        self.corner.world.first = self.first + self.sent
+        counted = self.sandbox.world.sender.reply(within_s)
+        self.sent += counted["sent"]
+        self.late_ms = counted["late_ms"]
+        self.sandbox.world.first = self.first + self.sent
 
     def send(self, rate: float, seconds: float) -> None:
         self.begin(rate, seconds)
@@ -76,55 +76,55 @@ class Flow:
         return self.sent == self.planned and self.late_ms < _GROWN_MS
 
 
-def flow(corner: Corner, most: int, enveloped: bool = True) -> Flow:
-    """The consumer counts from here on."""
-    first = corner.world.first
-    queues = {service: queues_of(service) for service in corner.services}
-    order = {"do": "start", "queues": queues, "first": first, "most": most, "wrapping": _ENVELOPED * enveloped}
-    consuming = corner.consumer().ask(order, 20)["consuming"]
+def flow(sandbox: Sandbox, most: int, *, enveloped: bool = True) -> Flow:
+    """Let the consumers count from now on, up to `most` events."""
+    first = sandbox.world.first
+    queues = {service: queues_of(service) for service in sandbox.services}
+    command = {"do": "start", "queues": queues, "first": first, "most": most, "wrapping": _ENVELOPED * enveloped}
+    consuming = sandbox.consumer().request(command, 20)["consuming"]
     if consuming != len(queues):
         raise RuntimeError(f"only {consuming} of {len(queues)} services could consume")
-    return Flow(corner, first)
+    return Flow(sandbox, first)
 
 
 def report(flow: Flow, warm: int, **more: object) -> Message:
-    """What the consumer saw, once all has come or nothing comes any more."""
-    order = {"do": "report", "sent": flow.sent, "warm": warm, "within_s": _DRAINED_WITHIN_S} | more
-    return flow.corner.consumer().ask(order, _DRAINED_WITHIN_S + 30)
+    """The totals of the consumers, once all events have arrived or no more arrive."""
+    command = {"do": "report", "sent": flow.sent, "warm": warm, "within_s": _DRAINED_WITHIN_S} | more
+    return flow.sandbox.consumer().request(command, _DRAINED_WITHIN_S + 30)
 
 
-def watched(corner: Corner, child: Child) -> dict[str, Meter]:
+def watched(sandbox: Sandbox, child: ChildProcess) -> dict[str, Meter]:
     return {
         child.name: child.meter,
-        "broker": corner.world.broker_meter(),
-        "consumer": corner.consumer().meter,
-        "sender": corner.world.sender.meter,
+        "broker": sandbox.world.broker_meter(),
+        "consumer": sandbox.consumer().meter,
+        "sender": sandbox.world.sender.meter,
     }
 
 
-def measured(corner: Corner, child: Child, scenario: str, rate: float, seconds: float) -> Figures:
-    """Warm up, then send at this rate for so long."""
+def measured(sandbox: Sandbox, child: ChildProcess, scenario: str, rate: float, seconds: float) -> Measurement:
+    """Warm up, then send at this rate for this time."""
     enveloped = child.name == "ingestor"
-    running = flow(corner, round(rate * (WARM_S + seconds)) + 1, enveloped)
+    running = flow(sandbox, round(rate * (WARM_S + seconds)) + 1, enveloped=enveloped)
     running.send(rate, WARM_S)
     warm = running.sent
     child.meter.forget_peak()
-    stopwatch = Stopwatch.start(watched(corner, child))
+    stopwatch = Stopwatch.start(watched(sandbox, child))
     running.send(rate, seconds)
-    told = report(running, warm)
-    return figures(scenario, child, rate, seconds, running, told, stopwatch, max(1, running.sent - warm))
+    counted = report(running, warm)
+    return measurement(scenario, child, rate, seconds, running, counted, stopwatch, max(1, running.sent - warm))
 
 
-def figures(
-    scenario: str, child: Child, rate: float, seconds: float, flow: Flow, told: Message, stopwatch: Stopwatch,
+def measurement(
+    scenario: str, child: ChildProcess, rate: float, seconds: float, flow: Flow, counted: Message, stopwatch: Stopwatch,
     events: int, more: Message | None = None,
-) -> Figures:  # fmt: skip
-    each = list(told["services"].values())
+) -> Measurement:  # fmt: skip
+    each = list(counted["services"].values())
     worst = max(each, key=lambda service: service["p99_ms"])
     quarters = worst["quarters_p50_ms"]
     level = quarters[-1] <= min(_ON_TIME_MS, quarters[0] + _GROWN_MS)
     lost = max(service["lost"] for service in each)
-    return Figures(
+    return Measurement(
         scenario=scenario,
         system="gateway" if child.name == "ingestor" else child.name,
         rate=rate,

@@ -1,4 +1,4 @@
-"""What processes have used, from /proc."""
+"""CPU and memory of processes, from /proc."""
 
 import contextlib
 import os
@@ -66,7 +66,7 @@ def busy_s() -> float:
 
 
 def machine() -> dict[str, str]:
-    """What the figures were measured on."""
+    """The machine of the measurements."""
     model = _first(Path("/proc/cpuinfo"), "model name") or os.uname().machine
     memory_kib = int((_first(Path("/proc/meminfo"), "MemTotal") or "0 kB").split()[0])
     name = _first(Path("/etc/os-release"), "PRETTY_NAME", "=").strip('"')

@@ -13,13 +13,13 @@ _Place = Callable[[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Curve:
     name: str
     points: Sequence[tuple[float, float]]  # rate, ms
     dashed: bool = False
 
 
-def svg(title: str, lines: Sequence[Line]) -> str:
+def svg(title: str, lines: Sequence[Curve]) -> str:
     """Both axes are logarithmic."""
     points = [point for line in lines for point in line.points if min(point) > 0]
     if not points:
@@ -77,7 +77,7 @@ def _grid(across: _Scale, up: _Scale, place: _Place) -> list[str]:
     return drawn
 
 
-def _drawn(line: Line, colour: str, number: int, place: _Place) -> list[str]:
+def _drawn(line: Curve, colour: str, number: int, place: _Place) -> list[str]:
     spots = [place(*point) for point in sorted(line.points) if min(point) > 0]
     dash = ' stroke-dasharray="5 4"' if line.dashed else ""
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)

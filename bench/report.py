@@ -1,4 +1,4 @@
-"""The figures as a table, as Markdown, and as JSON."""
+"""Measurements as a table, as Markdown, and as JSON."""
 
 import datetime
 import importlib.metadata
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from bench import meters, plot
 from bench.goals import goals, most, of
-from bench.measuring import Figures
-from bench.orders import Message
-from bench.plot import Line
+from bench.measuring import Measurement
+from bench.plot import Curve
+from bench.protocol import Message
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 _LIBRARIES = ("pika", "websocket-client", "orjson", "aio-pika", "aiohttp")
@@ -44,12 +44,12 @@ def header() -> str:
     return " ".join(name.rjust(width) for name, width in _COLUMNS)
 
 
-def line(row: Figures) -> str:
+def line(row: Measurement) -> str:
     text = " ".join(value.rjust(width) for value, (_, width) in zip(_cells(row), _COLUMNS, strict=True))
     return "\n".join([text, *(f"    {note}" for note in _notes(row))])
 
 
-def summary(rows: Sequence[Figures]) -> list[str]:
+def summary(rows: Sequence[Measurement]) -> list[str]:
     return [f"{'met   ' if goal.met else 'MISSED'}  {goal.what}: {goal.measured}" for goal in goals(rows)]
 
 
@@ -64,8 +64,8 @@ def surroundings(broker: str, postgres: str) -> dict[str, str]:
     }
 
 
-def keep(rows: Sequence[Figures], where: dict[str, str], other: Sequence[Message], folder: Path = DOCS) -> None:
-    """The page, its plot and the raw figures."""
+def keep(rows: Sequence[Measurement], where: dict[str, str], other: Sequence[Message], folder: Path = DOCS) -> None:
+    """The page, its plot and the raw measurements."""
     drawn = plot.svg("Latency against rate: p50 dashed, p99 solid", _lines(rows))
     (folder / "performance.svg").write_text(drawn)
     (folder / "performance.md").write_text(page(rows, where, other))
@@ -73,7 +73,7 @@ def keep(rows: Sequence[Figures], where: dict[str, str], other: Sequence[Message
     (folder / "performance.json").write_text(json.dumps(raw, indent=1, ensure_ascii=False) + "\n")
 
 
-def page(rows: Sequence[Figures], where: dict[str, str], other: Sequence[Message]) -> str:
+def page(rows: Sequence[Measurement], where: dict[str, str], other: Sequence[Message]) -> str:
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     parts = [
         _INTRODUCTION,
@@ -97,7 +97,7 @@ def page(rows: Sequence[Figures], where: dict[str, str], other: Sequence[Message
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _company(rows: Sequence[Figures]) -> list[str]:
+def _company(rows: Sequence[Measurement]) -> list[str]:
     """A word of warning when we were not alone on the machine."""
     busy = [row.others for row in rows if not row.more]
     if not busy or sum(busy) / len(busy) < _QUIET:
@@ -110,7 +110,7 @@ def _company(rows: Sequence[Figures]) -> list[str]:
     ]
 
 
-def _cells(row: Figures) -> list[str]:
+def _cells(row: Measurement) -> list[str]:
     own = row.cpu_us.get("ingestor", row.cpu_us.get(row.system, 0.0))
     broker = row.cpu_us.get("broker")
     return [
@@ -121,7 +121,7 @@ def _cells(row: Figures) -> list[str]:
     ]  # fmt: skip
 
 
-def _notes(row: Figures) -> list[str]:
+def _notes(row: Measurement) -> list[str]:
     return [f"{_NOTES[name]}: {_number(value)}" for name, value in row.more.items()]
 
 
@@ -133,7 +133,7 @@ def _ms(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
-def _comparison(rows: Sequence[Figures]) -> str:
+def _comparison(rows: Sequence[Measurement]) -> str:
     """Ratios within this run, where the machine cancels out."""
     found = []
     for rate in sorted({row.rate for row in rows if row.scenario == "rates"}):
@@ -150,14 +150,14 @@ def _comparison(rows: Sequence[Figures]) -> str:
     return _table(("ratio", "value"), found)
 
 
-def _lines(rows: Sequence[Figures]) -> list[Line]:
+def _lines(rows: Sequence[Measurement]) -> list[Curve]:
     """What did not hold a rate has no latency there: it grows for as long as one looks."""
     lines = []
     for system in ("gateway", "bare", "asynchronous", "plain"):
         held = [r for r in rows if r.scenario in ("rates", "limit") and r.system == system and r.sustained]
         if held:
-            lines.append(Line(f"{system}, p99", [(r.rate, r.p99_ms) for r in held]))
-            lines.append(Line(f"{system}, p50", [(r.rate, r.p50_ms) for r in held], dashed=True))
+            lines.append(Curve(f"{system}, p99", [(r.rate, r.p99_ms) for r in held]))
+            lines.append(Curve(f"{system}, p50", [(r.rate, r.p50_ms) for r in held], dashed=True))
     return lines
 
 

@@ -1,7 +1,7 @@
-"""A stand-in for Bybit's linear and private endpoints that does one thing: write frames at an exact rate.
+"""A stand-in for Bybit's linear and private endpoints that only writes frames at an exact rate.
 
 `python -m bench.sender --port N` serves one WebSocket client of each at a time, and an empty list of instruments over
-HTTP. Orders: `{"do": "send", "rate": 3000, "seconds": 10, "first": 0, "wallets": 20}`, either rate may be 0 ·
+HTTP. Commands: `{"do": "send", "rate": 3000, "seconds": 10, "first": 0, "wallets": 20}`, either rate may be 0 ·
 `{"do": "status"}`.
 """
 
@@ -17,15 +17,15 @@ import time
 from contextlib import suppress
 
 from bench.frames import Mix, now_us
-from bench.orders import Message, Orders, answer
+from bench.protocol import Commands, Message, reply
 from tests.kit import wallets
 
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_LOOK_EVERY_S = 0.02  # at requests, while frames are written
+_LOOK_EVERY_S = 0.02  # interval of reading requests while frames are written
 _MOST_TOGETHER = 64
-_WRITES_APART_S = 0.0005  # what is due by then goes in one write: this is to be cheap beside what it measures
-_STUCK_S = 20.0  # a receiver that takes nothing for so long is gone
-_SEND_BUFFER = 2**18  # what is sent and not yet read is not much, so that a slow reader shows
+_WRITES_APART_S = 0.0005  # frames that are due together go in one write, to stay cheap
+_STUCK_S = 20.0  # a receiver that accepts nothing for this time is gone
+_SEND_BUFFER = 2**18  # small, so that a slow reader becomes visible
 _TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
 _PRIVATE = b"/v5/private"
 _WALLET = wallets.real("private.wallet.2023.jsonl")
@@ -34,7 +34,7 @@ _NO_INSTRUMENTS = {"retCode": 0, "retMsg": "OK", "result": {"list": [], "nextPag
 
 
 class Peer:
-    """A connection, whose requests are few and small."""
+    """A client connection; its requests are few and small."""
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
@@ -44,8 +44,8 @@ class Peer:
         self.gone = False
         self._rest = b""
 
-    def hear(self) -> None:
-        """Read what is there and answer it."""
+    def receive(self) -> None:
+        """Read what has arrived and reply to it."""
         try:
             chunk = self.socket.recv(65536)
         except BlockingIOError:
@@ -63,7 +63,7 @@ class Peer:
                 pass
 
     def write(self, data: bytes) -> None:
-        """All of it, waiting while the receiver is slow."""
+        """Write all data, waiting while the receiver is slow."""
         view = memoryview(data)
         while view and not self.gone:
             try:
@@ -121,84 +121,94 @@ class Peer:
         elif opcode == _TEXT:
             self._request(json.loads(payload))
 
-    def _request(self, asked: Message) -> None:
-        op = asked["op"]
+    def _request(self, request: Message) -> None:
+        op = request["op"]
         if op == "subscribe":
-            self.topics |= set(asked["args"])
+            self.topics |= set(request["args"])
         elif op == "unsubscribe":
-            self.topics -= set(asked["args"])
+            self.topics -= set(request["args"])
         reply = {
             "success": True,
             "ret_msg": "pong" if op == "ping" else "",
             "conn_id": "bench",
-            "req_id": asked.get("req_id", ""),
+            "req_id": request.get("req_id", ""),
             "op": op,
         }
-        self.say(json.dumps(reply).encode())
+        self.send_text(json.dumps(reply).encode())
 
-    def say(self, text: bytes) -> None:
+    def send_text(self, text: bytes) -> None:
         self.write((bytes((0x81, len(text))) if len(text) < 126 else b"\x81\x7e" + len(text).to_bytes(2, "big")) + text)
 
 
 class Sender:
-    """Everything happens in one thread; requests are looked at between two writes."""
+    """Runs in one thread; requests are read between two writes."""
 
     def __init__(self, port: int) -> None:
         self._listener = socket.create_server(("127.0.0.1", port))
         self._listener.setblocking(False)
-        self._orders = Orders()
+        self._commands = Commands()
         self._peers: list[Peer] = []
         self._subscriber: Peer | None = None
         self._mix = Mix()
 
     def run(self) -> None:
-        answer({"ready": True})
-        while not self._orders.ended:
-            for order in self._look(wait_s=0.5):
-                match order["do"]:
+        reply({"ready": True})
+        while not self._commands.ended:
+            for command in self._look(wait_s=0.5):
+                match command["do"]:
                     case "status":
                         peer = self._to()
                         wallet = self._newest(private=True)
-                        answer(
-                            {"topics": sorted(peer.topics if peer else []), "wallet": bool(wallet and wallet.topics)}
-                        )
+                        reply({"topics": sorted(peer.topics if peer else []), "wallet": bool(wallet and wallet.topics)})
                     case "send":
-                        answer(self._send(order["rate"], order["seconds"], order["first"], order.get("wallets", 0.0)))
+                        reply(
+                            self._send(
+                                command["rate"], command["seconds"], command["first"], command.get("wallets", 0.0)
+                            )
+                        )
 
     def _send(self, rate: float, seconds: float, first: int, wallets: float) -> Message:
-        """Frame n is due n / rate after the start; what cannot be written in time is written later, or not at all."""
-        peer, most, most_told = self._to(), round(rate * seconds), round(wallets * seconds)
+        """Frame n is due n / rate seconds after the start; late frames are written later, or not at all."""
+        peer, most, most_wallets = self._to(), round(rate * seconds), round(wallets * seconds)
         if peer is None:
             return {"sent": 0, "late_ms": 0.0, "elapsed_s": 0.0}
-        sent, told, late_s, look_at = 0, 0, 0.0, 0.0
+        sent, sent_wallets, late_s, look_at = 0, 0, 0.0, 0.0
         started = time.monotonic()
-        while (sent < most or told < most_told) and not peer.gone:
+        while (sent < most or sent_wallets < most_wallets) and not peer.gone:
             now = time.monotonic()
             elapsed = now - started
             if elapsed > seconds + 1.0:
                 break
             due = min(most, int(elapsed * rate) + 1)
-            if told < most_told and told <= elapsed * wallets:
-                told += self._tell_wallet()
+            if sent_wallets < most_wallets and sent_wallets <= elapsed * wallets:
+                sent_wallets += self._send_wallet()
             elif due > sent:
                 late_s = elapsed - sent / rate
                 until = min(due, sent + _MOST_TOGETHER)
                 peer.write(self._frames(first + sent, first + until))
                 sent = until
             else:
-                next_at = min(sent / rate if sent < most else seconds, told / wallets if told < most_told else seconds)
+                next_at = min(
+                    sent / rate if sent < most else seconds,
+                    sent_wallets / wallets if sent_wallets < most_wallets else seconds,
+                )
                 time.sleep(max(_WRITES_APART_S, started + next_at - time.monotonic()))
             if now >= look_at:
                 look_at = now + _LOOK_EVERY_S
                 self._look(wait_s=0.0)
-        return {"sent": sent, "late_ms": round(late_s * 1000, 3), "elapsed_s": time.monotonic() - started, "told": told}
+        return {
+            "sent": sent,
+            "late_ms": round(late_s * 1000, 3),
+            "elapsed_s": time.monotonic() - started,
+            "sent_wallets": sent_wallets,
+        }
 
-    def _tell_wallet(self) -> int:
-        """How many were told: 1, or 0 while nobody listens."""
+    def _send_wallet(self) -> int:
+        """The number of messages sent: 1, or 0 without a private connection."""
         peer = self._newest(private=True)
         if peer is None:
             return 0
-        peer.say(_WALLET.replace(_WALLET_MS, b"%d" % (time.time_ns() // 1_000_000)))
+        peer.send_text(_WALLET.replace(_WALLET_MS, b"%d" % (time.time_ns() // 1_000_000)))
         return 1
 
     def _frames(self, first: int, until: int) -> bytes:
@@ -206,7 +216,7 @@ class Sender:
         return b"".join([self._mix.next(number, sent_us, ts) for number in range(first, until)])
 
     def _to(self) -> Peer | None:
-        """Whom frames go to: the newest WebSocket; its books begin with their snapshots."""
+        """The connection that frames go to: the newest one; its books begin with their snapshots."""
         peer = self._newest(private=False)
         if peer is not self._subscriber:
             self._subscriber = peer
@@ -218,19 +228,19 @@ class Sender:
         return next((each for each in found if each.private == private), None)
 
     def _look(self, wait_s: float) -> list[Message]:
-        orders: list[Message] = []
-        waiting = [self._listener.fileno(), self._orders.fileno(), *(peer.socket.fileno() for peer in self._peers)]
+        commands: list[Message] = []
+        waiting = [self._listener.fileno(), self._commands.fileno(), *(peer.socket.fileno() for peer in self._peers)]
         readable = select.select(waiting, [], [], wait_s)[0]
-        if self._orders.fileno() in readable:
-            orders = self._orders.read()
+        if self._commands.fileno() in readable:
+            commands = self._commands.read()
         for peer in self._peers:
             if peer.socket.fileno() in readable:
-                peer.hear()
+                peer.receive()
         self._peers = [peer for peer in self._peers if not peer.gone]
         if self._listener.fileno() in readable:
             with suppress(BlockingIOError):
                 self._welcome()
-        return orders
+        return commands
 
     def _welcome(self) -> None:
         connected, _ = self._listener.accept()

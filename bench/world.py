@@ -1,4 +1,4 @@
-"""Private servers for the whole bench, and a fresh corner of them for each measurement."""
+"""Private servers for all measurements, and a sandbox on them for each measurement."""
 
 import random
 import shutil
@@ -11,9 +11,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.children import Child, Told
 from bench.frames import topics
 from bench.meters import Meter
+from bench.processes import ChildProcess, ControlledProcess
 from common import database, settings
 from common.channels import Channel, of_topic
 from common.settings import Environment
@@ -31,7 +31,7 @@ _LIVE_WITHIN_S = 30.0
 
 
 def free_port() -> int:
-    """One that nobody listens on, and no other bench on this machine takes while this process lives."""
+    """A port without a listener, reserved against other benches on this machine while this process runs."""
     for port in random.sample(_PORTS, len(_PORTS)):
         claim = socket.socket(socket.AF_UNIX)
         with socket.socket() as probe:
@@ -52,49 +52,51 @@ def channels() -> list[Channel]:
 
 
 def queues_of(service: str) -> list[str]:
-    """A service has one queue per class, and an event is in one of them."""
+    """The queues of a service, one per event class."""
     return sorted({service_queue(channel.channel_type, service) for channel in channels()})
 
 
 @dataclass(slots=True)
 class World:
-    """The servers that all measurements share, and the sender."""
+    """The servers and the sender that all measurements share."""
 
     folder: Path
     rabbitmq: RabbitMQ
     postgres: Postgres
     template: Database
-    sender: Told
+    sender: ControlledProcess
     sender_port: int
-    first: int = 0  # the next number that no frame has had
+    first: int = 0  # the next unused number of a frame
 
     @property
     def websocket(self) -> str:
         return f"ws://127.0.0.1:{self.sender_port}/v5/public/linear"
 
     def held(self) -> int:
-        """How many topics the sender is asked for."""
-        return len(self.sender.ask({"do": "status"}, 5)["topics"])
+        """Number of topics that are subscribed at the sender."""
+        return len(self.sender.request({"do": "status"}, 5)["topics"])
 
     def broker_meter(self) -> Meter:
-        """The node, not its launcher or helpers: RabbitMQ's pid is the pid we started."""
+        """The node, not its launcher or helpers: RabbitMQ runs in the process that we started."""
         return Meter(self.rabbitmq.pid)
 
     @contextmanager
-    def corner(self, services: Sequence[str] = ("bench",), class_queues: str = "none") -> Iterator["Corner"]:
+    def sandbox(self, services: Sequence[str] = ("bench",), class_queues: str = "none") -> Iterator["Sandbox"]:
         """A vhost and a database of its own, with these services' subscriptions for every topic of the mix."""
         with ExitStack() as stack:
             broker = stack.enter_context(servers.fresh_vhost(self.rabbitmq))
             rows = stack.enter_context(servers.fresh_database(self.postgres, self.template))
             folder = Path(tempfile.mkdtemp(dir=self.folder))
             _subscription(rows, services)
-            corner = Corner(self, broker, rows, folder, tuple(services), class_queues)
-            stack.callback(corner.close)
-            yield corner
+            sandbox = Sandbox(self, broker, rows, folder, tuple(services), class_queues)
+            stack.callback(sandbox.close)
+            yield sandbox
 
 
 @dataclass(slots=True)
-class Corner:
+class Sandbox:
+    """A vhost, a database and a folder for one measurement, and the processes that use them."""
+
     world: World
     broker: Broker
     database: Database
@@ -102,11 +104,11 @@ class Corner:
     services: tuple[str, ...]
     class_queues: str
     _metrics_port: int = field(default_factory=free_port)
-    _running: list[Child] = field(default_factory=list)
-    _consumer: Told | None = None
+    _running: list[ChildProcess] = field(default_factory=list)
+    _consumer: ControlledProcess | None = None
 
-    def ingestor(self, private: bool = False) -> Child:
-        """The real process, live on all topics, and on the wallet if it is to have a private socket."""
+    def ingestor(self, *, private: bool = False) -> ChildProcess:
+        """Start the real ingestor and wait until all topics are live; with `private`, the wallet too."""
         metrics_port = self._metrics_port = free_port()
         origin = f"127.0.0.1:{self.world.sender_port}"
         env = {
@@ -121,26 +123,28 @@ class Corner:
         }
         if private:
             env |= {"BYBIT_API_KEY": "bench", "BYBIT_API_SECRET": "bench"}
-        ingestor = self._start(Child("ingestor", ["-m", "ingestor"], env, self.folder))
+        ingestor = self._start(ChildProcess("ingestor", ["-m", "ingestor"], env, self.folder))
         eventually(lambda: self._live(ingestor) and self._connected(), _LIVE_WITHIN_S, "the ingestor is live")
         if private:
-            eventually(lambda: self.world.sender.ask({"do": "status"}, 5)["wallet"], _LIVE_WITHIN_S, "so is the wallet")
+            eventually(
+                lambda: self.world.sender.request({"do": "status"}, 5)["wallet"], _LIVE_WITHIN_S, "the wallet is live"
+            )
         return ingestor
 
-    def bridge(self, name: str) -> Child:
-        """One of the bridges; the queues have to be there already."""
+    def bridge(self, name: str) -> ChildProcess:
+        """Start one of the bridges; the queues must exist already."""
         arguments = ["-m", f"bench.bridges.{name}", self.world.websocket, self.broker.url()]
-        bridge = self._start(Child(name, arguments, {}, self.folder))
+        bridge = self._start(ChildProcess(name, arguments, {}, self.folder))
         eventually(lambda: self._live(bridge), _LIVE_WITHIN_S, f"{name} has subscribed")
         return bridge
 
-    def consumer(self) -> Told:
+    def consumer(self) -> ControlledProcess:
         if self._consumer is None:
-            self._consumer = Told("consumer", ["-m", "bench.consumer"], self.broker.environ(), self.folder)
+            self._consumer = ControlledProcess("consumer", ["-m", "bench.consumer"], self.broker.environ(), self.folder)
             self._running.append(self._consumer)
         return self._consumer
 
-    def stop(self, child: Child) -> None:
+    def stop(self, child: ChildProcess) -> None:
         child.stop()
         self._running.remove(child)
 
@@ -149,22 +153,22 @@ class Corner:
             child.kill()
 
     def lane(self, what: str) -> int:
-        """A figure of the market lane: accepted, confirmed, dropped, spooled or in_flight."""
-        return int(self._figures().get(f'wsgw_outbox_events{{lane="market",what="{what}"}}', -1))
+        """A metric of the market lane: accepted, confirmed, dropped, spooled or in_flight; -1 when missing."""
+        return int(self._metrics().get(f'wsgw_outbox_events{{lane="market",what="{what}"}}', -1))
 
-    def _start(self, child: Child) -> Child:
+    def _start(self, child: ChildProcess) -> ChildProcess:
         self._running.append(child)
         return child
 
-    def _live(self, child: Child) -> bool:
+    def _live(self, child: ChildProcess) -> bool:
         if not child.running:
             raise RuntimeError(f"{child.name} ended: {child.log()[-2000:]}")
         return self.world.held() == len(topics())
 
     def _connected(self) -> bool:
-        return self._figures().get("wsgw_broker_connected") == 1
+        return self._metrics().get("wsgw_broker_connected") == 1
 
-    def _figures(self) -> dict[str, float]:
+    def _metrics(self) -> dict[str, float]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=5) as reply:
             text = reply.read().decode()
         pairs = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
@@ -173,7 +177,7 @@ class Corner:
 
 @contextmanager
 def world() -> Iterator[World]:
-    """Everything is gone afterwards."""
+    """Start the servers and the sender; all of it is removed afterwards."""
     for name in ("postgres", "rabbitmq"):
         if not servers.installed(name):
             sys.exit(f"{name} is not installed: make packages installs it")
@@ -192,7 +196,7 @@ def world() -> Iterator[World]:
         postgres.on().execute("CREATE DATABASE bench")
         servers.migrate(template)
         sender_port = free_port()
-        sender = Told("sender", ["-m", "bench.sender", "--port", str(sender_port)], {}, folder)
+        sender = ControlledProcess("sender", ["-m", "bench.sender", "--port", str(sender_port)], {}, folder)
         stack.callback(sender.kill)
         rabbitmq.wait_until_ready()
         yield World(folder, rabbitmq, postgres, template, sender, sender_port)
@@ -215,6 +219,6 @@ def _subscription(rows: Database, services: Sequence[str]) -> None:
 
 
 def versions(one: World) -> tuple[str, str]:
-    """Of RabbitMQ and PostgreSQL."""
+    """The versions of RabbitMQ and PostgreSQL."""
     [(version,)] = one.postgres.on().execute("SHOW server_version")
     return str(one.rabbitmq.on().manage("GET", "overview")["rabbitmq_version"]), str(version).split()[0]

@@ -1,4 +1,4 @@
-"""How gunicorn serves the api: `gunicorn -c deploy/gunicorn.conf.py api.wsgi:app`."""
+"""Configuration of gunicorn for the api: `gunicorn -c deploy/gunicorn.conf.py api.wsgi:app`."""
 
 import os
 import shutil
@@ -8,11 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import api.http.rate_limit  # noqa: F401  # its memory is to be there before the workers are forked, so that they share it
+import api.http.rate_limit  # noqa: F401  # allocates its memory before the workers are forked, so that they share it
 from api.settings import of_process
 from common import entrypoint
 
-_settings = entrypoint.run("api", of_process)  # a wrong value ends us here, before there are workers
+_settings = entrypoint.run("api", of_process)  # a wrong value exits here, before workers exist
 
 bind = f"{_settings.bind}:{_settings.port}"
 worker_class = "api.http.gunicorn_worker.Worker"  # gthread, with deadlines
@@ -21,33 +21,33 @@ threads = 8
 timeout = 30
 graceful_timeout = 15  # < supervisor's stopwaitsecs
 keepalive = 5
-max_requests = 0  # nothing leaks that a restart would have to hide
-worker_tmp_dir = "/dev/shm"  # noqa: S108  # a heartbeat on a disk can wait for that disk
+max_requests = 0  # no restarts: there is no leak to hide
+worker_tmp_dir = "/dev/shm"  # noqa: S108  # a heartbeat file on a disk would wait for that disk
 control_socket_disable = True
-preload_app = False  # engines and sockets are not shared through a fork
-forwarded_allow_ips = ""  # do not trust forwarded headers; WS_GATEWAY_PROXIES says whose the api itself trusts
+preload_app = False  # engines and sockets must not be shared by a fork
+forwarded_allow_ips = ""  # ignored here; the api itself trusts those of WS_GATEWAY_PROXIES
 limit_request_line = 8190
 limit_request_fields = 64
 limit_request_field_size = 8190
-accesslog = None  # the api writes its own line per request
+accesslog = None  # the api logs each request itself
 errorlog = "-"
 loglevel = "warning"
 
-_NICE = 10  # callers can wait, the exchange does not: with cores taken up by callers events would come late
-_STALLS_AFTER_S = 8  # longer than the worker's patience with headers
+_NICE = 10  # events before callers: when callers use all cores, events would be late
+_STALLS_AFTER_S = 8  # longer than the worker waits for headers
 
-_FIGURES = "wsgw-api-metrics"
-for _left in Path(worker_tmp_dir).glob(f"{_FIGURES}-*-*"):  # by one that was killed
+_METRICS = "wsgw-api-metrics"
+for _left in Path(worker_tmp_dir).glob(f"{_METRICS}-*-*"):  # left by a killed one
     if not Path("/proc", _left.name.split("-")[3]).exists():
         shutil.rmtree(_left, ignore_errors=True)
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=f"{_FIGURES}-{os.getpid()}-", dir=worker_tmp_dir)
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=f"{_METRICS}-{os.getpid()}-", dir=worker_tmp_dir)
 
 
 def when_ready(server: Any) -> None:
-    """A connection that sends nothing gets no thread, and one that stalls in the middle of a body loses it.
+    """Give no thread to a connection that sends nothing, and take it from one that stalls within a body.
 
-    Connections inherit both from the listener, and the kernel keeps them: a timeout of Python's would be a system call
-    more for each read and write.
+    Connections inherit both options from the listener, and the kernel enforces them: a timeout of Python would cost
+    another system call for each read and write.
     """
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)

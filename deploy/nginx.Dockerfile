@@ -1,4 +1,4 @@
-# nginx in front of the api, as Debian keeps it up, on the base that the gateway's own image has.
+# nginx from Debian, in front of the api, on the same base image as the gateway.
 FROM python:3.11-slim-bookworm
 
 RUN apt-get update && apt-get install -y --no-install-recommends nginx-light && rm -rf /var/lib/apt/lists/*

@@ -1,4 +1,4 @@
-"""What the Makefile's targets do: `python -m deploy.run prepare|up|status|stop|…`.
+"""The commands behind the targets of the Makefile: `python -m deploy.run prepare|up|status|stop|…`.
 
 Everything but `up` is plain standard library and runs with any Python from 3.11 on.
 """
@@ -18,7 +18,7 @@ from deploy.run.supervision import Supervisor
 ROOT = Path(__file__).resolve().parents[2]
 
 _INTERRUPTED = 130
-_CONFIG = 78  # as our processes; their module cannot be imported before there is .venv
+_CONFIG = 78  # as in common/entrypoint.py, which cannot be imported before .venv exists
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -29,7 +29,7 @@ def make_env(screen: Screen) -> int:
 
 
 def prepare(screen: Screen, kind: str = "run") -> int:
-    """Everything that has to be downloaded."""
+    """Install everything that must be downloaded."""
     if kind == "run" and env_file.make(ROOT):
         screen.line("         .env made, with random secrets")
     with alone(ROOT):
@@ -96,7 +96,7 @@ COMMANDS: dict[str, Callable[[Screen], int]] = {
 
 def main(name: str) -> int:
     os.chdir(ROOT)
-    if os.geteuid() == 0:  # `su` leaves root with an ordinary user's path, and then dpkg refuses to work
+    if os.geteuid() == 0:  # `su` keeps the PATH of the user, with which dpkg refuses to work
         os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     for number in _INTERRUPTS:
         signal.signal(number, _interrupt)
@@ -115,7 +115,7 @@ def main(name: str) -> int:
 
 
 def _interrupt(*_: object) -> None:
-    """Once is enough: what tidies up must not be interrupted by a signal that comes twice."""
+    """React to the first signal only, so that a second one does not interrupt the cleanup."""
     for number in _INTERRUPTS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

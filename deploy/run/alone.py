@@ -1,4 +1,4 @@
-"""One start of a clone at a time."""
+"""A lock: one start per clone at a time."""
 
 import contextlib
 import fcntl

@@ -31,27 +31,27 @@ _TO_CONFIGURE = ("unpacked", "half-configured", "triggers-awaited", "triggers-pe
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What an installation puts down beside the packages themselves, below `root` (another one in tests)."""
+    """Files that an installation writes besides the packages, below `root` (a temporary folder in tests)."""
 
     root: Path = Path("/")
 
     @property
     def policy(self) -> Path:
-        """Asked by each package before it starts a service; exit status 101 means: do not."""
+        """A script that packages run before they start a service; exit status 101 forbids it."""
         return self.root / "usr/sbin/policy-rc.d"
 
     @property
     def clusters(self) -> Path:
-        """Tells PostgreSQL's package whether to make a cluster of its own."""
+        """The setting that keeps the package of PostgreSQL from creating a cluster."""
         return self.root / "etc/postgresql-common/createcluster.conf"
 
     @property
     def record(self) -> Path:
-        """Names the packages that are being installed; stays until they are."""
+        """The list of packages that are being installed; removed afterwards."""
         return self.root / "var/lib/ws-gateway/installing"
 
     def put(self, packages: Iterable[str]) -> None:
-        """Files of somebody else stay as they are."""
+        """Write our files; existing files of others are not changed."""
         self.record.parent.mkdir(parents=True, exist_ok=True)
         _replace(self.record, "".join(f"{name}\n" for name in sorted(packages)), 0o644)
         if not self.policy.exists():
@@ -61,7 +61,7 @@ class Files:
             _replace(self.clusters, f"{_SIGNATURE}\ncreate_main_cluster = false\n", 0o644)
 
     def remove(self) -> None:
-        """Services may start again; the record stays, see `finish`."""
+        """Allow services to start again; the record stays, see `finish`."""
         for path in (self.policy, self.clusters, self.record):
             _draft(path).unlink(missing_ok=True)
         if _is_ours(self.policy):
@@ -71,18 +71,18 @@ class Files:
 
     def finish(self) -> None:
         self.record.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # it holds something else, or is not there
+        with contextlib.suppress(OSError):  # not empty, or missing
             self.record.parent.rmdir()
 
     def recorded(self) -> set[str]:
-        """The packages of an installation that did not come to its end."""
+        """The packages of an installation that was interrupted."""
         try:
             return set(self.record.read_text().split())
         except FileNotFoundError:
             return set()
 
     def left(self) -> bool:
-        """Whether an earlier installation was interrupted, so that something remains to be done."""
+        """Whether an earlier installation was interrupted and must be finished."""
         return bool(self.recorded()) or _is_ours(self.policy) or _is_ours(self.clusters)
 
     def _restore_clusters(self) -> None:
@@ -95,7 +95,7 @@ class Files:
 
 
 def install(packages: Collection[str], step: Step, files: Files | None = None) -> None:
-    """Install what is named, and finish what an interrupted run left. As root."""
+    """Install these packages and finish an interrupted installation; requires root."""
     files = files or Files()
     with _one_at_a_time(step):
         _wait_for(step, _dpkg_is_free)
@@ -117,12 +117,12 @@ def install(packages: Collection[str], step: Step, files: Files | None = None) -
 
 
 def unfinished(states: Mapping[str, str]) -> set[str]:
-    """Packages whose installation began and did not end: their programs may be there already."""
+    """Packages whose installation is incomplete, although their programs may exist already."""
     return {name for name, state in states.items() if state not in _FINISHED and not state.startswith("triggers-")}
 
 
 def states_of(packages: Collection[str]) -> dict[str, str]:
-    """What dpkg says of each package it knows; nothing on a system without dpkg."""
+    """The dpkg state of each known package; empty on a system without dpkg."""
     if shutil.which("dpkg-query") is None:
         return {}
     return _states(packages)
@@ -135,7 +135,7 @@ def _states(packages: Collection[str] = ()) -> dict[str, str]:
 
 
 def _planned(packages: Collection[str]) -> set[str]:
-    """The packages that apt would install, those that come along included."""
+    """The packages that apt would install, dependencies included."""
     found = subprocess.run([*_INSTALL, "-s", *packages], check=False, capture_output=True, text=True).stdout
     return {line.split()[1] for line in found.splitlines() if line.startswith("Inst ")} | set(packages)
 
@@ -149,18 +149,20 @@ def refuse_unfinished(foreign: Collection[str]) -> None:
 
 
 def _repair(step: Step, ours: Collection[str]) -> None:
-    """Before it goes on, apt wants dpkg's journal written back, and what was unpacked configured or unpacked again."""
-    subprocess.run(["dpkg", "--set-selections"], input=b"", check=False, capture_output=True)  # opens and closes it
+    """Bring dpkg into a state that apt accepts: journal written back, unpacked packages configured."""
+    subprocess.run(
+        ["dpkg", "--set-selections"], input=b"", check=False, capture_output=True
+    )  # opens and closes the journal
     states = _states()
     if unpacked := sorted(name for name in ours if states.get(name) in _TO_CONFIGURE):
-        with contextlib.suppress(Failure):  # what still lacks a package is left to apt
+        with contextlib.suppress(Failure):  # apt resolves what still lacks a package
             _run(step, ["dpkg", "--force-confold", "--configure", *unpacked])
     if torn := sorted(name for name in ours if states.get(name) == "half-installed"):
         _run(step, [*_INSTALL, "--reinstall", *torn])
 
 
 def _disable(unit: str) -> None:
-    """Leave the unit as an administrator would who does not want it at boot, with systemd running or not."""
+    """Disable the unit at boot, whether systemd is running or not."""
     if shutil.which("systemctl"):
         names = [f"{unit}.service", f"{unit}.socket"]
         subprocess.run(["systemctl", "disable", *names], check=False, capture_output=True)
@@ -172,7 +174,7 @@ def _disable(unit: str) -> None:
 
 @contextlib.contextmanager
 def _one_at_a_time(step: Step) -> Iterator[None]:
-    """Two clones install one after the other: the first to end would take the other's files away."""
+    """Let clones install one after the other: the first to finish would remove the files of the other."""
     folder = os.open("/var/lib/dpkg", os.O_RDONLY)
     try:
         _wait_for(step, lambda: _taken(lambda: fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)))
@@ -182,7 +184,7 @@ def _one_at_a_time(step: Step) -> Iterator[None]:
 
 
 def _dpkg_is_free() -> bool:
-    """The apt of a run that was killed may still be at work, and must not find its files gone."""
+    """Wait for the apt of a killed run, which may still need its files."""
     with open("/var/lib/dpkg/lock-frontend", "w") as file:
         return _taken(lambda: fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB))
 
@@ -221,7 +223,7 @@ def _progress(line: str) -> str | None:
 
 
 def _replace(path: Path, text: str, mode: int) -> None:
-    """With all of its text at once, whenever we are killed."""
+    """Write the file atomically, so that it is complete or absent after a kill."""
     draft = _draft(path)
     draft.write_text(text)
     draft.chmod(mode)
@@ -235,5 +237,5 @@ def _draft(path: Path) -> Path:
 def _is_ours(path: Path) -> bool:
     try:
         return _SIGNATURE in path.read_text(errors="replace")
-    except OSError:  # not there, or not readable: then it is not of our making
+    except OSError:  # missing or unreadable, hence not ours
         return False

@@ -1,4 +1,4 @@
-"""Leaving together with the `make` that started us."""
+"""Exit together with the `make` that started this process."""
 
 import contextlib
 import ctypes
@@ -9,14 +9,14 @@ import threading
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
-_LOOK_EVERY_S = 0.2
+_CHECK_EVERY_S = 0.2
 
 
 def follow() -> None:
-    """Interrupt this process when its parent dies, or is told to leave.
+    """Interrupt this process when its parent dies or is interrupted.
 
-    A terminal sends Ctrl-C to both. From elsewhere make alone may get the signal: it then waits for us without a word,
-    and all that shows is that it no longer catches the signal.
+    A terminal sends Ctrl-C to both. Other senders may signal make alone: it then waits for its child, and the only
+    visible difference is that it no longer catches the signal.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     parent = os.getppid()
@@ -27,7 +27,7 @@ def follow() -> None:
 def _watch(parent: int) -> None:
     never = threading.Event()
     while _has(parent, "SigCgt", signal.SIGINT):
-        never.wait(_LOOK_EVERY_S)
+        never.wait(_CHECK_EVERY_S)
     os.kill(os.getpid(), signal.SIGINT)
 
 

@@ -1,4 +1,4 @@
-"""Running another program while its progress is shown, and without leaving it behind."""
+"""Run another program, show its progress, and never leave it running."""
 
 import contextlib
 import os
@@ -23,9 +23,9 @@ def run(
     env: Mapping[str, str] | None = None,
     shown: Callable[[str], str | None] = lambda line: line,
 ) -> None:
-    """Wait for the command; `shown` makes progress text of its lines. A Failure holds its last words."""
+    """Wait for the command; `shown` turns its lines into progress texts. Raises Failure with its last lines."""
     arguments = [str(part) for part in command]
-    as_another = arguments[0] == "sudo"  # has to share our terminal, and is not ours to signal
+    as_another = arguments[0] == "sudo"  # must share our terminal, and we may not signal it
     child = subprocess.Popen(
         arguments,
         cwd=cwd,

@@ -1,4 +1,4 @@
-"""What .run/ and .venv/ hold, and whether they may be removed."""
+"""The contents of .run/ and .venv/, and whether they may be removed."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ _STAND_IN = "simulator"
 
 
 def remember(root: Path, environment: str) -> None:
-    """Note whose data will be kept here, because .env may say something else by the time it is removed."""
+    """Record whose data is kept here, because .env may have changed by the time of removal."""
     folder = root / ".run"
     folder.mkdir(mode=0o700, exist_ok=True)
     known = environments(root) | {environment}
@@ -28,7 +28,7 @@ def environments(root: Path) -> set[str]:
 
 
 def permit(root: Path) -> None:
-    """Ask before data of a real account goes."""
+    """Ask before deleting data of a real account."""
     real = sorted(environments(root) - {_STAND_IN})
     if real and os.environ.get(OVERRIDE) != "yes":
         ask(root, real, sys.stdin.isatty(), input)

@@ -1,4 +1,4 @@
-"""The first minute with a running gateway: its health, a demo service's subscriptions, its events."""
+"""A demo on a running gateway: its health, the subscriptions of a demo service, and its events."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ from deploy.run.settings import Settings
 
 SERVICE = "demo"
 QUEUE = f"ws-gateway.trades.{SERVICE}"
-CHANNEL = "trades"  # about one event a second: the queue stays short although nobody reads it
+CHANNEL = "trades"  # about one event per second: the queue stays short without a consumer
 LEASE_S = 600
 _SYMBOL = "BTCUSDT"
 SUBSCRIPTION = {
@@ -37,7 +37,7 @@ _ARRIVE_WITHIN_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The gateway's API as any other service calls it."""
+    """A client of the API, like any other service."""
 
     url: str
     key: str
@@ -46,13 +46,13 @@ class Api:
         return self._call("GET", "/health")
 
     def subscribe_demo(self) -> None:
-        """For ten minutes, or ten more: a subscription that nobody reads must not stay."""
+        """Subscribe or renew for ten minutes: a subscription without a consumer must not stay."""
         status, answer = self._call("POST", "/api/v1/subscriptions", SUBSCRIPTION)
         if status not in (200, 201):
             raise Failure(f"subscribing {CHANNEL} {_SYMBOL} for {SERVICE} was answered {status}: {answer}")
 
     def serves(self, service: str) -> bool:
-        """Whether every subscription of the service is live, and its queues are there."""
+        """Whether all subscriptions of the service are live and its queues exist."""
         return self._call("GET", f"/ready?service={service}")[0] == 200
 
     def _call(self, method: str, path: str, body: object = None) -> tuple[int, Mapping[str, Any]]:
@@ -84,7 +84,7 @@ def amqp_url(rabbitmq: settings.RabbitMQ) -> str:
 
 
 def unhealthy(health: Mapping[str, Any]) -> str:
-    """Which components are not well, in a few words."""
+    """The components that are not healthy, in a few words."""
     components = health.get("components", {})
     if not isinstance(components, Mapping):
         return ""
@@ -93,7 +93,7 @@ def unhealthy(health: Mapping[str, Any]) -> str:
 
 
 def events(rabbitmq: settings.RabbitMQ, say: Callable[[str], None]) -> Iterator[str]:
-    """Some seconds of what arrives in the demo's queue, taken out of it, one line each."""
+    """Consume the demo queue for some seconds; one line per event."""
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     connected = contextlib.closing(amqp.connect(rabbitmq, f"ws-gateway {SERVICE}"))
     with reported_as(Unavailable, *amqp.AWAY), connected as connection:
@@ -127,6 +127,6 @@ def line(body: bytes) -> str:
     received = str(event.get("receivedtime", ""))[11:23]
     data = event.get("data")
     if isinstance(data, dict):
-        data = data.get("data", data)  # Bybit's frame repeats the topic before it comes to the point
+        data = data.get("data", data)  # the frame of Bybit contains the topic again
     shown = json.dumps(data, separators=(",", ":"))
     return f"  {received}  {event.get('type', ''):<14} {event.get('subject', ''):<22} {shown}"[:118]

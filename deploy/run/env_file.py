@@ -1,4 +1,4 @@
-"""The .env of a fresh clone: env.example with random secrets."""
+"""Create .env for a new clone: env.example with random secrets."""
 
 import os
 import re
@@ -11,7 +11,7 @@ _MARK = "# [random]"
 
 
 def make(root: Path) -> bool:
-    """Write .env when there is none; tells whether it did."""
+    """Write .env unless it exists; return whether it was written."""
     path = root / ".env"
     text = rendered((root / "env.example").read_text(encoding="utf-8"), new_secret)
     try:

@@ -16,7 +16,7 @@ _BUILD_LOCK = "requirements-build.lock"
 
 
 def provide(root: Path, screen: Screen, kind: str) -> None:
-    """`kind` is run or dev; what is needed for dev is enough to run."""
+    """Create or update .venv; `kind` is run or dev, and dev includes run."""
     venv = root / ".venv"
     wanted = digests(root)
     stamp = venv / "ws-gateway.stamp"
@@ -26,19 +26,19 @@ def provide(root: Path, screen: Screen, kind: str) -> None:
     with screen.step(f"Python packages of {_LOCKS[kind]} in .venv") as step:
         stamp.unlink(missing_ok=True)
         if done.get("root", str(root)) != str(root):
-            shutil.rmtree(venv)  # its scripts name the interpreter by its old path
+            shutil.rmtree(venv)  # its scripts contain the old path of the interpreter
         try:
             _install(root, venv, step, _LOCKS[kind])
         except Failure:
             if not venv.exists():
                 raise
-            shutil.rmtree(venv)  # half an installation can be beyond repair
+            shutil.rmtree(venv)  # an incomplete installation may not be repairable
             _install(root, venv, step, _LOCKS[kind])
         stamp.write_text(json.dumps({"root": str(root), kind: wanted[kind]}))
 
 
 def digests(root: Path) -> dict[str, str]:
-    """One per kind, over everything that decides what .venv has to hold."""
+    """A digest per kind of everything that determines the content of .venv."""
     common = (root / "pyproject.toml").read_bytes() + (root / _BUILD_LOCK).read_bytes()
     common += f"{root} {sys.version}".encode()
     return {kind: hashlib.sha256(common + (root / lock).read_bytes()).hexdigest() for kind, lock in _LOCKS.items()}

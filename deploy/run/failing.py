@@ -1,4 +1,4 @@
-"""Which supervised programs will not come up by themselves."""
+"""Find supervised programs that will not start by themselves."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from deploy.run.supervision import Program
 
 WRONG_SETTING = "a setting is wrong"
 KEEPS_ENDING = "it keeps ending"
-_FAILING_FOR_S = 6.0  # a program that has kept ending for so long will not heal by itself
+_FAILING_FOR_S = 6.0  # a program that has exited repeatedly for this time does not recover by itself
 
 
 @dataclass(slots=True)
 class Failing:
-    """Fed with what supervisord says, again and again; `programs` are those to give up on, each with the reason."""
+    """Observes the states that supervisord reports; `programs` maps those that will not recover to the reason."""
 
     programs: dict[str, str] = field(default_factory=dict)
     _since: dict[str, float] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What running and testing take of the distribution: PostgreSQL, RabbitMQ, Python's venv and nginx."""
+"""Packages of the distribution: PostgreSQL, RabbitMQ and venv, and for the tests nginx and openssl."""
 
 import importlib.util
 import os
@@ -18,32 +18,34 @@ _FOR_BARE_MACHINES = {"debootstrap": "debootstrap", "iptables": "iptables", "ip"
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class MissingPackage:
     package: str
     needed_for: str
 
 
-def missing(kind: str = "run") -> list[Missing]:
-    """Of what running takes; for the kind `dev` the tests as well; for `bare` also those on machines of their own."""
+def missing(kind: str = "run") -> list[MissingPackage]:
+    """Missing packages. Kind `run` covers make run, `dev` also the tests, `bare` also test-bare."""
     found = []
     unfinished = apt.unfinished(apt.states_of(("postgresql", "rabbitmq-server")))
     if not postgres.installed() or "postgresql" in unfinished:
-        found.append(Missing("postgresql", "PostgreSQL"))
+        found.append(MissingPackage("postgresql", "PostgreSQL"))
     if not rabbitmq.installed() or "rabbitmq-server" in unfinished:
-        found.append(Missing("rabbitmq-server", "RabbitMQ"))
+        found.append(MissingPackage("rabbitmq-server", "RabbitMQ"))
     if not _venv_possible():
-        found.append(Missing("python3-venv", "Python's venv"))
+        found.append(MissingPackage("python3-venv", "Python's venv"))
     if kind != "run" and not nginx.installed():
-        found.append(Missing("nginx", "nginx"))
+        found.append(MissingPackage("nginx", "nginx"))
     if kind != "run" and shutil.which("openssl") is None:
-        found.append(Missing("openssl", "certificates of the tests"))
+        found.append(MissingPackage("openssl", "certificates of the tests"))
     if kind == "bare":
-        found += [Missing(package, name) for name, package in _FOR_BARE_MACHINES.items() if shutil.which(name) is None]
+        found += [
+            MissingPackage(package, name) for name, package in _FOR_BARE_MACHINES.items() if shutil.which(name) is None
+        ]
     return found
 
 
 def provide(root: Path, screen: Screen, kind: str = "run") -> None:
-    """Install what is missing and finish what was interrupted, or end with the one command that does."""
+    """Install missing packages and finish an interrupted installation; raises Failure with the command to run."""
     wanted = missing(kind)
     if not wanted and not apt.Files().left():
         return
@@ -54,22 +56,22 @@ def provide(root: Path, screen: Screen, kind: str = "run") -> None:
 
 
 def _install(packages: Sequence[str], step: Step, rights: Sequence[str], command: str) -> None:
-    if rights:  # our own steps need the rights too, not apt alone
+    if rights:  # our own steps need them too, not only apt
         commands.run(step, [*rights, sys.executable, "-B", "-m", "deploy.run", command], cwd=Path.cwd())
     else:
         apt.install(packages, step)
 
 
-def _rights(root: Path, wanted: Sequence[Missing], command: str) -> list[str]:
-    """What to put before a command so that it may install packages: nothing for root, sudo where it works."""
+def _rights(root: Path, wanted: Sequence[MissingPackage], command: str) -> list[str]:
+    """The prefix of a command that installs packages: nothing for root, sudo where it works. Raises Failure."""
     need = f"missing: {_listed(wanted)}" if wanted else "an installation of packages was interrupted"
     if shutil.which("apt-get") is None:
         raise Failure(f"{need}. This system has no apt-get: install it yourself, then run again")
     if os.geteuid() == 0:
         return []
     if shutil.which("sudo"):
-        asked = ["sudo", "-v"] if sys.stdin.isatty() else ["sudo", "-n", "-v"]
-        if subprocess.run(asked, check=False, stderr=subprocess.DEVNULL).returncode == 0:
+        check = ["sudo", "-v"] if sys.stdin.isatty() else ["sudo", "-n", "-v"]
+        if subprocess.run(check, check=False, stderr=subprocess.DEVNULL).returncode == 0:
             return ["sudo", "-n"]
     raise Failure(
         f"{need}. Installing needs root, so run this once, then run again:\n  su -c 'make -C {root} {command}'"
@@ -80,5 +82,5 @@ def _venv_possible() -> bool:
     return importlib.util.find_spec("ensurepip") is not None or Path(".venv/bin/python").exists()
 
 
-def _listed(wanted: Sequence[Missing]) -> str:
+def _listed(wanted: Sequence[MissingPackage]) -> str:
     return ", ".join(each.needed_for for each in wanted)

@@ -1,4 +1,4 @@
-"""Which ports are taken, by whom, and what to change."""
+"""Find ports in use, by which process, and which setting to change."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ def taken(ports: Iterable[Port]) -> list[Port]:
 
 
 def twice(ports: Iterable[Port]) -> list[tuple[Port, Port]]:
-    """Pairs that ask for the same number."""
+    """Pairs of settings with the same port."""
     first: dict[int, Port] = {}
     return [(first[port.number], port) for port in ports if first.setdefault(port.number, port) is not port]
 
@@ -59,7 +59,7 @@ def holder(number: int) -> Holder | None:
 
 
 def listening_inodes(table: str, number: int) -> set[str]:
-    """The sockets that listen on a port, out of the text of /proc/net/tcp."""
+    """Inodes of the sockets that listen on a port, from the text of /proc/net/tcp."""
     rows = [line.split() for line in table.splitlines()[1:]]
     return {row[9] for row in rows if row[3] == _LISTEN and int(row[1].rpartition(":")[2], 16) == number}
 
@@ -72,7 +72,7 @@ def _sockets_of(pid: int) -> set[str]:
             if target.startswith("socket:["):
                 found.add(target[8:-1])
     except OSError:
-        pass  # ended meanwhile, or not ours to look at
+        pass  # ended meanwhile, or not readable by us
     return found
 
 

@@ -1,4 +1,4 @@
-"""Other processes: whose children they are, what started them, how to end them."""
+"""Other processes: their children, how they were started, how to stop them."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ def family_of(pid: int) -> list[int]:
         with contextlib.suppress(OSError):
             children.setdefault(parent_of(other), []).append(other)
     found = [pid]
-    for member in found:  # grows while it is read
+    for member in found:  # grows during the loop
         found += children.get(member, [])
     return found
 
@@ -44,7 +44,7 @@ def command_of(pid: int) -> str:
 
 
 def with_variable(name: str, value: str) -> list[int]:
-    """Processes whose environment holds exactly this, as far as we may look."""
+    """Processes whose environment contains exactly this, as far as it is readable."""
     wanted = f"{name}={value}".encode()
     found = []
     for pid in all_pids():
@@ -61,7 +61,7 @@ def send(pids: Collection[int], number: signal.Signals) -> None:
 
 
 def gone(pids: Collection[int], within_s: float, waiting: Callable[[], None] = lambda: None) -> bool:
-    """Wait until none of them lives."""
+    """Wait until all have ended; False when the time is over."""
     return until(lambda: not any(map(alive, pids)), within_s, waiting)
 
 
@@ -76,7 +76,7 @@ def until(question: Callable[[], bool], within_s: float, waiting: Callable[[], N
 
 
 def end(pids: Collection[int], within_s: float) -> None:
-    """SIGTERM, and SIGKILL for those who do not listen."""
+    """SIGTERM, then SIGKILL for those that do not end."""
     send(pids, signal.SIGTERM)
     if not gone(pids, within_s):
         send(pids, signal.SIGKILL)

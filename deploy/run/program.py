@@ -1,4 +1,4 @@
-"""What each supervised program becomes: `python -m deploy.run.program api` reads the settings, then is the api.
+"""Start one supervised program: `python -m deploy.run.program api` reads the settings and becomes the api.
 
 Settings are read here, at each start, so that `supervisorctl restart` takes a changed .env.
 """
@@ -13,10 +13,10 @@ from deploy.run import settings
 from deploy.run.settings import Settings
 from deploy.servers import postgres, rabbitmq
 from deploy.servers.launching import LaunchError, account_of, give, refuse, step_down_into
-from deploy.servers.reaching import Account
+from deploy.servers.reaching import SystemUser
 
 ROOT = Path(__file__).resolve().parents[2]
-USER = "ws-gateway"  # whom root has our own programs run as
+USER = "ws-gateway"  # runs our own programs when root starts them
 
 
 def start(name: str, values: Mapping[str, str]) -> None:
@@ -37,7 +37,7 @@ def module(name: str) -> list[str]:
 
 
 def variables(name: str, found: Settings) -> dict[str, str]:
-    """What a process cannot read out of .env by itself."""
+    """The variables that a process cannot read from .env itself."""
     match name:
         case "simulator":
             return {"SIMULATOR_PORT": str(found.simulator_port)}
@@ -49,8 +49,8 @@ def variables(name: str, found: Settings) -> dict[str, str]:
             return {}
 
 
-def private_postgres(found: Settings, root: Path) -> postgres.Postgres:
-    return postgres.Postgres(
+def private_postgres(found: Settings, root: Path) -> postgres.PostgresServer:
+    return postgres.PostgresServer(
         data=root / ".run" / "postgres",
         port=found.postgres.port,
         user=found.postgres.user,
@@ -59,8 +59,8 @@ def private_postgres(found: Settings, root: Path) -> postgres.Postgres:
     )
 
 
-def private_rabbitmq(found: Settings, root: Path) -> rabbitmq.RabbitMQ:
-    return rabbitmq.RabbitMQ(
+def private_rabbitmq(found: Settings, root: Path) -> rabbitmq.RabbitMQServer:
+    return rabbitmq.RabbitMQServer(
         data=root / ".run" / "rabbitmq",
         port=found.rabbitmq_port,
         management_port=found.management_port,
@@ -73,18 +73,18 @@ def private_rabbitmq(found: Settings, root: Path) -> rabbitmq.RabbitMQ:
 
 
 def _step_down(spool: Path) -> None:
-    """To a user who can read the code and .env, and write to the spool alone."""
+    """Become a user who can read the code and .env, and write only to the spool."""
     account = account_of(USER)
     _let_read(ROOT / ".env", account)
-    if not spool.exists() or spool.is_relative_to(ROOT / ".run"):  # a folder of yours is left as it is
+    if not spool.exists() or spool.is_relative_to(ROOT / ".run"):  # a folder given by the user is not changed
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         give(spool, account)
     step_down_into([ROOT, Path(sys.base_prefix), spool], account)
-    os.chdir(ROOT)  # the folder of that name that is in reach now
+    os.chdir(ROOT)  # again, because the path now leads to the reachable folder
 
 
-def _let_read(file: Path, account: Account) -> None:
-    """The processes read .env themselves, some of them again while they run."""
+def _let_read(file: Path, account: SystemUser) -> None:
+    """Copy .env for the processes, which read it at their start and again while they run."""
     if file.exists():
         os.chown(file, -1, account.gid)
         file.chmod(file.stat().st_mode | 0o040)

@@ -1,4 +1,4 @@
-"""What a person sees while things are made ready: one line per step with its time, one moving line while it lasts."""
+"""Terminal output: one line per step with its duration, and one changing line during the step."""
 
 import contextlib
 import sys
@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
-_QUIET_S = 5.0  # where lines cannot be rewritten, a progress line comes this often
+_QUIET_S = 5.0  # interval of progress lines where a line cannot be rewritten
 _WIDTH = 110
 
 
 class Failure(Exception):
-    """The run cannot go on, and the text says why and what a person can do."""
+    """The run cannot continue; the text contains the reason and the remedy."""
 
 
 class Step:
-    """One step while it lasts."""
+    """The current step."""
 
     def __init__(self, screen: "Screen", title: str) -> None:
         self.title = title
@@ -28,7 +28,7 @@ class Step:
         return self._screen.clock() - self._began_at
 
     def progress(self, text: str = "") -> None:
-        """Call as often as you like: the screen decides what to show."""
+        """Show progress; may be called often, because the screen limits its output."""
         if self._screen.rewrites:
             self._screen.rewrite(self._moving(text))
         elif self._screen.clock() - self._shown_at >= _QUIET_S:
@@ -49,7 +49,7 @@ class Screen:
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """Ends with a line that holds the title, which the body may change, and the time."""
+        """Print a line with the title, which the body may change, and the duration at the end of the block."""
         step = Step(self, title)
         if self.rewrites:
             step.progress()
@@ -70,6 +70,6 @@ class Screen:
         self._write(f"\r\033[K{text}")
 
     def _write(self, text: str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # who looks away does not stop the gateway
+        with contextlib.suppress(BrokenPipeError):  # a closed terminal must not stop the gateway
             self._out.write(text)
             self._out.flush()

@@ -1,4 +1,4 @@
-"""What `make run` has to know of the settings: every port, what runs privately, and whether all processes agree."""
+"""Settings of `make run`: ports, private servers, and whether the settings of all processes are valid."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -31,11 +31,11 @@ class Settings:
     api_port: int
     spool_dir: Path
     api_key: str = field(repr=False)
-    private_servers: str  # auto: on this machine; none: the servers of this machine are somebody's own
+    private_servers: str  # auto: start them for hosts on this machine; none: use servers that exist
 
     @classmethod
     def from_env(cls, values: Mapping[str, str]) -> "Settings":
-        """Raises ConfigError naming every variable at fault."""
+        """Raises ConfigError that names every invalid variable."""
         env = Environment(values)
         found = cls(
             bybit=settings.bybit(env),
@@ -81,7 +81,7 @@ class Settings:
         return self.ingestor_metrics_port + 1
 
     def programs(self) -> list[str]:
-        """What is supervised with these settings, in the order of the start."""
+        """The supervised programs, in start order."""
         servers = ["postgres"] * self.private_postgres + ["rabbitmq"] * self.private_rabbitmq
         return servers + ["simulator"] * self.simulated + ["ingestor", "persister", "api"]
 
@@ -106,7 +106,7 @@ class Settings:
 
 
 def checked(root: Path) -> Settings:
-    """The settings, after each process has found its own in order."""
+    """The settings, after those of each process have been checked. Raises ConfigError."""
     values = environment(root)
     for process in (Settings, ingestor.settings.Settings, persister.settings.Settings, api.settings.Settings):
         process.from_env(values)
@@ -118,7 +118,7 @@ def environment(root: Path) -> dict[str, str]:
 
 
 def fingerprint(root: Path, values: Mapping[str, str]) -> str:
-    """Changes with a setting and with the code: what runs is then no longer what would be started."""
+    """A digest of settings and code: a change means that running programs are out of date."""
     example = (root / "env.example").read_text(encoding="utf-8").replace("#", "").splitlines()
     names = {line.partition("=")[0] for line in example if "=" in line}
     digest = hashlib.sha256()

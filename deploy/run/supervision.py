@@ -1,4 +1,4 @@
-"""The supervisord of this clone: its configuration, its start, its programs, its end."""
+"""The supervisord of this clone: configuration, start, programs, stop."""
 
 import contextlib
 import hashlib
@@ -18,20 +18,20 @@ from deploy.run import processes
 from deploy.run.screen import Failure
 
 GROUP = "gateway"
-_LONGEST_SOCKET = 95  # a socket's path has 107 bytes, and supervisord appends its pid while it makes one
+_LONGEST_SOCKET = 95  # of 107 bytes, because supervisord appends its pid to the path
 _ANSWERS_WITHIN_S = 10.0
 _STOPS_WITHIN_S = 60.0
 _LISTENS_WITHIN_S = 5.0
 _UNDER_WAY = ("RUNNING", "STARTING", "BACKOFF")
 _OVER = ("STOPPED", "EXITED", "FATAL", "BACKOFF", "UNKNOWN")
 
-# Who writes before who reads, so that queues drain; the servers go with supervisord itself.
+# Producers before consumers, so that queues drain; the servers stop with supervisord itself.
 _STOP_ORDER = (("api", "ingestor"), ("persister",), ("simulator",))
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What supervisord knows of a program."""
+    """The state of a program as supervisord reports it."""
 
     name: str
     state: str
@@ -51,7 +51,7 @@ class Supervisor:
         return False
 
     def launch(self) -> None:
-        """Start it with no program running, and wait until it answers."""
+        """Start supervisord without programs and wait until it responds."""
         self.prepare_folder()
         with open(self.folder / "log" / "supervisord.out", "wb") as output:
             child = subprocess.Popen(
@@ -60,7 +60,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C in this terminal is for us, not for what runs on
+                start_new_session=True,  # Ctrl-C in this terminal must not reach supervisord
             )
 
         def decided() -> bool:
@@ -80,7 +80,7 @@ class Supervisor:
             owner = self.folder.stat().st_uid
             raise Failure(f"{self.folder} belongs to user {owner}: run as that user, or let it run `make clean`")
         if os.geteuid() == 0:
-            self.folder.chmod(0o711)  # unprivileged users pass through it, each to its own folder
+            self.folder.chmod(0o711)  # lets unprivileged users reach their own folders in it
         (self.folder / "log").mkdir(mode=0o700, exist_ok=True)
         self.socket.parent.mkdir(mode=0o700, exist_ok=True)
         if self.socket.parent.stat().st_uid != os.geteuid():
@@ -104,14 +104,14 @@ class Supervisor:
         return [Program(each["name"], each["statename"], each["exitstatus"]) for each in found]
 
     def stop(self, waiting: Callable[[], None] = lambda: None, patience_s: float = _STOPS_WITHIN_S) -> bool:
-        """End everything in good order and leave no process behind; tells whether there was one."""
+        """Stop everything in order and leave no process; return whether there was one."""
         pid = self.pid()
         if pid is not None:
             self._stop_programs(waiting, patience_s)
             family = processes.family_of(pid)
             processes.send([pid], signal.SIGTERM)
             it_left = processes.gone([pid], patience_s, waiting)
-            if not it_left or not processes.gone(family, _LISTENS_WITHIN_S):  # what dies with it takes a moment
+            if not it_left or not processes.gone(family, _LISTENS_WITHIN_S):  # its children need a moment to end
                 processes.send(family, signal.SIGKILL)
                 processes.gone(family, _LISTENS_WITHIN_S)
         lost = self.end_lost()
@@ -120,14 +120,14 @@ class Supervisor:
         return lost or pid is not None
 
     def end_lost(self) -> bool:
-        """End what a supervisord that died without a word left behind."""
+        """Stop the programs of a supervisord that was killed."""
         lost = processes.with_variable("SUPERVISOR_SERVER_URL", f"unix://{self.socket}")
         if lost and self.pid() is None:
             processes.end(lost, _STOPS_WITHIN_S)
         return bool(lost)
 
     def pid(self) -> int | None:
-        """Of the supervisord that runs from our configuration, whether it answers or not."""
+        """The pid of the supervisord with our configuration, whether it responds or not."""
         try:
             pid = int((self.folder / "supervisord.pid").read_text())
         except (OSError, ValueError):
@@ -157,7 +157,7 @@ class Supervisor:
 
 
 def socket_path(folder: Path) -> Path:
-    """Beside everything else, or where the path is short enough."""
+    """In the run folder, or elsewhere when that path is too long."""
     near = folder / "supervisor.sock"
     if len(os.fsencode(near)) <= _LONGEST_SOCKET:
         return near
@@ -170,7 +170,7 @@ def rendered(template: str, socket_file: Path) -> str:
 
 
 class _OverSocket(xmlrpc.client.Transport):
-    """XML-RPC through a file instead of a host."""
+    """XML-RPC over a UNIX socket."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""`make run` from the moment that .venv is there: servers, schema, processes, health, a look at live events."""
+"""`make run`, once .venv exists: servers, schema, processes, health, live events."""
 
 import contextlib
 import os
@@ -25,13 +25,13 @@ from deploy.servers import postgres, rabbitmq
 _READY_WITHIN_S = 90.0
 _SUBSCRIBED_WITHIN_S = 20.0
 _MIGRATED_WITHIN_S = 600.0
-_PATIENCE_S = 5.0  # with what was interrupted while it started: RabbitMQ is deaf in its first second
+_PATIENCE_S = 5.0  # for a server stopped while it starts: RabbitMQ ignores signals in its first second
 _SERVERS = ("postgres", "rabbitmq")
 _LEFT = "Everything is left running: make status, make logs, make stop."
 
 
 class _Unhealthy(Failure):
-    """Everything was started, and something keeps it from health."""
+    """All programs were started, but the gateway is not healthy."""
 
 
 def up(root: Path, screen: Screen) -> int:
@@ -61,7 +61,7 @@ def up(root: Path, screen: Screen) -> int:
         (supervisor.folder / "started").write_text(mark)
         _wait_for_health(supervisor, found, screen)
     screen.line(f"\nws-gateway is up and healthy after {time.monotonic() - began_at:.1f} s.")
-    with contextlib.suppress(KeyboardInterrupt):  # from here on Ctrl-C ends the show, not the gateway
+    with contextlib.suppress(KeyboardInterrupt):  # from here on Ctrl-C ends the output, not the gateway
         _show(found, screen)
     screen.line("\nIt runs on in the background: make status, make logs, make stop.")
     return 0
@@ -83,7 +83,7 @@ def _refuse_taken_ports(found: Settings) -> None:
 
 @contextlib.contextmanager
 def _undone_on_failure(supervisor: Supervisor, screen: Screen) -> Iterator[None]:
-    """A start that does not get there leaves nothing running, unless a look at it helps."""
+    """Stop everything when the start fails, unless the running programs help to find the reason."""
     try:
         yield
     except _Unhealthy:
@@ -102,7 +102,7 @@ def _refuse_data_of_other_versions(root: Path, found: Settings) -> None:
 
 
 def _make_user(name: str) -> None:
-    """Whom our programs run as when root starts them."""
+    """The user that runs our programs when root starts them."""
     try:
         pwd.getpwnam(name)
     except KeyError:
@@ -158,20 +158,20 @@ def wait_for(
     programs: Sequence[str],
     question: Callable[[], bool],
     step: Step,
-    said: Callable[[], str],
+    status: Callable[[], str],
 ) -> None:
-    """Until the answer is yes, or one of the programs will not come up, or time is up."""
+    """Wait until the condition is true. Raises Failure when a program will not start or the time is over."""
     failing = Failing()
 
     def decided() -> bool:
         failing.look((each for each in supervisor.programs() if each.name in programs), time.monotonic())
         return bool(failing.programs) or question()
 
-    in_time = processes.until(decided, _READY_WITHIN_S, lambda: step.progress(said()))
+    in_time = processes.until(decided, _READY_WITHIN_S, lambda: step.progress(status()))
     if failing.programs:
         raise Failure("\n".join(_last_words(supervisor, failing)))
     if not in_time:
-        raise Failure(f"not ready after {_READY_WITHIN_S:.0f} s, {said() or 'without a word'}")
+        raise Failure(f"not ready after {_READY_WITHIN_S:.0f} s, {status() or 'no details'}")
 
 
 def _last_words(supervisor: Supervisor, failing: Failing) -> Iterator[str]:
@@ -188,7 +188,7 @@ def _show(found: Settings, screen: Screen) -> None:
 
 
 def _show_first_calls(found: Settings, screen: Screen) -> None:
-    """Of an exchange that is not ours: nothing is subscribed unasked, and no secret gets into a log."""
+    """Output for a real exchange: nothing is subscribed without a request, and no secret is printed."""
     url = demo.api(found).url
     ask = 'curl -H "X-API-Key: $WS_GATEWAY_API_KEY"'
     post = "-H 'Content-Type: application/json' -H 'Prefer: wait=10'"
@@ -214,7 +214,9 @@ def _show_demo(found: Settings, screen: Screen) -> None:
             raise Failure(f"the subscriptions of {demo.SERVICE} are not live after {_SUBSCRIBED_WITHIN_S:.0f} s")
     key = f"-H 'X-API-Key: {found.api_key}'"
     wanted = '{"channel_type":"orderbook","symbol":"ETHUSDT","requesting_service":"my-service","ttl_seconds":600}'
-    processes.until(lambda: api.health()[0] == 200, _SUBSCRIBED_WITHIN_S)  # a new socket is red until it is live
+    processes.until(
+        lambda: api.health()[0] == 200, _SUBSCRIBED_WITHIN_S
+    )  # a new connection is unhealthy until it is live
     status, health = api.health()
     screen.line(f"""
   health   {status} {health.get("status", "")}, exchange: {found.bybit.environment}
@@ -258,7 +260,7 @@ def _postgres_serves(found: Settings) -> bool:
 def _rabbitmq_serves(found: Settings) -> bool:
     try:
         for host, port in found.rabbitmq.hosts[:1]:
-            socket.create_connection((host, port), timeout=3).close()  # pika is loud about a refusal
+            socket.create_connection((host, port), timeout=3).close()  # pika would log errors
         amqp.connect(found.rabbitmq, "ws-gateway make run").close()
     except (OSError, Unavailable):
         return False

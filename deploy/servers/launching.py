@@ -1,4 +1,4 @@
-"""What every private server needs at its launch: a clean environment, an unprivileged user, a short leash."""
+"""Launching private servers: a clean environment, an unprivileged user, and an end together with the parent."""
 
 import ctypes
 import os
@@ -8,14 +8,14 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from deploy.servers.reaching import Account, Unreachable, make_reachable
+from deploy.servers.reaching import SystemUser, Unreachable, make_reachable
 
 _PR_SET_PDEATHSIG = 1
-_FOUND_BY = ("SUPERVISOR_SERVER_URL", "SUPERVISOR_PROCESS_NAME")  # how `make stop` finds a lost child of supervisord
+_FOUND_BY = ("SUPERVISOR_SERVER_URL", "SUPERVISOR_PROCESS_NAME")  # by these `make stop` finds orphans of supervisord
 
 
 class LaunchError(Exception):
-    """The server cannot be started, and the text says what a person has to do."""
+    """The server cannot be started; the text contains the remedy."""
 
 
 def required(env: Mapping[str, str], name: str) -> str:
@@ -38,26 +38,26 @@ def program(name: str, *folders: str) -> Path:
     return Path(found)
 
 
-def account_for(folder: Path, user: str) -> Account:
-    """Who owns the folder's data: we ourselves, unless we are root. What root holds in it is given to the user."""
+def account_for(folder: Path, user: str) -> SystemUser:
+    """The user for this data: the current one, or for root the owner of the folder; data of root is given to `user`."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.geteuid() != 0:
-        return Account(os.geteuid(), os.getegid())
+        return SystemUser(os.geteuid(), os.getegid())
     owner = folder.stat()
     if owner.st_uid != 0:
-        return Account(owner.st_uid, owner.st_gid)
+        return SystemUser(owner.st_uid, owner.st_gid)
     account = account_of(user)
     give(folder, account)
     return account
 
 
-def give(folder: Path, account: Account) -> None:
+def give(folder: Path, account: SystemUser) -> None:
     for path in (folder, *folder.rglob("*")):
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
-def step_down_into(folders: Sequence[Path], account: Account) -> None:
-    """Become the account, with these folders in reach; where that cannot be had, go on as root and say so."""
+def step_down_into(folders: Sequence[Path], account: SystemUser) -> None:
+    """Become the user, with these folders reachable; where mounting is not allowed, continue as root with a warning."""
     try:
         make_reachable(folders, account)
     except Unreachable as error:
@@ -66,7 +66,7 @@ def step_down_into(folders: Sequence[Path], account: Account) -> None:
         step_down(account)
 
 
-def step_down(account: Account) -> None:
+def step_down(account: SystemUser) -> None:
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(account.gid)
@@ -74,13 +74,13 @@ def step_down(account: Account) -> None:
 
 
 def clean_environment(env: Mapping[str, str], **more: str) -> dict[str, str]:
-    """Only what is named here reaches a server: its own variables of the same names, and our secrets, do not."""
+    """The environment of a server: neither our secrets nor variables that it would interpret itself."""
     kept = {name: env[name] for name in ("PATH", *_FOUND_BY) if name in env}
     return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"} | kept | more
 
 
 def become(command: Iterable[str | Path], env: Mapping[str, str], *, leash: int) -> None:
-    """Turn this process into the command, which gets the signal `leash` when the one who started us dies."""
+    """Replace this process by the command, which gets the signal `leash` when its parent dies."""
     arguments = [str(part) for part in command]
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, leash, 0, 0, 0)
     os.execve(arguments[0], arguments, env)
@@ -91,9 +91,9 @@ def refuse(error: Exception) -> int:
     return 1
 
 
-def account_of(user: str) -> Account:
+def account_of(user: str) -> SystemUser:
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
-        raise LaunchError(f"the user {user!r} does not exist, and nothing is run as root in its place") from None
-    return Account(entry.pw_uid, entry.pw_gid)
+        raise LaunchError(f"the user {user!r} does not exist, and nothing is run as root instead") from None
+    return SystemUser(entry.pw_uid, entry.pw_gid)

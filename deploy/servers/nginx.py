@@ -1,4 +1,4 @@
-"""Where nginx is, which the tests put in front of the api."""
+"""Finds nginx, which the tests put in front of the api."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """One private PostgreSQL in the foreground, reachable over loopback TCP only.
 
 `python -m deploy.servers.postgres` takes PGDATA, POSTGRES_PORT, POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB.
-Role, password and database are brought in line with these at each start.
+Role, password and database are updated from these at each start.
 """
 
 import os
@@ -25,18 +25,18 @@ from deploy.servers.launching import (
     required,
     step_down,
 )
-from deploy.servers.reaching import Account
+from deploy.servers.reaching import SystemUser
 
-# Postgres leaves its working directory and comes back by name, which fails below a private home (0700). Through an
-# inherited descriptor the data is reached without a look at the directories above it.
+# PostgreSQL leaves its working directory and returns by name, which fails below a private home (0700). An inherited
+# descriptor leads to the data without a permission on the directories above it.
 _DATA_FD = 9
 _DATA = f"/proc/self/fd/{_DATA_FD}"
-_COMPLETE = "ws-gateway.complete"  # in a cluster that initdb finished
-_MAKING = "ws-gateway.making"  # beside a cluster that initdb is at work on
+_COMPLETE = "ws-gateway.complete"  # exists in a cluster that initdb has completed
+_MAKING = "ws-gateway.making"  # exists next to a cluster while initdb runs
 
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",  # paths of sockets are short, paths of clones are not
+    "unix_socket_directories": "",  # socket paths are limited in length, paths of clones are not
     "cluster_name": "ws-gateway",
     "shared_buffers": "32MB",
     "max_connections": "100",
@@ -52,7 +52,7 @@ _HBA = "host all all 127.0.0.1/32 scram-sha-256\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Postgres:
+class PostgresServer:
     data: Path
     port: int
     user: str
@@ -60,7 +60,7 @@ class Postgres:
     database: str
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> "Postgres":
+    def from_env(cls, env: Mapping[str, str]) -> "PostgresServer":
         return cls(
             data=Path(required(env, "PGDATA")).absolute(),
             port=port(env, "POSTGRES_PORT"),
@@ -70,7 +70,7 @@ class Postgres:
         )
 
 
-def launch(server: Postgres, env: Mapping[str, str]) -> None:
+def launch(server: PostgresServer, env: Mapping[str, str]) -> None:
     postgres = binary_for(server.data, newest_binary())
     account = account_for(server.data, "postgres")
     surroundings = clean_environment(env)
@@ -97,7 +97,7 @@ def installed() -> bool:
 
 
 def binaries() -> Sequence[str]:
-    """Where Debian keeps the programs of each version, the newest first."""
+    """Program folders of each version on Debian, newest first."""
     found = Path("/usr/lib/postgresql").glob("*/bin")
     return [str(folder) for folder in sorted(found, key=lambda f: float(f.parent.name), reverse=True)]
 
@@ -107,7 +107,7 @@ def newest_binary() -> Path:
 
 
 def binary_for(data: Path, newest: Path) -> Path:
-    """The server that can open this data: the newest one, or one beside it. Raises LaunchError where there is none."""
+    """The server program that can open this data: the newest, or an older one beside it. Raises LaunchError."""
     if not (data / "PG_VERSION").exists():
         return newest
     version = (data / "PG_VERSION").read_text().strip()
@@ -128,8 +128,8 @@ def _version_of(postgres: Path) -> str:
     return words[2].partition(".")[0]
 
 
-def statements(server: Postgres) -> str:
-    """What makes role and password as the settings say, one statement per line."""
+def statements(server: PostgresServer) -> str:
+    """SQL that creates or updates role and password, one statement per line."""
     role, password = identifier(server.user), literal(server.password)
     return (
         f"DO {literal(f'BEGIN CREATE ROLE {role}; EXCEPTION WHEN duplicate_object THEN NULL; END')}\n"
@@ -158,8 +158,8 @@ def _hold(folder: Path) -> None:
     os.close(descriptor)
 
 
-def _create_cluster(data: Path, initdb: Path, account: Account, env: Mapping[str, str]) -> None:
-    """Made beside its place, and moved there when it is complete, so that half a cluster is never taken for data."""
+def _create_cluster(data: Path, initdb: Path, account: SystemUser, env: Mapping[str, str]) -> None:
+    """Create the cluster next to its place and move it there when complete, so that no partial cluster is ever used."""
     if any(data.iterdir()):
         raise LaunchError(
             f"{data} holds files, but no database that ws-gateway made, so it is left alone. Move it away; "
@@ -186,7 +186,7 @@ def _remove_unfinished(making: Path) -> None:
         shutil.rmtree(making)
 
 
-def _initdb(initdb: Path, account: Account, env: Mapping[str, str]) -> None:
+def _initdb(initdb: Path, account: SystemUser, env: Mapping[str, str]) -> None:
     command = [str(initdb), "-D", _DATA, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
     done = subprocess.run(
         command,
@@ -200,8 +200,8 @@ def _initdb(initdb: Path, account: Account, env: Mapping[str, str]) -> None:
         raise LaunchError(f"initdb failed: {done.stderr.strip()}")
 
 
-def _agree(server: Postgres, postgres: Path, env: Mapping[str, str]) -> None:
-    """Single-user mode needs no password and no port; the text travels over a pipe and is not logged."""
+def _agree(server: PostgresServer, postgres: Path, env: Mapping[str, str]) -> None:
+    """Update role, password and database in single-user mode: no password, no port, and nothing is logged."""
     found = _alone(postgres, statements(server), env)
     if not re.search(r"^\s*1: datname = ", found, re.MULTILINE):
         _alone(
@@ -236,7 +236,7 @@ def _options(settings: Mapping[str, str]) -> list[str]:
 
 def main(env: Mapping[str, str]) -> int:
     try:
-        launch(Postgres.from_env(env), env)
+        launch(PostgresServer.from_env(env), env)
     except LaunchError as error:
         return refuse(error)
     return 0

@@ -1,8 +1,8 @@
 """One private RabbitMQ with its management plugin in the foreground, reachable over loopback only.
 
 `python -m deploy.servers.rabbitmq` takes RABBITMQ_DATA, RABBITMQ_PORT, RABBITMQ_MANAGEMENT_PORT, RABBITMQ_DIST_PORT,
-ERL_EPMD_PORT, RABBITMQ_USER, RABBITMQ_PASSWORD and RABBITMQ_VHOST. User, password and vhost are brought in line with
-these at each start.
+ERL_EPMD_PORT, RABBITMQ_USER, RABBITMQ_PASSWORD and RABBITMQ_VHOST. User, password and vhost are updated
+from these at each start.
 """
 
 import base64
@@ -36,12 +36,12 @@ from deploy.servers.launching import (
 _BINARIES = "/usr/lib/rabbitmq/bin"  # the wrappers in /usr/sbin change user and folder
 _EPMD_WITHIN_S = 5.0
 _DESCRIPTORS = 20000
-_USER = "rabbitmq"  # the package's own
-_VERSION = "ws-gateway.version"  # of the server that the data was last opened with
+_USER = "rabbitmq"  # from the package
+_VERSION = "ws-gateway.version"  # version of the server that last opened the data
 
 
 @dataclass(frozen=True, slots=True)
-class RabbitMQ:
+class RabbitMQServer:
     data: Path
     port: int
     management_port: int
@@ -52,7 +52,7 @@ class RabbitMQ:
     vhost: str
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> "RabbitMQ":
+    def from_env(cls, env: Mapping[str, str]) -> "RabbitMQServer":
         return cls(
             data=Path(required(env, "RABBITMQ_DATA")).absolute(),
             port=port(env, "RABBITMQ_PORT"),
@@ -65,7 +65,7 @@ class RabbitMQ:
         )
 
 
-def launch(server: RabbitMQ, env: Mapping[str, str]) -> None:
+def launch(server: RabbitMQServer, env: Mapping[str, str]) -> None:
     binary = program("rabbitmq-server", _BINARIES)
     check_version(server.data)
     surroundings = clean_environment(env, **variables(server))
@@ -87,7 +87,7 @@ def installed() -> bool:
 
 
 def check_version(data: Path) -> None:
-    """Raises LaunchError when the installed server cannot open the data, before it tries to."""
+    """Raise LaunchError when the installed server cannot open the data."""
     ours, theirs = data_version(data), installed_version(program("rabbitmq-server", _BINARIES))
     if ours and theirs and ours.partition(".")[0] != theirs.partition(".")[0]:
         raise LaunchError(
@@ -98,7 +98,7 @@ def check_version(data: Path) -> None:
 
 
 def data_version(data: Path) -> str:
-    """The version that wrote this data, or its first number alone; empty where there is none."""
+    """The version that wrote this data, or only its major number; empty when unknown."""
     if (data / _VERSION).exists():
         return (data / _VERSION).read_text().strip()
     flags = [path.read_text() for path in (data / "mnesia").glob("*-feature_flags")]
@@ -106,17 +106,17 @@ def data_version(data: Path) -> str:
 
 
 def installed_version(binary: Path) -> str:
-    """Out of the folder's name that every package keeps; empty where it says nothing."""
+    """The version from the name of a folder that every package has; empty when unknown."""
     found = re.search(r"rabbitmq_server-([0-9.]+)", str(binary.resolve()))
     return found[1] if found else ""
 
 
-def variables(server: RabbitMQ) -> dict[str, str]:
+def variables(server: RabbitMQServer) -> dict[str, str]:
     data = server.data
     return {
         "HOME": str(data),  # the Erlang cookie lives here
         "RUNNING_UNDER_SYSTEMD": "1",  # the script becomes the node, so our pid is the node's
-        "RABBITMQ_NODENAME": "ws-gateway@localhost",  # a fixed name: the data directory follows it
+        "RABBITMQ_NODENAME": "ws-gateway@localhost",  # fixed, because the data directory is named after it
         "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
         "RABBITMQ_NODE_PORT": str(server.port),
         "RABBITMQ_DIST_PORT": str(server.dist_port),
@@ -139,7 +139,7 @@ def variables(server: RabbitMQ) -> dict[str, str]:
     }
 
 
-def configuration(server: RabbitMQ) -> str:
+def configuration(server: RabbitMQServer) -> str:
     return f"""\
 listeners.tcp.default = 127.0.0.1:{server.port}
 management.tcp.ip = 127.0.0.1
@@ -153,8 +153,8 @@ raft.wal_max_size_bytes = 33554432
 """
 
 
-def definitions(server: RabbitMQ, salt: bytes) -> dict[str, object]:
-    """User, vhost and permissions, imported by the node at each start, with the password as its salted digest only."""
+def definitions(server: RabbitMQServer, salt: bytes) -> dict[str, object]:
+    """Definitions of user, vhost and permissions, imported at each start; the password only as a salted digest."""
     return {
         "users": [
             {
@@ -173,7 +173,7 @@ def password_hash(password: str, salt: bytes) -> str:
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
-def _write_files(server: RabbitMQ) -> None:
+def _write_files(server: RabbitMQServer) -> None:
     (server.data / "conf.d").mkdir(exist_ok=True)
     (server.data / "environment.conf").touch()
     (server.data / "enabled_plugins").write_text("[rabbitmq_management].\n")
@@ -184,14 +184,14 @@ def _write_files(server: RabbitMQ) -> None:
 
 
 def _allow_many_connections() -> None:
-    """An ordinary user starts with 1024 descriptors, of which RabbitMQ keeps half for files."""
+    """Raise the limit of 1024 descriptors, of which RabbitMQ reserves half for files."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS if most == resource.RLIM_INFINITY else min(_DESCRIPTORS, most)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
-def _start_epmd(server: RabbitMQ, env: Mapping[str, str]) -> None:
-    """Erlang's name server, as a child that dies with the node: as a daemon it would outlive us."""
+def _start_epmd(server: RabbitMQServer, env: Mapping[str, str]) -> None:
+    """Start the name server of Erlang as a child that ends with the node; as a daemon it would outlive it."""
     subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", program("epmd"), "-address", "127.0.0.1", "-port", str(server.epmd_port)],
         env=env,
@@ -211,7 +211,7 @@ def _listens(number: int) -> bool:
 
 def main(env: Mapping[str, str]) -> int:
     try:
-        launch(RabbitMQ.from_env(env), env)
+        launch(RabbitMQServer.from_env(env), env)
     except LaunchError as error:
         return refuse(error)
     return 0

@@ -1,7 +1,7 @@
-"""Letting an unprivileged user reach folders that lie below a private one, such as a clone in /root (0700).
+"""Makes folders below a private one, such as a clone in /root (0700), reachable for an unprivileged user.
 
-In a mount namespace of this process an empty folder takes the place of the private one, and holds nothing but what is
-to be reached. No permission of anything on the disk changes, and the rest of the private folder is out of reach.
+In a mount namespace of this process an empty folder replaces the private one and contains only the folders to reach.
+No permission on the disk changes, and the rest of the private folder stays unreachable.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class SystemUser:
     """The user that a server runs as."""
 
     uid: int
@@ -24,12 +24,12 @@ class Account:
 
 
 class Unreachable(Exception):
-    """The user cannot get there, and this process may not mount anything, as in most containers."""
+    """The user has no access, and this process may not mount anything, as in most containers."""
 
 
-def make_reachable(paths: Sequence[Path], account: Account) -> None:
-    """For this process and its children. Raises Unreachable."""
-    if all(private_parent(path, account) is None for path in paths):
+def make_reachable(paths: Sequence[Path], user: SystemUser) -> None:
+    """Make the paths reachable for this process and its children. Raises Unreachable."""
+    if all(private_parent(path, user) is None for path in paths):
         return
     libc = ctypes.CDLL(None, use_errno=True)
     _checked(libc.unshare(_CLONE_NEWNS), paths)
@@ -39,7 +39,7 @@ def make_reachable(paths: Sequence[Path], account: Account) -> None:
         for descriptor in descriptors.values():
             opened.callback(os.close, descriptor)
         for path in paths:
-            while parent := private_parent(path, account):
+            while parent := private_parent(path, user):
                 _checked(libc.mount(b"none", os.fsencode(parent), b"tmpfs", 0, b"mode=0755,size=1m"), paths)
                 for other, descriptor in descriptors.items():
                     if other.is_relative_to(parent):
@@ -48,16 +48,16 @@ def make_reachable(paths: Sequence[Path], account: Account) -> None:
                         _checked(libc.mount(source, os.fsencode(other), None, _MS_BIND | _MS_REC, None), paths)
 
 
-def private_parent(path: Path, account: Account) -> Path | None:
-    """The topmost folder on the way to this one that the account may not pass through."""
-    return next((parent for parent in reversed(path.parents) if not may_pass(parent, account)), None)
+def private_parent(path: Path, user: SystemUser) -> Path | None:
+    """The topmost parent folder that the user may not traverse."""
+    return next((parent for parent in reversed(path.parents) if not may_pass(parent, user)), None)
 
 
-def may_pass(folder: Path, account: Account) -> bool:
+def may_pass(folder: Path, user: SystemUser) -> bool:
     state = folder.stat()
-    if state.st_uid == account.uid:
+    if state.st_uid == user.uid:
         return bool(state.st_mode & 0o100)
-    if state.st_gid == account.gid:
+    if state.st_gid == user.gid:
         return bool(state.st_mode & 0o010)
     return bool(state.st_mode & 0o001)
 

@@ -24,7 +24,7 @@ class Node:
     """One node; it finds the others by the cluster's own name server."""
 
     name: str
-    server: rabbitmq.RabbitMQ
+    server: rabbitmq.RabbitMQServer
     process: "subprocess.Popen[bytes] | None" = None
 
     def kill(self) -> None:
@@ -99,8 +99,8 @@ class Cluster:
         running = [each for each in self.broker(node).manage("GET", "nodes") if each["running"]]
         return len(running) >= expected
 
-    def _server(self, number: int) -> rabbitmq.RabbitMQ:
-        return rabbitmq.RabbitMQ(
+    def _server(self, number: int) -> rabbitmq.RabbitMQServer:
+        return rabbitmq.RabbitMQServer(
             data=self.folder / f"n{number}",
             port=free_port(),
             management_port=free_port(),

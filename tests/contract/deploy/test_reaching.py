@@ -15,9 +15,9 @@ LOOK = """
 import os, sys
 from pathlib import Path
 from deploy.servers.launching import step_down_into
-from deploy.servers.reaching import Account
+from deploy.servers.reaching import SystemUser
 root, kept = map(Path, sys.argv[1:])
-step_down_into([root / "code", kept], Account(65534, 65534))
+step_down_into([root / "code", kept], SystemUser(65534, 65534))
 print(os.geteuid(), (root / "code/program").read_text(), sorted(path.name for path in root.iterdir()))
 (kept / "written").touch()
 """

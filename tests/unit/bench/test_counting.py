@@ -5,8 +5,8 @@ from collections import defaultdict
 
 import pytest
 
+from bench.counter import EventCounter
 from bench.frames import MARK_DIGITS, MARK_ENDS, Mix, mark, read_mark, topics
-from bench.tally import Tally
 from common.channels import of_topic
 
 KEYS = {topic: of_topic("linear", topic).routing_key.encode() for topic in topics()}
@@ -23,8 +23,8 @@ def key(frame: bytes) -> bytes:
     return KEYS[json.loads(frame)["topic"]]
 
 
-def tally(frames: list[bytes]) -> Tally:
-    counted = Tally(first=0, most=3000, wrapping=1)
+def counter(frames: list[bytes]) -> EventCounter:
+    counted = EventCounter(first=0, most=3000, wrapping=1)
     for frame in frames:
         counted.arrive()
         counted.keep(key(frame), False, b'{"data":' + frame + b"}")
@@ -51,18 +51,18 @@ def test_books_begin_with_a_snapshot_and_have_no_hole(frames: list[bytes]):
 
 
 def test_all_that_came_once_and_in_order_is_no_fault(frames: list[bytes]):
-    told = tally(frames).report(3000, 0)
-    assert [told[name] for name in ("received", "lost", "duplicated", "disordered", "foreign")] == [3000, 0, 0, 0, 0]
+    report = counter(frames).report(3000, 0)
+    assert [report[name] for name in ("received", "lost", "duplicated", "disordered", "foreign")] == [3000, 0, 0, 0, 0]
 
 
 def test_what_is_missing_comes_twice_or_too_late_is_counted(frames: list[bytes]):
     again = [each for each in frames if key(each) == key(frames[0])]
     lost, early, late = again[3], again[5], again[6]
     moved = [each for each in frames if each not in (lost, early, late)] + [late, early, late]
-    told = tally(moved).report(3000, 0)
-    assert [told[name] for name in ("received", "lost", "duplicated", "disordered")] == [2999, 1, 1, 2]
+    report = counter(moved).report(3000, 0)
+    assert [report[name] for name in ("received", "lost", "duplicated", "disordered")] == [2999, 1, 1, 2]
 
 
 def test_a_repeat_is_not_out_of_order(frames: list[bytes]):
-    told = tally(frames + frames[:100]).report(3000, 0)
-    assert (told["duplicated"], told["disordered"]) == (100, 0)
+    report = counter(frames + frames[:100]).report(3000, 0)
+    assert (report["duplicated"], report["disordered"]) == (100, 0)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.servers.reaching import Account, may_pass, private_parent
+from deploy.servers.reaching import SystemUser, may_pass, private_parent
 
-STRANGER = Account(54321, 54321)
-OWNER, MEMBER = Account(os.geteuid(), 54321), Account(54321, os.getegid())
+STRANGER = SystemUser(54321, 54321)
+OWNER, MEMBER = SystemUser(os.geteuid(), 54321), SystemUser(54321, os.getegid())
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ OWNER, MEMBER = Account(os.geteuid(), 54321), Account(54321, os.getegid())
         (0o701, MEMBER, False),
     ],
 )
-def test_the_bits_of_the_first_class_that_fits_decide(tmp_path: Path, mode: int, account: Account, passes: bool):
+def test_the_bits_of_the_first_class_that_fits_decide(tmp_path: Path, mode: int, account: SystemUser, passes: bool):
     tmp_path.chmod(mode)
     try:
         assert may_pass(tmp_path, account) is passes

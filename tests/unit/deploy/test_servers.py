@@ -9,8 +9,8 @@ import pytest
 from deploy.servers import postgres, rabbitmq
 from deploy.servers.launching import LaunchError, clean_environment, port
 
-POSTGRES = postgres.Postgres(Path("/data"), 5432, 'we"ird', "it's", "db")
-RABBITMQ = rabbitmq.RabbitMQ(Path("/data"), 5672, 15672, 25672, 4369, "me", "secret", "/")
+POSTGRES = postgres.PostgresServer(Path("/data"), 5432, 'we"ird', "it's", "db")
+RABBITMQ = rabbitmq.RabbitMQServer(Path("/data"), 5672, 15672, 25672, 4369, "me", "secret", "/")
 
 
 def test_names_and_passwords_are_quoted_for_sql() -> None:

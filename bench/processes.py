@@ -1,4 +1,4 @@
-"""The processes that a measurement starts; all of them end with it."""
+"""Processes that are started for a measurement and stopped after it."""
 
 import json
 import os
@@ -11,24 +11,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.meters import Meter
-from bench.orders import Message
+from bench.protocol import Message
 from tests.kit.servers import ROOT
 
 _STOPPED_WITHIN_S = 25.0
 
 
-class Child:
+class ChildProcess:
     """A Python process of this project, its output in a file."""
 
     def __init__(self, name: str, arguments: Sequence[str], env: Mapping[str, str], folder: Path) -> None:
         self.name = name
         self._log = folder / f"{name}.log"
-        surroundings = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, *arguments],
-                env={**surroundings, "PYTHONPATH": str(ROOT), **env},
-                cwd=folder,  # not the project's: its .env is none of ours
+                env={**inherited, "PYTHONPATH": str(ROOT), **env},
+                cwd=folder,  # not the folder of the project, whose .env must not be read
                 stdin=subprocess.PIPE,
                 stdout=self._output(log.fileno()),
                 stderr=log,
@@ -66,29 +66,29 @@ class Child:
         self.stop()
 
 
-class Told(Child):
-    """A child that takes orders on stdin and answers on stdout."""
+class ControlledProcess(ChildProcess):
+    """A child process that reads commands from stdin and writes replies to stdout, see `bench.protocol`."""
 
     def __init__(self, name: str, arguments: Sequence[str], env: Mapping[str, str], folder: Path) -> None:
         super().__init__(name, arguments, env, folder)
         self._rest = b""
-        self.answer(20)
+        self.reply(20)
 
     def _output(self, _log: int) -> int:
         return subprocess.PIPE
 
-    def tell(self, order: Message) -> None:
+    def send(self, command: Message) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        self._process.stdin.write(json.dumps(command).encode() + b"\n")
         self._process.stdin.flush()
 
-    def answer(self, within_s: float) -> Message:
+    def reply(self, within_s: float) -> Message:
         assert self._process.stdout is not None
         until = time.monotonic() + within_s
         while b"\n" not in self._rest:
             left = until - time.monotonic()
             if left <= 0 or not select.select([self._process.stdout], [], [], left)[0]:
-                raise TimeoutError(f"{self.name} does not answer")
+                raise TimeoutError(f"{self.name} does not reply")
             chunk = os.read(self._process.stdout.fileno(), 2**20)
             if not chunk:
                 raise RuntimeError(f"{self.name} ended: {self.log()[-2000:]}")
@@ -96,6 +96,6 @@ class Told(Child):
         line, self._rest = self._rest.split(b"\n", 1)
         return dict(json.loads(line))
 
-    def ask(self, order: Message, within_s: float) -> Message:
-        self.tell(order)
-        return self.answer(within_s)
+    def request(self, command: Message, within_s: float) -> Message:
+        self.send(command)
+        return self.reply(within_s)

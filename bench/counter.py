@@ -1,53 +1,53 @@
-"""Counts what arrived: each number once, each topic's numbers rising."""
+"""Counts events that arrived: each number once, the numbers of each topic ascending."""
 
 from array import array
 from dataclasses import dataclass, field
 
 from bench.frames import MARK_DIGITS, MARK_ENDS, now_us, read_mark, since_us
-from bench.orders import Message
+from bench.protocol import Message
 
 _QUARTERS = 4
 _NEVER = 0
 
 
 @dataclass(slots=True)
-class Place:
-    """Where the mark of a topic's frames is, and the highest number that came."""
+class TopicPosition:
+    """The position of the mark in frames of a topic, and the highest number received."""
 
     ends: int
     last: int = -1
 
 
 @dataclass(slots=True)
-class Tally:
-    """Numbers `first` to `first + most`."""
+class EventCounter:
+    """Counts the numbers from `first` up to `first + most`."""
 
     first: int
     most: int
     wrapping: int  # bytes that follow the frame in a message
     now: int = 0
     duplicated: int = 0
-    redelivered: int = 0  # of the duplicated: by the broker, because the consumer had not acked them
+    redelivered: int = 0  # duplicates that the broker redelivered, because they had not been acked
     disordered: int = 0
     foreign: int = 0
     received: int = 0
     _arrived: "array[int]" = field(init=False)
     _took: "array[int]" = field(init=False)
-    _places: dict[bytes, Place] = field(default_factory=dict)
+    _positions: dict[bytes, TopicPosition] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._arrived = array("Q", bytes(8 * self.most))
         self._took = array("Q", bytes(8 * self.most))
 
     def arrive(self) -> None:
-        """Something arrives now; a clock read any earlier could be behind the frame's own."""
+        """Read the clock for the deliveries that follow; an earlier reading could precede the time in the frame."""
         self.now = now_us()
 
     def keep(self, key: bytes, redelivered: bool, body: bytes) -> None:
-        place = self._places.get(key) or self._place(key)
-        if place.ends < 0:
+        position = self._positions.get(key) or self._position(key)
+        if position.ends < 0:
             return
-        end = len(body) - place.ends
+        end = len(body) - position.ends
         number, sent_us = read_mark(body[end - MARK_DIGITS : end])
         number -= self.first
         if not 0 <= number < self.most:
@@ -59,13 +59,13 @@ class Tally:
             self.received += 1
             self._arrived[number] = self.now + 1
             self._took[number] = since_us(sent_us, self.now)
-            if number < place.last:
+            if number < position.last:
                 self.disordered += 1
             else:
-                place.last = number
+                position.last = number
 
     def report(self, sent: int, warm: int) -> Message:
-        """Of `sent` in all; the first `warm` of them count, but not for latencies and rates."""
+        """Totals of `sent` events; the first `warm` of them do not count for latencies and rates."""
         counted = [number for number in range(warm, sent) if self._arrived[number] != _NEVER]
         took = [self._took[number] for number in counted]
         arrived = [self._arrived[number] for number in counted]
@@ -88,14 +88,14 @@ class Tally:
         }
 
     def span(self, start: int, end: int) -> Message:
-        """From the first to the last arrival of these numbers."""
+        """The first and the last arrival of these numbers, in microseconds of the monotonic clock."""
         arrived = [self._arrived[number] for number in range(start, end) if self._arrived[number] != _NEVER]
         if not arrived:
             return {"count": 0, "first_us": 0, "last_us": 0}
         return {"count": len(arrived), "first_us": min(arrived), "last_us": max(arrived)}
 
     def on_time_from(self, moment_us: int, within_ms: float) -> int:
-        """When, from this moment on, all that came took no longer than this; 0 for never."""
+        """The moment from which on every latency was at most `within_ms`; 0 for never."""
         came = sorted(
             (arrived, took) for arrived, took in zip(self._arrived, self._took, strict=True) if arrived > moment_us
         )
@@ -103,9 +103,9 @@ class Tally:
         after = came[late[-1] + 1 :] if late else came
         return after[0][0] if after else 0
 
-    def _place(self, key: bytes) -> Place:
+    def _position(self, key: bytes) -> TopicPosition:
         ends = MARK_ENDS.get(key.split(b".", 1)[0])
-        return self._places.setdefault(key, Place(-1 if ends is None else ends + self.wrapping))
+        return self._positions.setdefault(key, TopicPosition(-1 if ends is None else ends + self.wrapping))
 
 
 def _quantile(ordered: list[int], part: float) -> float:

@@ -1,6 +1,6 @@
-"""Many callers at once, each with one connection, asking again as soon as they are answered.
+"""Concurrent HTTP clients with one connection each, which send the next request after each response.
 
-`python -m bench.askers` reads one order as JSON from stdin and writes what came of it to stdout.
+`python -m bench.http_clients` reads one command as JSON from stdin and writes the result as JSON to stdout.
 """
 
 import json
@@ -16,20 +16,22 @@ from itertools import count, cycle
 
 
 @dataclass(slots=True)
-class Caller:
-    line: socket.socket
-    asked_at: float = 0.0
+class HttpClient:
+    connection: socket.socket
+    requested_at: float = 0.0
     received: bytearray = field(default_factory=bytearray)
 
-    def ask(self, request: bytes) -> None:
+    def send(self, request: bytes) -> None:
         self.received.clear()
-        self.asked_at = time.perf_counter()
-        self.line.sendall(request)
+        self.requested_at = time.perf_counter()
+        self.connection.sendall(request)
 
-    def answered(self) -> int | None:
-        """The status, once the whole answer is there."""
-        part = self.line.recv(1 << 18)
-        self.line.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)  # or a server that writes twice waits 40 ms
+    def response_status(self) -> int | None:
+        """The status, once the response is complete; None before."""
+        part = self.connection.recv(1 << 18)
+        self.connection.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1
+        )  # otherwise a server that writes twice waits 40 ms
         if not part:
             raise ConnectionError("the server hung up")
         self.received += part
@@ -44,19 +46,19 @@ class Caller:
 def run(port: int, requests: Iterator[bytes], connections: int, seconds: float) -> dict[str, object]:
     with selectors.DefaultSelector() as selector:
         for _ in range(connections):
-            caller = Caller(socket.create_connection(("127.0.0.1", port)))
-            caller.line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            selector.register(caller.line, selectors.EVENT_READ, caller)
-            caller.ask(next(requests))
+            client = HttpClient(socket.create_connection(("127.0.0.1", port)))
+            client.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            selector.register(client.connection, selectors.EVENT_READ, client)
+            client.send(next(requests))
         began_at = time.perf_counter()
         took, statuses = [], Counter[int]()
         while time.perf_counter() - began_at < seconds:
             for key, _ in selector.select(1.0):
-                caller = key.data
-                if (status := caller.answered()) is not None:
-                    took.append(time.perf_counter() - caller.asked_at)
+                client = key.data
+                if (status := client.response_status()) is not None:
+                    took.append(time.perf_counter() - client.requested_at)
                     statuses[status] += 1
-                    caller.ask(next(requests))
+                    client.send(next(requests))
         passed_s = time.perf_counter() - began_at
     took.sort()
     shares = {f"p{share:g}_ms": round(took[int(len(took) * share / 100)] * 1000, 2) for share in (50, 95, 99)}
@@ -70,7 +72,7 @@ def getting(path: str, headers: str) -> Iterator[bytes]:
 
 
 def posting(path: str, headers: str, first: int, service: str, distinct: int) -> Iterator[bytes]:
-    """A new subscription each time, or so many of them over and over."""
+    """A new subscription each time, or the same `distinct` ones repeatedly; 0 for new ones."""
     for number in cycle(range(first, first + distinct)) if distinct else count(first):
         body = f'{{"channel_type":"trades","symbol":"N{number}","requesting_service":"{service}-{number % 40}"}}'
         yield (
@@ -80,15 +82,15 @@ def posting(path: str, headers: str, first: int, service: str, distinct: int) ->
 
 
 def main() -> None:
-    order = json.load(sys.stdin)
-    os.nice(10)  # as the api itself: they stand for callers on other machines
-    method, path, headers = order["method"], order["path"], order["headers"]
+    command = json.load(sys.stdin)
+    os.nice(10)  # like the api itself, because real clients run on other machines
+    method, path, headers = command["method"], command["path"], command["headers"]
     requests = (
         getting(path, headers)
         if method == "GET"
-        else posting(path, headers, order["first"], order["service"], order["distinct"])
+        else posting(path, headers, command["first"], command["service"], command["distinct"])
     )
-    json.dump(run(order["port"], requests, order["connections"], order["seconds"]), sys.stdout)
+    json.dump(run(command["port"], requests, command["connections"], command["seconds"]), sys.stdout)
 
 
 if __name__ == "__main__":

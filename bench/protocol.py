@@ -1,4 +1,4 @@
-"""What the bench's own processes are told on stdin, and answer on stdout: one JSON object per line."""
+"""The protocol of the processes of the bench: JSON commands on stdin, JSON replies on stdout, one per line."""
 
 import json
 import os
@@ -8,8 +8,8 @@ from typing import Any
 Message = dict[str, Any]
 
 
-class Orders:
-    """Lines that arrive while the process does something else."""
+class Commands:
+    """Reads commands without blocking the process; `ended` once stdin is closed."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -19,13 +19,13 @@ class Orders:
         return sys.stdin.fileno()
 
     def read(self) -> list[Message]:
-        """What has arrived; call it when stdin is readable."""
+        """The commands that have arrived; call it when stdin is readable."""
         chunk = os.read(self.fileno(), 65536)
         self.ended = not chunk
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         return [json.loads(line) for line in lines]
 
 
-def answer(message: Message) -> None:
+def reply(message: Message) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()

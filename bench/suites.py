@@ -1,29 +1,29 @@
-"""Measurements that are programs of their own, with servers of their own."""
+"""Suites: measurements that are programs of their own, with servers of their own."""
 
 import importlib.util
 import subprocess
 import sys
 from dataclasses import dataclass
 
-from bench.orders import Message
+from bench.protocol import Message
 from tests.kit.servers import ROOT
 
-_WITHIN_S = 1800.0
+_TIMEOUT_S = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Suite:
     title: str
     module: str
     arguments: tuple[str, ...]
     quick: tuple[str, ...]
 
     @property
-    def there(self) -> bool:
+    def available(self) -> bool:
         return importlib.util.find_spec(self.module) is not None
 
     def run(self, quick: bool) -> Message:
-        """Print what it prints, and give it back."""
+        """Run the program, print its output, and return it as Markdown."""
         command = [sys.executable, "-m", self.module, *(self.quick if quick else self.arguments)]
         text = ""
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
@@ -31,11 +31,11 @@ class Part:
             for line in running.stdout:
                 print(line, end="", flush=True)
                 text += line
-            status = running.wait(_WITHIN_S)
+            status = running.wait(_TIMEOUT_S)
         return {"title": self.title, "status": status, "text": f"```\n{text}```"}
 
 
-PARTS = {
-    "api": Part("The API", "bench.api", (), ("--seconds", "2")),
-    "balances": Part("Balances", "bench.balances", (), ("--rows", "100000")),
+SUITES = {
+    "api": Suite("The API", "bench.api", (), ("--seconds", "2")),
+    "balances": Suite("Balances", "bench.balances", (), ("--rows", "100000")),
 }
