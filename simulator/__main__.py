@@ -1,4 +1,4 @@
-"""The simulator's process is put together here."""
+"""The process of the simulator is composed here."""
 
 import asyncio
 import os
@@ -94,7 +94,7 @@ async def run(settings: Settings, recording: Recording) -> None:
 
 
 def _tape(settings: Settings, recording: Recording, now_ms: int) -> Tape:
-    """At real speed a restart repeats nothing, and REST still knows the trades told before it."""
+    """At real speed a restart repeats nothing, and REST still returns earlier trades."""
     salt = "" if settings.speed == 1.0 else token_hex(8)
     return Tape(loop_of(recording), salt, now_ms)
 
@@ -134,7 +134,7 @@ async def _serve(app: web.Application, settings: Settings, hub: Hub, sockets: So
 
 
 async def _beat(hub: Hub) -> None:
-    """The market goes on by itself; slowly while nobody looks."""
+    """Advance the market; slowly without subscribers."""
     while True:
         hub.advance()
         if hub.watched:

@@ -58,7 +58,7 @@ class Coin:
     initial_margin: Decimal = Decimal(0)
     maintenance_margin: Decimal = Decimal(0)
     silent_margins: bool = False
-    told: Row = field(default_factory=dict)
+    overrides: Row = field(default_factory=dict)
 
     @property
     def equity(self) -> Decimal:
@@ -84,7 +84,7 @@ class Coin:
             "locked": "0",
             "spotHedgingQty": "0",
             "spotBorrow": "0",
-            **self.told,
+            **self.overrides,
         }
 
 
@@ -167,12 +167,12 @@ class Account:
         return pushes
 
     def set_wallet(self, coin: str, values: Row, now_ms: int) -> Push:
-        """Make a balance what somebody said it is, and tell it."""
+        """Set a balance and push it."""
         self._remember(now_ms)
         found = self.coins.setdefault(coin, Coin(coin, Decimal(0), self._coin_price(coin)))
         if "walletBalance" in values:
             found.wallet = Decimal(values["walletBalance"])
-        found.told = found.told | {name: text for name, text in values.items() if name != "walletBalance"}
+        found.overrides = found.overrides | {name: text for name, text in values.items() if name != "walletBalance"}
         return self.wallet_push([coin], now_ms)
 
     def wallet_push(self, names: list[str], now_ms: int) -> Push:

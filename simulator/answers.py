@@ -23,7 +23,7 @@ PARAMS = 10001
 
 
 class Refused(Exception):
-    """An answer that says no."""
+    """A response with an error."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -212,8 +212,8 @@ def _shown(coins: Mapping[str, Coin], names: Sequence[str]) -> list[Row]:
     """Coins with a balance, or exactly those that were named."""
     if names:
         return [coins[name].values() if name in coins else {"coin": name} for name in names]
-    told = [coin.values() for coin in coins.values()]
-    return [row for row in told if _not_zero(row["walletBalance"]) or _not_zero(row["equity"])]
+    rows = [coin.values() for coin in coins.values()]
+    return [row for row in rows if _not_zero(row["walletBalance"]) or _not_zero(row["equity"])]
 
 
 def _category(query: Query) -> str:

@@ -71,7 +71,7 @@ class Change:
 
 
 class Window:
-    """The best levels of a book; it remembers what it showed and tells what changed."""
+    """The best levels of a book; it remembers what it has shown and returns the changes."""
 
     def __init__(self, book: Book, depth: int) -> None:
         self._book = book

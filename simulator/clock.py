@@ -17,7 +17,7 @@ class Clock:
         return int((self._started_s + (time.monotonic() - self._zero_s) * self._speed) * 1000)
 
     def now_ms(self) -> int:
-        """The time the exchange says it is."""
+        """The time of the exchange."""
         return self.market_ms() + self.skew_ms
 
     def seconds(self) -> float:

@@ -144,7 +144,7 @@ class Control:
     async def remove(self, request: web.Request) -> web.Response:
         number = request.match_info["number"]
         if not number.isdigit() or not self._faults.remove(int(number)):
-            return web.json_response({"error": f"there is no fault {number!r}"}, status=404)
+            return web.json_response({"error": f"fault {number!r} does not exist"}, status=404)
         return web.json_response({"removed": int(number)})
 
     async def add_fault(self, fields: Fields) -> Row:
@@ -187,7 +187,7 @@ class Control:
         return _named(guests)
 
     async def maintenance(self, fields: Fields) -> Row:
-        """Cut everybody, and let nobody in for a while."""
+        """Close all connections and accept none for a while."""
         seconds = fields.number("seconds", 10.0, 0, LONGEST_S)
         fields.done()
         away = {"form": "503", "retry_after_s": 5, "pause_s": 0.5}
@@ -204,10 +204,10 @@ class Control:
         endpoint = fields.text("endpoint", "linear", among=ENDPOINTS[:-1])
         topic = fields.text("topic")
         fields.done()
-        told = self._hub.restart_book(endpoint, topic)
-        if not told:
-            raise BadField("topic", topic, "an order book that somebody holds")
-        return {"told": told}
+        restarted = self._hub.restart_book(endpoint, topic)
+        if not restarted:
+            raise BadField("topic", topic, "a subscribed order book")
+        return {"told": restarted}
 
     async def inject(self, fields: Fields) -> Row:
         """Send a frame of one's own."""
@@ -287,8 +287,8 @@ def _answering(act: Act) -> Handler:
         try:
             return web.json_response(await act(Fields(_body(await request.text()))))
         except BadField as bad:
-            told = {"error": str(bad), "field": bad.field, "value": bad.value, "allowed": bad.allowed}
-            return web.json_response(told, status=400)
+            problem = {"error": str(bad), "field": bad.field, "value": bad.value, "allowed": bad.allowed}
+            return web.json_response(problem, status=400)
 
     return handle
 

@@ -1,4 +1,4 @@
-"""One connection's requests, and what the endpoint says and does about them."""
+"""The requests of one connection, and the responses and actions of the endpoint."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """End the connection once everything is said."""
+    """Close the connection after all messages have been sent."""
 
 
 Act = Say | Open | Close | HangUp

@@ -31,7 +31,7 @@ _TIME = re.compile(r'"(ts|creationTime)":\s*\d+,?')
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What a fault is asked about; empty means: not about that."""
+    """What a fault may match; empty values match everything."""
 
     endpoint: str = ""
     connection: str = ""

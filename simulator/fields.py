@@ -1,4 +1,4 @@
-"""Reading what somebody sent to the control interface; what is wrong is named."""
+"""Reads requests to the control interface; errors name the field."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ class BadField(ValueError):
 
 
 class Fields:
-    """A JSON object, field by field; whatever was not asked for is refused at the end."""
+    """A JSON object, read field by field; unread fields are an error at the end."""
 
     def __init__(self, body: Any) -> None:
         if not isinstance(body, dict):
@@ -52,7 +52,7 @@ class Fields:
         return self._value(name, None)
 
     def rest(self) -> dict[str, Any]:
-        """The fields nobody has asked for yet."""
+        """The fields that have not been read."""
         names = [name for name in self._body if name not in self._known]
         self._known.update(names)
         return {name: self._body[name] for name in names}

@@ -68,7 +68,7 @@ def trade_row(category: str, trade: Trade, index: str) -> Row:
 
 
 def kline(category: str, topic: str, entries: list[Row], ts: int) -> list[str]:
-    """One frame, but spot says the end of a candle and the next in two."""
+    """One frame, but spot sends the end of a candle and the next one in two."""
     if category == "spot":
         return [compact({"type": "snapshot", "topic": topic, "data": [row], "ts": ts}) for row in entries]
     return [compact({"topic": topic, "data": entries, "ts": ts, "type": "snapshot"})]

@@ -13,7 +13,7 @@ GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # from RFC 6455
 
 
 async def spoil(request: web.Request, fault: Fault) -> web.StreamResponse:
-    """Answer the handshake as the fault says."""
+    """Answer the handshake according to the fault."""
     form = fault.details["form"]
     if form.isdigit():
         after_s = fault.details["retry_after_s"]

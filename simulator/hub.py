@@ -1,4 +1,4 @@
-"""Where connections meet the market: who holds what, and who is told."""
+"""Connects clients with markets and account: subscriptions, and pushes to their subscribers."""
 
 import asyncio
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ RESTS_TIMES = 3  # from the beginning of one advance to the next, in times of wh
 
 @dataclass(slots=True)
 class Guest:
-    """A connection together with what was said on it."""
+    """A connection and the state of its session."""
 
     connection: Connection
     conversation: Conversation
@@ -59,7 +59,7 @@ class Hub:
             self._perform(guest, act)
 
     def advance(self) -> None:
-        """Let the market and the account come to this moment, and tell their holders.
+        """Let the market and the account come to this moment, and push to the subscribers.
 
         What takes long rests for longer, so that a market of very many topics leaves time for pings and requests.
         """
@@ -83,13 +83,13 @@ class Hub:
     def announce(self, endpoint: str, topic: str, text: str) -> None:
         """Send data to everybody who holds the topic."""
         for guest in self.holders(endpoint, topic):
-            self.tell(guest, topic, text)
+            self.send(guest, topic, text)
 
     def holders(self, endpoint: str, topic: str) -> list[Guest]:
         return list(self._holders.get((endpoint, topic), {}).values())
 
-    def tell(self, guest: Guest, topic: str, text: str) -> None:
-        """Send data of a topic, spoilt if a fault says so."""
+    def send(self, guest: Guest, topic: str, text: str) -> None:
+        """Push data of a topic, changed where a fault demands it."""
         where = guest.where(topic)
         if self._faults.take("silence", where):
             return
@@ -98,7 +98,7 @@ class Hub:
             guest.connection.send(frame)
 
     def restart_book(self, endpoint: str, topic: str) -> int:
-        """The number of guests who were told that the book begins anew."""
+        """Restart a book; return the number of clients that got its new snapshot."""
         self.advance()
         frames = self._markets[endpoint].restart_book(topic, self._clock.market_ms())
         for text in frames:
@@ -140,7 +140,7 @@ class Hub:
             if frames and (stale := self._faults.take("stale_snapshot", guest.where(topic))):
                 guest.connection.send(Frame(b"", pace="pause", pause_s=stale.details["age_s"]))
             for frame in frames:
-                self.tell(guest, topic, frame)
+                self.send(guest, topic, frame)
             self._holders.setdefault((endpoint, topic), {})[guest.connection.id] = guest
         self.stirred.set()
 

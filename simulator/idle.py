@@ -11,7 +11,7 @@ _DURATION = re.compile(r"(\d+)([sm])")
 
 
 def limit_of(max_active_time: str | None) -> float:
-    """The asked limit in seconds; one that makes no sense counts as none (Bybit's answer is not known)."""
+    """The requested limit in seconds; an invalid one counts as none (the response of Bybit is unknown)."""
     found = _DURATION.fullmatch(max_active_time or "")
     if found is None:
         return USUAL_LIMIT_S

@@ -61,7 +61,7 @@ class Market:
         self._forget_idle_walks()
 
     def advance(self, now_ms: int) -> list[Frame]:
-        """Everything said since the last call on topics that somebody holds, in order."""
+        """All frames since the last call on subscribed topics, in order."""
         frames: list[Frame] = []
         traded: dict[str, list[Trade]] = {}
         for topic, text, trades in self._from_tape(now_ms):
@@ -89,7 +89,7 @@ class Market:
         return walk.quote
 
     def restart_book(self, topic: str, now_ms: int) -> list[str]:
-        """As if the exchange's service had started anew: a snapshot whose u is 1; nothing if it is no held book."""
+        """As after a restart of the exchange: a snapshot with u = 1; nothing unless the topic is a subscribed book."""
         if topic not in self._held or not topic.startswith("orderbook."):
             return []
         if topic in self._played:
@@ -98,7 +98,7 @@ class Market:
         return view.restart(now_ms) if isinstance(view, Levels) else []
 
     def update_id(self, symbol: str, depth: int) -> int:
-        """The u that a book of this depth was last told with; 1 if nobody was told."""
+        """The u of the last push of a book of this depth; 1 without one."""
         topic = f"orderbook.{depth}.{symbol}"
         if topic in self._played:
             return self._played[topic].u
@@ -111,7 +111,7 @@ class Market:
         for cue in self._tape.due(now_ms):
             played = self._played[cue.topic]
             traded = played.follow(cue)
-            yield cue.topic, played.told(cue), traded
+            yield cue.topic, played.frame(cue), traded
 
     def _walk(self, symbol: str, now_ms: int) -> Walk:
         if symbol not in self._walks:

@@ -16,7 +16,7 @@ from simulator.topics import Topic, parsed
 
 
 class Played:
-    """Follows one topic of the tape so that it can be told from the beginning to a latecomer."""
+    """Follows one topic of the tape, so that a new subscriber can receive its current state."""
 
     def __init__(self, topic: Topic, quote: Quote, leads: bool) -> None:
         self.topic = topic
@@ -28,8 +28,8 @@ class Played:
         self._last_candle = ""
         self._restart = Shift()
 
-    def told(self, cue: Cue) -> str:
-        """The frame as it is sent: after a restart of the book its update ids count from 1."""
+    def frame(self, cue: Cue) -> str:
+        """The frame to send: after a restart of the book its update ids count from 1."""
         return self._restart.apply(cue.text) if self._restart.u else cue.text
 
     def restart(self) -> list[str]:
@@ -39,7 +39,7 @@ class Played:
         return self.opening()
 
     def follow(self, cue: Cue) -> list[Trade]:
-        """Take in a frame as it is on the tape."""
+        """Apply a frame of the tape."""
         match self.topic.kind:
             case "orderbook":
                 self._follow_book(json.loads(cue.text))
@@ -52,7 +52,7 @@ class Played:
         return []
 
     def opening(self) -> list[str]:
-        """What a new holder is told: the state after the latest frame."""
+        """The snapshot for a new subscriber: the state after the latest frame."""
         instrument = self.quote.instrument
         match self.topic.kind:
             case "orderbook":
@@ -110,7 +110,7 @@ def followers(category: str, names: Collection[str], catalogue: Catalogue) -> di
 
 
 def taped_whole(played: Mapping[str, Played]) -> dict[str, Quote]:
-    """Symbols of which the tape tells enough to show other topics than its own."""
+    """Symbols whose recorded topics are enough to derive other topics."""
     kinds: dict[str, set[str]] = {}
     for each in played.values():
         kinds.setdefault(each.topic.symbol, set()).add(each.topic.kind)

@@ -37,7 +37,7 @@ class Quote:
         seen.append(candle)
 
     def candle(self, interval: str, start_ms: int, now_ms: int) -> Candle:
-        """The candle that starts there: as it was told, else as it may have been."""
+        """The candle that starts there: as it was pushed, otherwise as it may have been."""
         for candle in self._told(interval):
             if candle.start_ms == start_ms:
                 return candle

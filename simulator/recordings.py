@@ -51,7 +51,7 @@ def parse(text: str) -> Recording:
     try:
         lines = [json.loads(line) for line in text.splitlines() if line.strip()]
     except ValueError as error:
-        raise UnusableRecording(f"a line is no JSON: {error}") from error
+        raise UnusableRecording(f"a line is not valid JSON: {error}") from error
     conn, category = _first_public(lines)
     frames = tuple(_data_frames(line for line in lines if line["t"] == "recv" and line["conn"] == conn))
     if not frames:

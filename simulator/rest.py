@@ -55,7 +55,7 @@ class Rest:
         return handle
 
     async def _spoilt(self, request: web.Request) -> web.StreamResponse | None:
-        """What is answered instead, if a fault says so; a slow answer is only late."""
+        """The response that a fault demands, if any; a slow response is only delayed."""
         fault = self._faults.take("rest", Where(path=request.path))
         if fault is None:
             return None

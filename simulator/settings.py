@@ -1,4 +1,4 @@
-"""What the simulator was asked to be, read once from arguments and environment."""
+"""Settings of the simulator, read once from arguments and environment."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import NoReturn
 DEFAULT_KEY = "simulator-key"
 DEFAULT_SECRET = "simulator-secret"  # noqa: S105 - a stand-in's secret is printed in its manual
 LATENCY_S = 0.03
-CONFIG = 78  # EX_CONFIG of sysexits.h: starting it again as it is cannot help
+CONFIG = 78  # EX_CONFIG of sysexits.h: a restart with the same settings cannot help
 SUPERVISED_FOR_S = 3.0
 
 
@@ -71,14 +71,14 @@ class _Parser(argparse.ArgumentParser):
 def _port(text: str) -> int:
     number = int(text)
     if not 1 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; allowed is 1 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid port: allowed is 1 to 65535")
     return number
 
 
 def _file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
-        raise argparse.ArgumentTypeError(f"there is no file {text!r}")
+        raise argparse.ArgumentTypeError(f"file {text!r} does not exist")
     return path
 
 

@@ -108,7 +108,7 @@ class Sockets:
             limit_s = limit_of(request.query.get("max_active_time"))
             tasks.append(self._cut_when_idle(guest, Idle(guest.connection.opened_s, limit_s)))
         if self._exact is not None and guest.connection.endpoint == self._exact.category:
-            guest.play = Play(self._exact, self._speed, lambda topic, text: self._hub.tell(guest, topic, text))
+            guest.play = Play(self._exact, self._speed, lambda topic, text: self._hub.send(guest, topic, text))
             tasks.append(guest.play.run())
         return tasks
 

@@ -1,6 +1,6 @@
 """A recording turned into a market that never ends.
 
-The tape is a loop of whole minutes. Pass after pass it says what was recorded, with every time, update
+The tape is a loop of whole minutes. Pass after pass it repeats what was recorded, with every time, update
 id, sequence and trade id moved on, so that it stays a stream the exchange could have sent. Without a salt
 a pass depends on its number alone, so after a restart the stream goes on as if nothing had happened.
 """
@@ -149,7 +149,7 @@ def _number(text: str, key: str) -> int:
 
 
 def _filler(tape: list[Cue], later_ms: int, end_ms: int) -> Iterator[Cue]:
-    """The beginning of the tape once more, as long as there is room."""
+    """The beginning of the tape once more, as far as it fits."""
     u_step = _spans(tape, "u", topicwise)
     seq_step = _spans(tape, "seq|cs", symbol_of)
     for cue in tape:
@@ -194,14 +194,14 @@ def _one_candle(topic: str, recorded: list[Cue], trades: list[Cue], start_ms: in
         return
     candle = Candle.from_entry(entries[-1][-1])
     rolls_at_ms = recorded[roll].at_ms + MINUTE_MS
-    told_ms = recorded[-1].at_ms
-    waiting = [t for cue in _around(trades) for t in trades_in(cue.text) if told_ms < t.at_ms <= candle.end_ms]
-    for at_ms in range(told_ms + 1000, rolls_at_ms, 1000):
-        if fresh := [trade for trade in waiting if told_ms < trade.at_ms <= at_ms]:
+    traded_ms = recorded[-1].at_ms
+    waiting = [t for cue in _around(trades) for t in trades_in(cue.text) if traded_ms < t.at_ms <= candle.end_ms]
+    for at_ms in range(traded_ms + 1000, rolls_at_ms, 1000):
+        if fresh := [trade for trade in waiting if traded_ms < trade.at_ms <= at_ms]:
             entry = with_trades(candle, fresh).entry(False, at_ms)
             yield _placed(topic, compact([entry]), at_ms, start_ms)
-        told_ms = at_ms
-    closing = with_trades(candle, [trade for trade in waiting if trade.at_ms > told_ms]).entry(True, rolls_at_ms)
+        traded_ms = at_ms
+    closing = with_trades(candle, [trade for trade in waiting if trade.at_ms > traded_ms]).entry(True, rolls_at_ms)
     closed = Shift(time_ms=-MINUTE_MS).apply(compact(closing))
     opened = recorded[roll].text
     old = entries[roll][0]

@@ -1,4 +1,4 @@
-"""What a topic's name asks for, on which endpoint it exists."""
+"""The parts of a topic name, and the endpoints that it exists on."""
 
 import re
 from dataclasses import dataclass

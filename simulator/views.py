@@ -72,7 +72,7 @@ class Levels:
 
 
 class Ticker:
-    """Derivatives say what changed, the others everything each time."""
+    """Derivatives push changes, the other categories everything each time."""
 
     def __init__(self, quote: Quote) -> None:
         self._quote = quote
@@ -137,17 +137,17 @@ class Kline:
         return self._frames([self._candle.entry(False, now_ms)], now_ms)
 
     def passed(self, now_ms: int, traded: Sequence[Trade]) -> list[str]:
-        told = []
+        frames = []
         while now_ms > self._candle.end_ms:
             self._add([trade for trade in traded if trade.at_ms <= self._candle.end_ms])
-            told += self._roll_over(now_ms)
+            frames += self._roll_over(now_ms)
             traded = [trade for trade in traded if trade.at_ms >= self._candle.start_ms]
         self._add(traded)
         if self._changed and now_ms >= self._due_ms:
             self._changed = False
             self._due_ms = now_ms + KLINE_MS
-            told += self._frames([self._candle.entry(False, now_ms)], now_ms)
-        return told
+            frames += self._frames([self._candle.entry(False, now_ms)], now_ms)
+        return frames
 
     def _add(self, traded: Sequence[Trade]) -> None:
         for trade in traded:

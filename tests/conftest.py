@@ -1,6 +1,6 @@
 """The servers and the fresh corners of them that tests ask for by name.
 
-`postgres`, `rabbitmq`  one private server each for the whole session, started when first asked for; for RabbitMQ
+`postgres`, `rabbitmq`  one private server each for the whole session, started when first requested; for RabbitMQ
                         the one that WSGW_TEST_AMQP_URL names
 `database`              a migrated database of this test's own
 `broker`                a RabbitMQ vhost of this test's own
@@ -28,7 +28,7 @@ from tests.kit.servers import Broker, Database, GivenRabbitMQ, Postgres, RabbitM
 S = TypeVar("S", bound=Server)
 _LEAVE_WITHIN_S = 5.0
 # Each run draws afresh and remembers nothing of the one before, and a busy machine fails no example. Shrinking takes
-# longer than a test may: the report says how to repeat the example, and `--hypothesis-profile=shrink` makes it small.
+# longer than a test may: the report shows how to repeat the example, and `--hypothesis-profile=shrink` makes it small.
 hypothesis.register_profile(
     "suite",
     database=None,
@@ -84,7 +84,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """xdist tells of the end of a worker; without an error it is a good one."""
+    """xdist calls this when a worker has ended; `error` is None after a regular end."""
     node.config.stash[_run].crashed |= bool(error)
 
 

@@ -50,7 +50,7 @@ def test_a_subscription_becomes_events_and_its_end_ends_them(gateway: Stack):
     def held() -> list[str]:
         return [topic["topic"] for topic in gateway.call("GET", "/api/v1/topics")[1]["items"]]
 
-    eventually(lambda: "tickers.BTCUSDT" not in held(), 5, "the exchange was told")
+    eventually(lambda: "tickers.BTCUSDT" not in held(), 5, "the exchange has received it")
 
 
 def test_one_exchange_subscription_serves_all_and_ends_with_the_last(gateway: Stack):
@@ -121,17 +121,16 @@ def test_a_hung_ingestor_turns_health_red_and_its_return_green(gateway: Stack):
 
 
 @pytest.mark.parametrize("name", ["ingestor", "persister"])
-def test_a_process_waits_for_its_neighbours_and_says_so_once(stack: Stack, name: str):
-    postgres, broker = stack.database, stack.broker
+def test_a_process_waits_for_its_dependencies_and_logs_each_outage_once(stack: Stack, name: str):
     stack.more = {"POSTGRES_PORT": "1", "RABBITMQ_PORT": "1"}
     stack.start(name)
     away = "dependency unavailable"
-    eventually(lambda: away in stack.processes[name].log(), 20, "it says that they are away")
+    eventually(lambda: away in stack.processes[name].log(), 20, "the outage is logged")
     assert stack.processes[name].running
     assert stack.processes[name].stop() == 0
-    told = [(line["event"], line.get("dependency")) for line in stack.processes[name].lines() if line["event"] == away]
-    assert len(told) <= 5, told
-    assert (postgres, broker) == (stack.database, stack.broker)
+    lines = stack.processes[name].lines()
+    logged = [line.get("dependency") for line in lines if line["event"] == away]
+    assert 0 < len(logged) <= 5, logged
 
 
 def test_every_process_stops_in_order(gateway: Stack):

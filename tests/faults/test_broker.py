@@ -164,14 +164,14 @@ def test_what_a_full_spool_drops_is_counted_and_told_as_a_gap(flowing: tuple[Sta
     assert now["accepted"] == now["confirmed"] + now["dropped"] + now["spooled"] + now["in_flight"]
     broken_rabbitmq.start()
 
-    def every_hole_is_told() -> bool:
+    def every_hole_is_reported() -> bool:
         holes = {topic for topic, numbers in numbered(list(reader.messages)).items() if holey(numbers)}
-        told = {(gap["topic"], gap["state"]) for gap in gaps_in(reader) if gap["cause"] == "overflow"}
-        return bool(holes) and {(topic, state) for topic in holes for state in ("open", "closed")} <= told
+        reported = {(gap["topic"], gap["state"]) for gap in gaps_in(reader) if gap["cause"] == "overflow"}
+        return bool(holes) and {(topic, state) for topic in holes for state in ("open", "closed")} <= reported
 
     with reader:
         eventually(lambda: counts(stack)["spooled"] == 0, 30, "what waited is sent")
-        eventually(every_hole_is_told, 60, "every hole is told from its beginning to its end")
+        eventually(every_hole_is_reported, 60, "every hole is reported, opened and closed")
     rows = stack.call("GET", "/api/v1/gaps?limit=1000")[1]["items"]
     assert {row["cause"] for row in rows} == {"overflow"}
 

@@ -78,7 +78,7 @@ def states(gateway: Stack, row: Row) -> set[str]:
     return {hop["state"] for hop in diagnosis(gateway, row)["hops"]}
 
 
-def told(gateway: Stack, row: Row, broken: str | None, words: str = "", within_s: float = 30.0) -> Row:
+def diagnosed(gateway: Stack, row: Row, broken: str | None, words: str = "", within_s: float = 30.0) -> Row:
     """Wait until this hop is named, and these words."""
 
     def asked() -> Row | None:
@@ -102,7 +102,7 @@ def ready(gateway: Stack, service: str) -> Row:
 
 
 def test_nothing_is_broken(gateway: Stack, patient: Row):
-    told(gateway, patient, None, "events reach their reader")
+    diagnosed(gateway, patient, None, "events reach their reader")
 
     def linear() -> bool:  # the report of a new connection may be a moment behind that of its topics
         return bool(health(gateway, "sockets", "up")["endpoints"]["linear"]["state"] == "up")
@@ -113,23 +113,25 @@ def test_nothing_is_broken(gateway: Stack, patient: Row):
 def test_nobody_reads(gateway: Stack, service: str):
     row = gateway.subscribe(service, topic=TOPIC)
     gateway.live(service)
-    found = told(gateway, row, "consumer", f"nobody reads ws-gateway.ticker.{service}")
+    found = diagnosed(gateway, row, "consumer", f"nobody reads ws-gateway.ticker.{service}")
     assert f"start {service}" in found["advice"]
 
 
 def test_the_broker_is_away(gateway: Stack, patient: Row, way_to_broker: Proxy):
     way_to_broker.stop()
     try:
-        told(gateway, patient, "last_publish", "RabbitMQ takes nothing from the ingestor")
+        diagnosed(gateway, patient, "last_publish", "RabbitMQ takes nothing from the ingestor")
         assert health(gateway, "broker", "down")["since"]
         asked = gateway.subscribe(patient["requesting_service"], topic="tickers.ETHUSDT")
-        assert {hop["hop"]: hop["state"] for hop in told(gateway, asked, "last_publish")["hops"]}["queue"] == "unknown"
+        assert {hop["hop"]: hop["state"] for hop in diagnosed(gateway, asked, "last_publish")["hops"]}[
+            "queue"
+        ] == "unknown"
         assert diagnosis(gateway, asked)["subscription"]["status"] == "pending"  # its queue cannot be made
         missing = ready(gateway, asked["requesting_service"])["missing"]
         assert {each["what"] for each in missing} == {"subscription", "queue"}
     finally:
         way_to_broker.start()
-    told(gateway, patient, None, within_s=60)
+    diagnosed(gateway, patient, None, within_s=60)
     gateway.live(asked["requesting_service"], 60)
     health(gateway, "broker", "up", within_s=60)
 
@@ -138,18 +140,18 @@ def test_the_broker_hangs(gateway: Stack, patient: Row, way_to_broker: Proxy):
     way_to_broker.deafen()
     try:
         assert "confirms nothing" in health(gateway, "broker", "down", within_s=5.0)["reason"]
-        told(gateway, patient, "last_publish", "RabbitMQ confirms nothing")
+        diagnosed(gateway, patient, "last_publish", "RabbitMQ confirms nothing")
         assert ready(gateway, patient["requesting_service"])["missing"]
     finally:
         way_to_broker.hear()
-    told(gateway, patient, None, within_s=60)
+    diagnosed(gateway, patient, None, within_s=60)
 
 
 def test_the_queue_was_deleted(gateway: Stack, patient: Row, broker: Broker):
     place = f"queues/{quote(broker.vhost, '')}/{quote(patient['queue'], '')}"
     broker.manage("DELETE", place)
     assert eventually(lambda: broker.manage("GET", place), 30, "it is there again")
-    told(gateway, patient, "consumer", "nobody reads")  # the deletion ended the reader, too
+    diagnosed(gateway, patient, "consumer", "nobody reads")  # the deletion ended the reader, too
 
 
 def test_the_queue_was_made_by_somebody_else(gateway: Stack, broker: Broker, service: str):
@@ -159,9 +161,9 @@ def test_the_queue_was_made_by_somebody_else(gateway: Stack, broker: Broker, ser
         row = gateway.subscribe(service, topic=TOPIC)
         gateway.live(service)
         with Reader(broker, (name,)):
-            told(gateway, row, None, "events reach their reader")
-            told_of = eventually(lambda: health(gateway, "broker", "up")["other_arguments"], 15, "it is told")
-        assert f"rabbitmqctl delete_queue {name}" in told_of[name]
+            diagnosed(gateway, row, None, "events reach their reader")
+            reported = eventually(lambda: health(gateway, "broker", "up")["other_arguments"], 15, "it is reported")
+        assert f"rabbitmqctl delete_queue {name}" in reported[name]
         connection.channel().queue_delete(name)
     assert eventually(lambda: not health(gateway, "broker", "up")["other_arguments"], 30, "it was made anew")
 
@@ -169,17 +171,17 @@ def test_the_queue_was_made_by_somebody_else(gateway: Stack, broker: Broker, ser
 def test_the_socket_is_in_backoff(gateway: Stack, patient: Row, exchange: Exchange):
     exchange.fault("handshake", endpoint="linear", form="503", seconds=60)
     exchange.control("abort", endpoint="linear")
-    told(gateway, patient, "socket", "the socket linear is")
+    diagnosed(gateway, patient, "socket", "the socket linear is")
     assert "linear" in health(gateway, "sockets", "down")["reason"]
     exchange.well()
-    told(gateway, patient, None, within_s=60)
+    diagnosed(gateway, patient, None, within_s=60)
 
 
 def test_the_key_is_bad(gateway: Stack, exchange: Exchange, service: str):
     row = gateway.subscribe(service, channel_type="order")
     exchange.fault("refuse_auth", message="API key is invalid.")
     exchange.control("abort", endpoint="private")
-    found = told(gateway, row, "socket", "API key is invalid.")
+    found = diagnosed(gateway, row, "socket", "API key is invalid.")
     assert found["subscription"]["status"] == "pending"
     assert "private" in health(gateway, "sockets", "down")["reason"]
     exchange.well()
@@ -197,7 +199,7 @@ def test_the_exchange_refuses_the_topic(gateway: Stack, exchange: Exchange, serv
     )
     assert (status, row["status"]) == (201, "rejected")
     assert row["reason"]
-    told(gateway, row, "ack", row["reason"])
+    diagnosed(gateway, row, "ack", row["reason"])
 
 
 def test_a_quiet_market_is_no_fault(gateway: Stack, broker: Broker, exchange: Exchange, service: str):
@@ -205,39 +207,39 @@ def test_a_quiet_market_is_no_fault(gateway: Stack, broker: Broker, exchange: Ex
     row = gateway.subscribe(service, topic="allLiquidation.BTCUSDT")
     gateway.live(service)
     with Reader(broker, (row["queue"],)):
-        told(gateway, row, None, "a quiet market sends none")
+        diagnosed(gateway, row, None, "a quiet market sends none")
 
 
 def test_the_ingestor_hangs(gateway: Stack, patient: Row):
     gateway.processes["ingestor"].signal(signal.SIGSTOP)
     try:
-        told(gateway, patient, "reconciled", "last heard of")
+        diagnosed(gateway, patient, "reconciled", "last heard of")
         assert health(gateway, "ingestor", "down")["since"]
         assert diagnosis(gateway, patient)["subscription"]["status"] == "pending"
     finally:
         gateway.processes["ingestor"].signal(signal.SIGCONT)
-    told(gateway, patient, None, within_s=60)
+    diagnosed(gateway, patient, None, within_s=60)
 
 
 def test_the_ingestor_was_killed(gateway: Stack, patient: Row):
     gateway.processes["ingestor"].kill()
-    told(gateway, patient, "reconciled", "the ingestor")
+    diagnosed(gateway, patient, "reconciled", "the ingestor")
     health(gateway, "ingestor", "down")
     gateway.start("ingestor")
-    told(gateway, patient, None, within_s=60)
+    diagnosed(gateway, patient, None, within_s=60)
 
 
 def test_it_was_cancelled_or_its_lease_ran_out(gateway: Stack, service: str):
     row = gateway.subscribe(service, topic=TOPIC)
     gateway.call("DELETE", f"/api/v1/subscriptions/{row['id']}")
-    told(gateway, row, "intent", "it was cancelled")
+    diagnosed(gateway, row, "intent", "it was cancelled")
     row = gateway.subscribe(service, topic=TOPIC, ttl_seconds=1)
-    told(gateway, row, "intent", "its lease ran out")
+    diagnosed(gateway, row, "intent", "its lease ran out")
 
 
 def test_the_persister_is_away(gateway: Stack, patient: Row):
     gateway.processes["persister"].kill()
     assert health(gateway, "persister", "down")["reason"] == "nobody reads its queue"
-    told(gateway, patient, None)
+    diagnosed(gateway, patient, None)
     gateway.start("persister")
     health(gateway, "persister", "up")

@@ -1,4 +1,4 @@
-"""The exchange misbehaves: it is noticed, told, and everything comes back."""
+"""The exchange misbehaves: it is noticed, reported, and everything recovers."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The spool's disk is full: private events wait, market events are dropped and told, and all is well afterwards."""
+"""The spool's disk is full: private events wait, market events are dropped and reported, and all is well afterwards."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,7 +137,7 @@ def test_a_start_without_a_spool_takes_market_events_only_until_there_is_one(dis
     assert market.accept([event(1)])
     market.confirmed(market.take(1))
     market.sweep()
-    assert market.failure, "it is still told"
+    assert market.failure, "it is still reported"
     usable(disk, filler)
     for lane in (private, market):
         lane.sweep()

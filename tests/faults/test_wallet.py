@@ -14,9 +14,9 @@ COIN = "MNT"  # no fill of the simulator's account touches it
 
 @pytest.fixture
 def held(gateway: Stack, exchange: Exchange) -> str:
-    """An amount of the coin that the socket has told."""
-    told = len(history(gateway))
-    amount = f"{100 + told}.25"
+    """An amount of the coin that the connection has pushed."""
+    pushed = len(history(gateway))
+    amount = f"{100 + pushed}.25"
     exchange.control("wallet", coin=COIN, walletBalance=amount)
     eventually(lambda: history(gateway)[:1] == [(amount, "live")], 20, "it is in the ledger")
     return amount
@@ -74,7 +74,7 @@ def test_messages_that_were_lost_are_made_good(gateway: Stack, exchange: Exchang
 def test_an_answer_that_lags_changes_nothing(gateway: Stack, exchange: Exchange, held: str):
     exchange.fault("lagging_wallet", lag_s=4)
     exchange.control("wallet", coin=COIN, walletBalance="7")
-    eventually(lambda: latest(gateway) == "7", 20, "the socket told it")
+    eventually(lambda: latest(gateway) == "7", 20, "the connection pushed it")
     assert COIN not in changes(synced(gateway))
     assert history(gateway)[:2] == [("7", "live"), (held, "live")]
 
@@ -82,7 +82,7 @@ def test_an_answer_that_lags_changes_nothing(gateway: Stack, exchange: Exchange,
 def test_an_answer_that_lags_for_longer_is_soon_made_good(gateway: Stack, exchange: Exchange, held: str):
     exchange.fault("lagging_wallet", lag_s=60)
     exchange.control("wallet", coin=COIN, walletBalance="8")
-    eventually(lambda: latest(gateway) == "8", 20, "the socket told it")
+    eventually(lambda: latest(gateway) == "8", 20, "the connection pushed it")
     assert COIN in changes(synced(gateway)), "two looks agreed"
     exchange.well()
     eventually(lambda: latest(gateway) == "8", 30, "a correction is looked at once more, and nobody had to ask")

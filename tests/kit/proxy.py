@@ -12,7 +12,7 @@ _CHUNK = 65536
 
 
 class Proxy:
-    """Forwards `host:port` to a target, from a thread of its own, until told otherwise.
+    """Forwards `host:port` to a target, in a thread of its own, until it is closed.
 
     with Proxy("127.0.0.1", 5672) as proxy:
         connect(proxy.host, proxy.port)

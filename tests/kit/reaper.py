@@ -1,7 +1,7 @@
 """Outlives the test run, and ends and removes what is left of it: `python -m tests.kit.reaper FOLDER`.
 
 It learns of the end by its standard input, which closes however pytest ends. A run that gets to its end cleans up by
-itself and says so with a line before.
+itself and prints a line first.
 """
 
 import contextlib
@@ -37,8 +37,8 @@ def clean_up(folder: Path) -> None:
         sockets = {place for pid in left if (place := _socket_folder(pid))}
         processes.send(left, signal.SIGKILL)
         processes.gone(left, _ENDS_WITHIN_S)
-        figures = {place for pid in left for place in _SHARED_MEMORY.glob(f"wsgw-api-metrics-{pid}-*")}
-        for place in sockets | figures:
+        metrics = {place for pid in left for place in _SHARED_MEMORY.glob(f"wsgw-api-metrics-{pid}-*")}
+        for place in sockets | metrics:
             shutil.rmtree(place, ignore_errors=True)
     _remove(folder)
 

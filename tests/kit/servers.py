@@ -33,7 +33,7 @@ _held: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """A port nobody listens on, and no other test session on this machine takes while this process lives."""
+    """A port without a listener, reserved against other test sessions on this machine while this process runs."""
     for candidate in random.sample(_PORTS, len(_PORTS)):
         if claimed(candidate):
             return candidate
@@ -328,7 +328,7 @@ def migrate(database: Database) -> None:
 
 @contextlib.contextmanager
 def fresh_database(server: Postgres, template: Database) -> Iterator[Database]:
-    """A copy of the template (0.1 s), gone afterwards whoever is still connected."""
+    """A copy of the template (0.1 s), dropped afterwards even with open connections."""
     mine = replace(template, name=f"t_{secrets.token_hex(6)}")
     server.on().execute(f"CREATE DATABASE {mine.name} TEMPLATE {template.name}")
     try:

@@ -129,8 +129,8 @@ def test_nobody_forges_an_address(
         request = f"GET /openapi.json HTTP/1.1\r\nHost: x\r\nX-Request-ID: {name}\r\nConnection: close\r\n{headers}\r\n"
         line.sendall(request.encode())
         assert line.recv(20).startswith(b"HTTP/1.1 200")
-    [told] = [each for each in api.logged() if each["trace_id"] == name]
-    assert told["address"] == believed
+    [logged] = [each for each in api.logged() if each["trace_id"] == name]
+    assert logged["address"] == believed
 
 
 def test_a_slow_sender_keeps_no_thread_of_the_api(front: Served, api: Served):

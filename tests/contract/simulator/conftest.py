@@ -53,7 +53,7 @@ class Simulator:
 
 
 class Peer:
-    """A plain client that waits for what it is told."""
+    """A plain client that waits for messages."""
 
     def __init__(self, url: str) -> None:
         self.socket = websocket.create_connection(url, timeout=WITHIN_S)

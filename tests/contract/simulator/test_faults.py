@@ -63,7 +63,7 @@ def signed(simulator: Any, path: str, query: str) -> Any:
 
 
 def holding(peer: Any, topic: str) -> Any:
-    """A peer that is being told a topic."""
+    """A peer that is subscribed to a topic."""
     peer.subscribe(topic)
     peer.topic(topic)
     return peer
@@ -351,8 +351,8 @@ def test_frames_of_ones_own(linear: Any, private: Any, control: Control):
     mine = conn_id(linear)
     linear.subscribe("allLiquidation.BTCUSDT")
     linear.reply()
-    told = control("inject", topic="allLiquidation.BTCUSDT", text='{"topic": "allLiquidation.BTCUSDT",  "mine":1}')
-    assert told == {"connections": [mine]}
+    result = control("inject", topic="allLiquidation.BTCUSDT", text='{"topic": "allLiquidation.BTCUSDT",  "mine":1}')
+    assert result == {"connections": [mine]}
     assert linear.until(lambda message: message.get("mine"))[-1]["topic"] == "allLiquidation.BTCUSDT"
     control("inject", connection=conn_id(private), frame={"topic": "order", "mine": [1]})
     assert private.until(lambda message: message.get("mine"))[-1] == {"topic": "order", "mine": [1]}

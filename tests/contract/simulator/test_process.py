@@ -100,11 +100,11 @@ def test_wallet_pushes_agree_with_rest(simulator, open_socket: Callable[[str], A
     auth = ["simulator-key", expires, credentials.sign(f"GET/realtime{expires}")]
     assert peer.ask({"op": "auth", "args": auth})["success"] is True
     peer.subscribe("wallet")
-    told: dict[str, set[str]] = {}
+    pushed: dict[str, set[str]] = {}
     answer = signed(simulator, credentials, "accountType=UNIFIED&coin=USDT")
     balance = answer["result"]["list"][0]["coin"][0]["walletBalance"]
-    while balance not in told.setdefault("USDT", set()):
+    while balance not in pushed.setdefault("USDT", set()):
         for coin in peer.topic("wallet")["data"][0]["coin"]:
-            told.setdefault(coin["coin"], set()).add(coin["walletBalance"])
+            pushed.setdefault(coin["coin"], set()).add(coin["walletBalance"])
         answer = signed(simulator, credentials, "accountType=UNIFIED&coin=USDT")
         balance = answer["result"]["list"][0]["coin"][0]["walletBalance"]

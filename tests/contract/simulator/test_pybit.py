@@ -64,15 +64,15 @@ def private(pybit: Opener) -> WebSocket:
     ],
 )
 def test_public_streams(pybit: Opener, channel_type: str, subscribe: Callable[..., None], topic: str):
-    told: Queue[Any] = Queue()
-    subscribe(pybit(channel_type), told.put)
-    assert told.get(timeout=WITHIN_S)["topic"] == topic
+    pushed: Queue[Any] = Queue()
+    subscribe(pybit(channel_type), pushed.put)
+    assert pushed.get(timeout=WITHIN_S)["topic"] == topic
 
 
 def test_a_book_that_pybit_keeps_stays_whole(pybit: Opener):
-    told: Queue[int] = Queue()  # what pybit hands over changes with its book: the number is taken at once
-    pybit("linear").orderbook_stream(200, "BTCUSDT", lambda push: told.put(push["data"]["u"]))
-    updates = [told.get(timeout=WITHIN_S) for _ in range(15)]
+    pushed: Queue[int] = Queue()  # what pybit hands over changes with its book: the number is taken at once
+    pybit("linear").orderbook_stream(200, "BTCUSDT", lambda push: pushed.put(push["data"]["u"]))
+    updates = [pushed.get(timeout=WITHIN_S) for _ in range(15)]
     assert updates == list(range(updates[0], updates[0] + 15))
 
 
@@ -87,9 +87,9 @@ def test_a_book_that_pybit_keeps_stays_whole(pybit: Opener):
     ],
 )
 def test_private_streams(pybit: Opener, topic: str, subscribe: Callable[..., None]):
-    told: Queue[Any] = Queue()
-    subscribe(private(pybit), told.put)
-    assert told.get(timeout=WITHIN_S)["topic"] == topic
+    pushed: Queue[Any] = Queue()
+    subscribe(private(pybit), pushed.put)
+    assert pushed.get(timeout=WITHIN_S)["topic"] == topic
 
 
 def test_a_wrong_secret_is_refused(pybit: Opener):

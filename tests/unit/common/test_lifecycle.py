@@ -156,7 +156,7 @@ def test_a_worker_that_fails_starts_again_and_the_others_go_on():
 
 
 def test_a_failure_after_it_worked_for_a_while_is_a_first_one_again():
-    failing = Failing("failing now and then", failures=30)
+    failing = Failing("failing now and then", failures=12)
     running = WorkerThread(failing, stable_after_s=0.0)
     running.start(SimpleQueue())
     assert failing.works.wait(10), "no pause grew"

@@ -29,10 +29,10 @@ def test_any_value_is_told(lines: StringIO, value: Any):
     with logs.traced("abc"):
         structlog.get_logger("room").info("happened", value=value)
     [line] = lines.getvalue().splitlines()
-    told = json.loads(line)
-    assert list(told)[:6] == ["timestamp", "level", "logger", "event", "process", "trace_id"]
-    assert told["value"] == (str(value) if isinstance(value, Exception) else value)
-    assert (told["process"], told["trace_id"], told["logger"]) == ("tests", "abc", "room")
+    logged = json.loads(line)
+    assert list(logged)[:6] == ["timestamp", "level", "logger", "event", "process", "trace_id"]
+    assert logged["value"] == (str(value) if isinstance(value, Exception) else value)
+    assert (logged["process"], logged["trace_id"], logged["logger"]) == ("tests", "abc", "room")
 
 
 def test_a_straight_line_is_the_same_line(lines: StringIO, monkeypatch: pytest.MonkeyPatch):

@@ -12,7 +12,7 @@ from ingestor.settings import Settings
 GOOD = {"POSTGRES_PASSWORD": "p", "RABBITMQ_PASSWORD": "r"}
 
 
-def told(more: dict[str, str]) -> str:
+def config_error(more: dict[str, str]) -> str:
     with pytest.raises(ConfigError) as refused:
         Settings.from_env(GOOD | more)
     return str(refused.value)
@@ -34,17 +34,17 @@ def told(more: dict[str, str]) -> str:
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allowed: str):
-    text = told({name: value})
+    text = config_error({name: value})
     assert f"{name}={value!r}" in text
     assert allowed in text
 
 
 def test_a_key_without_its_secret_is_a_mistake():
-    assert "BYBIT_API_SECRET" in told({"BYBIT_API_KEY": "k"})
+    assert "BYBIT_API_SECRET" in config_error({"BYBIT_API_KEY": "k"})
 
 
 def test_everything_wrong_is_told_at_once():
-    text = told({"POSTGRES_PORT": "x", "RABBITMQ_PORT": "y"})
+    text = config_error({"POSTGRES_PORT": "x", "RABBITMQ_PORT": "y"})
     assert "POSTGRES_PORT" in text
     assert "RABBITMQ_PORT" in text
 
@@ -81,4 +81,4 @@ def test_the_process_environment_wins_over_the_file(tmp_path: Path, monkeypatch:
 
 
 def test_a_secrets_file_with_an_impossible_name_is_refused_like_a_missing_one():
-    assert "a readable file" in told({"BYBIT_API_KEY_FILE": "a\x00b"})
+    assert "a readable file" in config_error({"BYBIT_API_KEY_FILE": "a\x00b"})

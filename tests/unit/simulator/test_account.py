@@ -19,7 +19,7 @@ def account() -> Account:
     return Account(PRICES.__getitem__, 2000, NOW_MS)
 
 
-def told(account: Account, seconds: int) -> list[tuple[Push, Any]]:
+def pushed(account: Account, seconds: int) -> list[tuple[Push, Any]]:
     pushes = [push for at in range(0, seconds * 1000 + 1, 100) for push in account.passed(NOW_MS + at)]
     return [(push, json.loads(push.text)) for push in pushes]
 
@@ -29,7 +29,7 @@ def of(pushes: list[tuple[Push, Any]], kind: str) -> list[Any]:
 
 
 def test_a_fill_is_told_on_five_topics_that_agree(account: Account):
-    pushes = told(account, 2)
+    pushes = pushed(account, 2)
     assert [push.kind for push, _ in pushes][:5] == ["execution.fast", "order", "execution", "position", "wallet"]
     fast, order, execution, position, wallet = (body["data"][0] for _, body in pushes[:5])
     assert pushes[1][1]["id"] == pushes[2][1]["id"] == f"100200300_BTCUSDT_{execution['seq']}"
@@ -42,12 +42,12 @@ def test_a_fill_is_told_on_five_topics_that_agree(account: Account):
 
 
 def test_messages_are_made_now(account: Account):
-    for push, body in told(account, 10):
+    for push, body in pushed(account, 10):
         assert -10 <= body["creationTime"] - NOW_MS - 2000 <= 8000, push.kind
 
 
 def test_ids_never_repeat(account: Account):
-    pushes = told(account, 60)
+    pushes = pushed(account, 60)
     ids = [body["data"][0]["execId"] for body in of(pushes, "execution")]
     assert len(ids) == len(set(ids)) == 30
     seqs = [body["data"][0]["seq"] for body in of(pushes, "execution")]
@@ -55,7 +55,7 @@ def test_ids_never_repeat(account: Account):
 
 
 def test_balances_move_by_what_the_fills_cost(account: Account):
-    pushes = told(account, 60)
+    pushes = pushed(account, 60)
     balances = {name: coin.wallet for name, coin in account.coins.items()}
     expected = {"USDT": Decimal("10000"), "BTC": Decimal("0.5")}
     for body in of(pushes, "execution"):
@@ -69,7 +69,7 @@ def test_balances_move_by_what_the_fills_cost(account: Account):
 
 
 def test_a_wallet_push_names_only_the_coins_that_moved(account: Account):
-    pushes = told(account, 16)
+    pushes = pushed(account, 16)
     coins = [[coin["coin"] for coin in body["data"][0]["coin"]] for body in of(pushes, "wallet")]
     assert ["USDT"] in coins
     assert ["BTC", "USDT"] in coins
@@ -82,13 +82,13 @@ def test_some_values_are_negative_and_some_empty(account: Account):
 
 
 def test_a_flat_position_has_no_side(account: Account):
-    positions = [body["data"][0] for body in of(told(account, 16), "position") if body["data"][0]["seq"] != "-1"]
+    positions = [body["data"][0] for body in of(pushed(account, 16), "position") if body["data"][0]["seq"] != "-1"]
     assert {"", "Buy", "Sell"} == {row["side"] for row in positions}
     assert all((row["side"] == "") == (row["size"] == "0") for row in positions)
 
 
 def test_a_limit_order_is_new_before_it_is_filled(account: Account):
-    orders = [body["data"][0] for body in of(told(account, 4), "order")]
+    orders = [body["data"][0] for body in of(pushed(account, 4), "order")]
     new, filled = (row for row in orders if row["orderType"] == "Limit")
     assert new["orderId"] == filled["orderId"]
     assert (new["orderStatus"], filled["orderStatus"]) == ("New", "Filled")
@@ -96,7 +96,7 @@ def test_a_limit_order_is_new_before_it_is_filled(account: Account):
 
 
 def test_a_categorised_topic_gets_the_same_message_under_its_own_name(account: Account):
-    push = next(push for push, _ in told(account, 2) if push.kind == "order")
+    push = next(push for push, _ in pushed(account, 2) if push.kind == "order")
     assert push.as_topic("order.linear") == push.text.replace('"order"', '"order.linear"', 1)
 
 
@@ -113,7 +113,7 @@ def test_a_categorised_topic_gets_the_same_message_under_its_own_name(account: A
     ],
 )
 def test_key_order(account: Account, real, shape: Callable[[Any], Any], kind: str, category: str, sample: str):
-    pushes = told(account, 16)
+    pushes = pushed(account, 16)
     bodies = [body for push, body in pushes if (push.kind, push.category) == (kind, category)]
     like = real(sample)
     filled = [body for body in bodies if body["data"][0].get("seq") != "-1"]
@@ -123,7 +123,7 @@ def test_key_order(account: Account, real, shape: Callable[[Any], Any], kind: st
 
 
 def test_execution_has_the_documented_keys(account: Account, real):
-    body = next(b for p, b in told(account, 2) if p.kind == "execution")
+    body = next(b for p, b in pushed(account, 2) if p.kind == "execution")
     like = real("docs/ws.private.execution.02.execution.json")
     assert list(body) == list(like)
     assert list(body["data"][0]) == list(like["data"][0])

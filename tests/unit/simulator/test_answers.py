@@ -104,19 +104,19 @@ def test_bad_questions_about_instruments(desk: Desk, query: dict[str, str]):
 def test_trades_asked_for_are_the_trades_told(desk: Desk):
     market = desk.markets["spot"]
     market.open("publicTrade.SOLUSDT", NOW_MS)
-    told = [json.loads(text) for at in range(20) for _, text in market.advance(NOW_MS + at * 1000)]
+    pushed = [json.loads(text) for at in range(20) for _, text in market.advance(NOW_MS + at * 1000)]
     rows = ask(desk, "/v5/market/recent-trade", category="spot", symbol="SOLUSDT")["list"]
     market.close("publicTrade.SOLUSDT")
-    ids = [row["i"] for frame in told for row in frame["data"]]
+    ids = [row["i"] for frame in pushed for row in frame["data"]]
     assert [row["execId"] for row in rows] == ids[::-1][:60]
-    assert (rows[-1]["price"], rows[-1]["size"]) == (told[0]["data"][0]["p"], told[0]["data"][0]["v"])
+    assert (rows[-1]["price"], rows[-1]["size"]) == (pushed[0]["data"][0]["p"], pushed[0]["data"][0]["v"])
 
 
 def test_candles_asked_for_are_the_candles_told(desk: Desk):
     market = desk.markets["linear"]
-    told = [json.loads(text) for text in market.open("kline.1.XRPUSDT", NOW_MS)]
-    told += [json.loads(text) for at in range(150) for _, text in market.advance(NOW_MS + at * 1000)]
-    closed = [entry for frame in told for entry in frame["data"] if entry["confirm"]]
+    pushed = [json.loads(text) for text in market.open("kline.1.XRPUSDT", NOW_MS)]
+    pushed += [json.loads(text) for at in range(150) for _, text in market.advance(NOW_MS + at * 1000)]
+    closed = [entry for frame in pushed for entry in frame["data"] if entry["confirm"]]
     query = {"category": "linear", "symbol": "XRPUSDT", "interval": "1", "limit": "5"}
     rows = desk.kline(query, NOW_MS + 150_000)["list"]
     market.close("kline.1.XRPUSDT")
@@ -137,11 +137,11 @@ def test_old_candles_are_always_the_same(desk: Desk):
 @pytest.mark.parametrize("category", ["linear", "spot"])
 def test_the_book_asked_for_is_the_book_told(desk: Desk, category: str):
     market = desk.markets[category]
-    told = json.loads(market.open("orderbook.50.ETHUSDT", NOW_MS)[0])
+    pushed = json.loads(market.open("orderbook.50.ETHUSDT", NOW_MS)[0])
     answer = ask(desk, "/v5/market/orderbook", category=category, symbol="ETHUSDT", limit="50")
     market.close("orderbook.50.ETHUSDT")
-    assert (answer["b"], answer["a"]) == (told["data"]["b"], told["data"]["a"])
-    assert (answer["u"], answer["seq"]) == (told["data"]["u"], told["data"]["seq"])
+    assert (answer["b"], answer["a"]) == (pushed["data"]["b"], pushed["data"]["a"])
+    assert (answer["u"], answer["seq"]) == (pushed["data"]["u"], pushed["data"]["seq"])
 
 
 def test_wallet_leaves_out_empty_coins_unless_named(desk: Desk):

@@ -14,7 +14,7 @@ SPOT_MIXED = "public.spot.mixed.orderbook1-publicTrade.jsonl"
 OPTION = "public.option.samples.2026-09.jsonl"
 
 
-def told(market: Market, topic: str, seconds: int) -> list[Any]:
+def pushed(market: Market, topic: str, seconds: int) -> list[Any]:
     frames = [json.loads(text) for text in market.open(topic, NOW_MS)]
     for now_ms in range(NOW_MS, NOW_MS + seconds * 1000, 100):
         frames += [json.loads(text) for name, text in market.advance(now_ms) if name == topic]
@@ -49,7 +49,7 @@ def told(market: Market, topic: str, seconds: int) -> list[Any]:
 )
 def test_key_order(market, real, shape, category: str, topic: str, kind: str | None, sample: str, line: int):
     like = shape(_filled(real(sample, line)))
-    frames = [_filled(frame) for frame in told(market(category), topic, 15) if frame.get("type") == kind]
+    frames = [_filled(frame) for frame in pushed(market(category), topic, 15) if frame.get("type") == kind]
     assert frames
     assert all(shape(frame) == like for frame in frames)
 
@@ -63,11 +63,11 @@ def _filled(frame: Any) -> Any:
 
 
 def test_spot_candles_say_their_type_first(market: Callable[[str], Market]):
-    assert list(told(market("spot"), "kline.1.BTCUSDT", 1)[0]) == ["type", "topic", "data", "ts"]
+    assert list(pushed(market("spot"), "kline.1.BTCUSDT", 1)[0]) == ["type", "topic", "data", "ts"]
 
 
 def test_spot_trims_zeros(market: Callable[[str], Market]):
-    for frame in told(market("spot"), "orderbook.50.DOGEUSDT", 3):
+    for frame in pushed(market("spot"), "orderbook.50.DOGEUSDT", 3):
         numbers = [number for side in "ba" for level in frame["data"][side] for number in level]
         assert not any("." in number and number.endswith("0") for number in numbers)
 

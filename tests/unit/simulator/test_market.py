@@ -25,11 +25,11 @@ def plain(market: Callable[[str], Market]) -> Market:
 
 
 def watch(market: Market, topic: str, seconds: float) -> list[Any]:
-    """What a holder of the topic is told within some seconds, parsed."""
-    told = [json.loads(text) for text in market.open(topic, NOW_MS)]
+    """The pushes of a topic within some seconds, parsed."""
+    pushed = [json.loads(text) for text in market.open(topic, NOW_MS)]
     for now_ms in range(NOW_MS + 20, NOW_MS + int(seconds * 1000), 20):
-        told += [json.loads(text) for name, text in market.advance(now_ms) if name == topic]
-    return told
+        pushed += [json.loads(text) for name, text in market.advance(now_ms) if name == topic]
+    return pushed
 
 
 def applied(book: dict[str, dict[str, str]], frame: Any) -> dict[str, dict[str, str]]:
@@ -38,7 +38,7 @@ def applied(book: dict[str, dict[str, str]], frame: Any) -> dict[str, dict[str, 
     for side in "ba":
         for price, size in frame["data"][side]:
             if size == "0":
-                del book[side][price]  # a level that was never told must not be deleted
+                del book[side][price]  # a level that was never pushed must not be deleted
             else:
                 book[side][price] = size
     return book
@@ -81,13 +81,13 @@ def test_trades_and_liquidations_have_no_snapshot(linear: Market):
 
 @pytest.mark.parametrize("topic", ["orderbook.50.BTCUSDT", "orderbook.200.XRPUSDT", "orderbook.1000.XRPUSDT"])
 def test_books_are_legal(request: pytest.FixtureRequest, plain: Market, topic: str):
-    told = watch(request.getfixturevalue("linear") if "BTC" in topic else plain, topic, 10)
+    pushed = watch(request.getfixturevalue("linear") if "BTC" in topic else plain, topic, 10)
     depth = int(topic.split(".")[1])
-    assert [frame["type"] for frame in told] == ["snapshot"] + ["delta"] * (len(told) - 1)
-    assert [b["data"]["u"] - a["data"]["u"] for a, b in pairwise(told)] == [1] * (len(told) - 1)
-    assert all(a["data"]["seq"] < b["data"]["seq"] for a, b in pairwise(told))
+    assert [frame["type"] for frame in pushed] == ["snapshot"] + ["delta"] * (len(pushed) - 1)
+    assert [b["data"]["u"] - a["data"]["u"] for a, b in pairwise(pushed)] == [1] * (len(pushed) - 1)
+    assert all(a["data"]["seq"] < b["data"]["seq"] for a, b in pairwise(pushed))
     book: dict[str, dict[str, str]] = {}
-    for frame in told:
+    for frame in pushed:
         assert frame["type"] == "snapshot" or frame["data"]["b"] or frame["data"]["a"]
         book = applied(book, frame)
         assert len(book["b"]) <= depth
@@ -102,10 +102,10 @@ def test_a_deep_book_is_deep(plain: Market):
 
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "XRPUSDT"])
 def test_level_1_knows_snapshots_only_and_trims_zeros(request: pytest.FixtureRequest, plain: Market, symbol: str):
-    told = watch(request.getfixturevalue("linear") if symbol == "BTCUSDT" else plain, f"orderbook.1.{symbol}", 5)
-    assert {frame["type"] for frame in told} == {"snapshot"}
-    assert [b["data"]["u"] - a["data"]["u"] for a, b in pairwise(told)] == [1] * (len(told) - 1)
-    assert not any(price.endswith("0") for frame in told for price, _ in frame["data"]["b"])
+    pushed = watch(request.getfixturevalue("linear") if symbol == "BTCUSDT" else plain, f"orderbook.1.{symbol}", 5)
+    assert {frame["type"] for frame in pushed} == {"snapshot"}
+    assert [b["data"]["u"] - a["data"]["u"] for a, b in pairwise(pushed)] == [1] * (len(pushed) - 1)
+    assert not any(price.endswith("0") for frame in pushed for price, _ in frame["data"]["b"])
 
 
 def test_level_1_repeats_itself_after_three_quiet_seconds(listed: Catalogue):
@@ -119,25 +119,25 @@ def test_level_1_repeats_itself_after_three_quiet_seconds(listed: Catalogue):
 
 
 def test_derivatives_tickers_tell_what_changed(plain: Market):
-    told = watch(plain, "tickers.XRPUSDT", 10)
-    assert [frame["type"] for frame in told] == ["snapshot"] + ["delta"] * (len(told) - 1)
-    for delta in told[1:]:
+    pushed = watch(plain, "tickers.XRPUSDT", 10)
+    assert [frame["type"] for frame in pushed] == ["snapshot"] + ["delta"] * (len(pushed) - 1)
+    for delta in pushed[1:]:
         assert next(iter(delta["data"])) == "symbol"
         assert ("bid1Price" in delta["data"]) == ("bid1Size" in delta["data"])
         assert ("ask1Price" in delta["data"]) == ("ask1Size" in delta["data"])
-        assert 1 < len(delta["data"]) < len(told[0]["data"])
+        assert 1 < len(delta["data"]) < len(pushed[0]["data"])
 
 
 @pytest.mark.parametrize(("category", "symbol"), [("spot", "ETHUSDT"), ("option", PUT)])
 def test_other_tickers_tell_everything(market: Callable[[str], Market], category: str, symbol: str):
-    told = watch(market(category), f"tickers.{symbol}", 5)
-    assert {frame["type"] for frame in told} == {"snapshot"}
-    assert len({tuple(frame["data"]) for frame in told}) == 1
+    pushed = watch(market(category), f"tickers.{symbol}", 5)
+    assert {frame["type"] for frame in pushed} == {"snapshot"}
+    assert len({tuple(frame["data"]) for frame in pushed}) == 1
 
 
 def test_a_linear_candle_rolls_over_in_one_frame(plain: Market):
-    told = watch(plain, "kline.1.XRPUSDT", 70)
-    rolls = [frame for frame in told if frame["data"][0]["confirm"]]
+    pushed = watch(plain, "kline.1.XRPUSDT", 70)
+    rolls = [frame for frame in pushed if frame["data"][0]["confirm"]]
     assert [[entry["confirm"] for entry in frame["data"]] for frame in rolls] == [[True, False]]
     old, new = rolls[0]["data"]
     assert new["start"] == old["end"] + 1
@@ -145,25 +145,25 @@ def test_a_linear_candle_rolls_over_in_one_frame(plain: Market):
 
 
 def test_a_spot_candle_rolls_over_in_two_frames(market: Callable[[str], Market]):
-    told = watch(market("spot"), "kline.1.ETHUSDT", 70)
-    at = next(number for number, frame in enumerate(told) if frame["data"][0]["confirm"])
-    old, new = told[at : at + 2]
+    pushed = watch(market("spot"), "kline.1.ETHUSDT", 70)
+    at = next(number for number, frame in enumerate(pushed) if frame["data"][0]["confirm"])
+    old, new = pushed[at : at + 2]
     assert old["ts"] == new["ts"]
     assert new["data"][0]["start"] == old["data"][0]["end"] + 1
-    assert all(len(frame["data"]) == 1 for frame in told)
+    assert all(len(frame["data"]) == 1 for frame in pushed)
 
 
 def test_trades_of_one_frame_share_their_sequence_and_no_id_repeats(plain: Market):
-    told = watch(plain, "publicTrade.XRPUSDT", 60)
-    assert len(told) > 20
-    assert all(len({row["seq"] for row in frame["data"]}) == 1 for frame in told)
-    ids = [row["i"] for frame in told for row in frame["data"]]
+    pushed = watch(plain, "publicTrade.XRPUSDT", 60)
+    assert len(pushed) > 20
+    assert all(len({row["seq"] for row in frame["data"]}) == 1 for frame in pushed)
+    ids = [row["i"] for frame in pushed for row in frame["data"]]
     assert len(set(ids)) == len(ids)
 
 
 def test_option_trades_of_a_base_coin_come_from_several_symbols(market: Callable[[str], Market]):
-    told = watch(market("option"), "publicTrade.BTC", 20)
-    assert len({frame["data"][0]["s"] for frame in told}) > 1
+    pushed = watch(market("option"), "publicTrade.BTC", 20)
+    assert len({frame["data"][0]["s"] for frame in pushed}) > 1
 
 
 def test_options_stay_silent_on_topics_they_only_pretend_to_have(market: Callable[[str], Market]):

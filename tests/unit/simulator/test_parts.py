@@ -106,7 +106,7 @@ def test_a_recording_without_public_frames_is_no_use(addr: str):
 
 
 def test_a_file_that_is_no_recording_is_no_use():
-    with pytest.raises(UnusableRecording, match="no JSON"):
+    with pytest.raises(UnusableRecording, match="not valid JSON"):
         recordings.parse("time,price\n1,2")
 
 

@@ -25,22 +25,22 @@ def three_minutes(loop: Loop) -> list[Cue]:
 
 
 @pytest.fixture(scope="module")
-def told(three_minutes: list[Cue]) -> dict[str, list[dict[str, Any]]]:
+def pushed(three_minutes: list[Cue]) -> dict[str, list[dict[str, Any]]]:
     by_topic = defaultdict(list)
     for cue in three_minutes:
         by_topic[cue.topic].append(json.loads(cue.text))
     return by_topic
 
 
-def test_books_count_up_by_one_across_the_seams(told):
-    for topic, frames in told.items():
+def test_books_count_up_by_one_across_the_seams(pushed):
+    for topic, frames in pushed.items():
         if topic.startswith("orderbook."):
             assert [b["data"]["u"] - a["data"]["u"] for a, b in pairwise(frames)] == [1] * (len(frames) - 1)
             assert len([frame for frame in frames if frame["type"] == "snapshot"]) >= 4
 
 
-def test_times_and_sequences_never_fall_back(told):
-    for frames in told.values():
+def test_times_and_sequences_never_fall_back(pushed):
+    for frames in pushed.values():
         for before, after in pairwise(frames):
             assert before["ts"] <= after["ts"]
             assert before.get("cts", 0) <= after.get("cts", 0)
@@ -61,16 +61,16 @@ def test_busy_topics_are_never_silent_for_two_seconds(three_minutes, topic):
     assert max(after - before for before, after in pairwise(times)) < 2000
 
 
-def test_every_trade_id_is_told_once(told):
-    ids = [row["i"] for topic in told if "Trade" in topic for frame in told[topic] for row in frame["data"]]
+def test_every_trade_id_is_pushed_once(pushed):
+    ids = [row["i"] for topic in pushed if "Trade" in topic for frame in pushed[topic] for row in frame["data"]]
     assert len(ids) > 500
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", i) for i in ids)
 
 
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT", "SOLUSDT", "DOGEUSDT"])
-def test_candles_grow_and_roll_over_at_the_minute(told, symbol):
-    entries = [entry for frame in told[f"kline.1.{symbol}"] for entry in frame["data"]]
+def test_candles_grow_and_roll_over_at_the_minute(pushed, symbol):
+    entries = [entry for frame in pushed[f"kline.1.{symbol}"] for entry in frame["data"]]
     assert [entry["start"] % MINUTE_MS for entry in entries] == [0] * len(entries)
     assert len([entry for entry in entries if entry["confirm"]]) == 3
     for before, after in pairwise(entries):
@@ -84,9 +84,9 @@ def test_candles_grow_and_roll_over_at_the_minute(told, symbol):
         assert float(after["volume"]) >= float(before["volume"])
 
 
-def test_a_candle_holds_all_trades_of_its_minute(told):
-    confirmed = [e for frame in told["kline.1.SOLUSDT"] for e in frame["data"] if e["confirm"]][1]
-    trades = [row for frame in told["publicTrade.SOLUSDT"] for row in frame["data"]]
+def test_a_candle_holds_all_trades_of_its_minute(pushed):
+    confirmed = [e for frame in pushed["kline.1.SOLUSDT"] for e in frame["data"] if e["confirm"]][1]
+    trades = [row for frame in pushed["publicTrade.SOLUSDT"] for row in frame["data"]]
     inside = [row for row in trades if confirmed["start"] <= row["T"] <= confirmed["end"]]
     assert sum(float(row["v"]) for row in inside) == pytest.approx(float(confirmed["volume"]))
 
@@ -103,9 +103,9 @@ def test_the_recorded_part_keeps_its_order_and_pace(loop):
     start_ms = loop.start_ms + (NOW_MS - loop.start_ms) // MINUTE_MS * MINUTE_MS
     tape = Tape(loop, "", start_ms)
     list(tape.due(start_ms - 1))
-    told = [cue for cue in tape.due(start_ms + 44_000) if cue.topic == "tickers.ETHUSDT"]
+    pushed = [cue for cue in tape.due(start_ms + 44_000) if cue.topic == "tickers.ETHUSDT"]
     moved = start_ms - loop.start_ms
-    assert [cue.at_ms - moved for cue in told[: len(recorded)]] == [json.loads(f.text)["ts"] for f in recorded]
+    assert [cue.at_ms - moved for cue in pushed[: len(recorded)]] == [json.loads(f.text)["ts"] for f in recorded]
 
 
 def test_a_restart_goes_on_where_the_stream_would_be(loop, three_minutes):
