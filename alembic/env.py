@@ -1,4 +1,4 @@
-"""Runs the migrations, one runner at a time."""
+"""Run the migrations, one process at a time."""
 
 import re
 
@@ -14,7 +14,7 @@ _PARTITION = re.compile(r"(account_balances|account_margin_balances)_(default|\d
 
 
 def include_name(name: str | None, kind: str, _parents: object) -> bool:
-    """Partitions are made as time goes by, not by migrations alone."""
+    """Exclude partitions, which are also created at run time."""
     return not (kind == "table" and name and _PARTITION.fullmatch(name))
 
 

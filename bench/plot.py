@@ -1,4 +1,4 @@
-"""Latency against rate as an SVG, drawn by hand: a plot is no reason for a library."""
+"""Latency against rate as an SVG, without a library."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence

@@ -202,7 +202,7 @@ class Account:
         self._seq = max(self._seq + 1, (at_ms - COUNT_FROM_MS) * 100)
         fill = self._fill(category, symbol, side, order_id, kind == "limit", at_ms)
         self._chapter += 1
-        yield from self._told(fill)
+        yield from self._pushes(fill)
         yield from self._place_next(at_ms)
 
     def _fill(self, category: str, symbol: str, side: str, order_id: str, maker: bool, at_ms: int) -> Fill:
@@ -249,7 +249,7 @@ class Account:
         yield self._order_push(fill, row, at_ms)
         yield self._position_push(symbol, at_ms)
 
-    def _told(self, fill: Fill) -> Iterator[Push]:
+    def _pushes(self, fill: Fill) -> Iterator[Push]:
         """All messages of one fill, in the order in which they were seen to be made."""
         self._remember(fill.at_ms)
         coins = self._settle(fill)

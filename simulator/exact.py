@@ -11,10 +11,10 @@ QUIET_S = 1.0
 class Play:
     """Starts when no subscribe request has come for a while; plays once."""
 
-    def __init__(self, recording: Recording, speed: float, tell: Callable[[str, str], None]) -> None:
+    def __init__(self, recording: Recording, speed: float, push: Callable[[str, str], None]) -> None:
         self._recording = recording
         self._speed = speed
-        self._tell = tell
+        self._push = push
         self._topics: set[str] = set()
         self._asked = asyncio.Event()
         self._asked_s = 0.0
@@ -36,7 +36,7 @@ class Play:
             if (wait_s := started_s + due_s - loop.time()) > 0:
                 await asyncio.sleep(wait_s)
             if frame.topic in self._topics:
-                self._tell(frame.topic, frame.text)
+                self._push(frame.topic, frame.text)
 
     async def _quiet(self) -> None:
         loop = asyncio.get_running_loop()

@@ -38,14 +38,14 @@ class Quote:
 
     def candle(self, interval: str, start_ms: int, now_ms: int) -> Candle:
         """The candle that starts there: as it was pushed, otherwise as it may have been."""
-        for candle in self._told(interval):
+        for candle in self._known(interval):
             if candle.start_ms == start_ms:
                 return candle
         if start_ms == candle_start(interval, now_ms):
             return Candle.opened(interval, now_ms, self.last)
         return self._imagined(interval, start_ms)
 
-    def _told(self, interval: str) -> Iterable[Candle]:
+    def _known(self, interval: str) -> Iterable[Candle]:
         if interval in self.open_candles:
             yield self.open_candles[interval]
         yield from reversed(self.closed_candles.get(interval, ()))

@@ -147,8 +147,8 @@ class Walk:
         quote, price = self.quote, Decimal(trade.price)
         quote.direction = trade.direction
         quote.traded(trade)
-        self._tell("lastPrice", trade.price)
-        self._tell("tickDirection", quote.direction)
+        self._set("lastPrice", trade.price)
+        self._set("tickDirection", quote.direction)
         self._add("volume24h", Decimal(trade.size))
         self._add("turnover24h", Decimal(trade.size) * price)
 
@@ -156,17 +156,17 @@ class Walk:
         bid, ask = self.quote.book.bids.best(1)[0], self.quote.book.asks.best(1)[0]
         for names, level in ((("bid1Price", "bid1Size"), bid), (("ask1Price", "ask1Size"), ask)):
             for name, value in zip(names, level, strict=True):
-                self._tell(name, value)
-                self._tell(name.replace("1", ""), value)
+                self._set(name, value)
+                self._set(name.replace("1", ""), value)
 
     def _quote_mark(self) -> None:
         away = self._random.randint(-3, 3)
-        self._tell("markPrice", self._price(max(self._bid + away, 1)))
-        self._tell("indexPrice", self._price(max(self._bid + 2 * away, 1)))
-        self._tell("usdIndexPrice", self._price(max(self._bid + 2 * away, 1)))
-        self._tell("openInterestValue", f"{1_000_000 + self._random.randint(0, 9999) / 100:.2f}")
+        self._set("markPrice", self._price(max(self._bid + away, 1)))
+        self._set("indexPrice", self._price(max(self._bid + 2 * away, 1)))
+        self._set("usdIndexPrice", self._price(max(self._bid + 2 * away, 1)))
+        self._set("openInterestValue", f"{1_000_000 + self._random.randint(0, 9999) / 100:.2f}")
 
-    def _tell(self, name: str, value: str) -> None:
+    def _set(self, name: str, value: str) -> None:
         if name in self.quote.ticker:
             self.quote.ticker[name] = trimmed(value) if self._instrument.category in TRIMMED else value
 

@@ -1,4 +1,4 @@
-"""What keeps events from their queues: the broker's words, the spool's disk, queues as somebody else made them."""
+"""Obstacles to delivery: the reason of the broker, the disk of the spool, queues with other arguments."""
 
 from typing import Any
 
@@ -36,13 +36,15 @@ _QUEUES: tuple[sa.Column[Any], ...] = (
 )
 
 
-def _say(table: str, column: str, words: str, nullable: bool) -> None:
+def _set_comment(table: str, column: str, words: str, nullable: bool) -> None:
     op.alter_column(table, column, existing_type=sa.Text(), existing_nullable=nullable, comment=words)
 
 
 def upgrade() -> None:
-    _say("ingestors", "role", "leader, standby or left", nullable=False)
-    _say("balance_syncs", "outcome", "proven, drift, unconfirmed, empty or failed, once it is done", nullable=True)
+    _set_comment("ingestors", "role", "leader, standby or left", nullable=False)
+    _set_comment(
+        "balance_syncs", "outcome", "proven, drift, unconfirmed, empty or failed, once it is done", nullable=True
+    )
     for column in _INGESTORS:
         op.add_column("ingestors", column.copy())
     for column in _QUEUES:
@@ -50,8 +52,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    _say("balance_syncs", "outcome", "proven, drift, empty or failed, once it is done", nullable=True)
-    _say("ingestors", "role", "leader or standby", nullable=False)
+    _set_comment("balance_syncs", "outcome", "proven, drift, empty or failed, once it is done", nullable=True)
+    _set_comment("ingestors", "role", "leader or standby", nullable=False)
     for column in reversed(_QUEUES):
         op.drop_column("queues", column.name)
     for column in reversed(_INGESTORS):

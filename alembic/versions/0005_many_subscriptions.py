@@ -1,4 +1,4 @@
-"""Indexes that find what changed, so that no statement reads all that ever was."""
+"""Indexes on changes, so that no statement reads all ended subscriptions."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -92,7 +92,7 @@ def unhealthy(health: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {state}" for name, state in states.items() if state not in ("healthy", "ok", "up"))
 
 
-def events(rabbitmq: settings.RabbitMQ, say: Callable[[str], None]) -> Iterator[str]:
+def events(rabbitmq: settings.RabbitMQ, print_line: Callable[[str], None]) -> Iterator[str]:
     """Consume the demo queue for some seconds; one line per event."""
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     connected = contextlib.closing(amqp.connect(rabbitmq, f"ws-gateway {SERVICE}"))
@@ -100,10 +100,10 @@ def events(rabbitmq: settings.RabbitMQ, say: Callable[[str], None]) -> Iterator[
         channel = connection.channel()
         waiting = channel.queue_declare(QUEUE, passive=True).method
         if waiting.consumer_count:
-            say("  another consumer reads this queue, so its events are not shown here")
+            print_line("  another consumer reads this queue, so its events are not shown here")
             return
         if waiting.message_count > _MOST:
-            say(f"  ({waiting.message_count} earlier events waited in the demo's queue; they are skipped)")
+            print_line(f"  ({waiting.message_count} earlier events waited in the demo's queue; they are skipped)")
             channel.queue_purge(QUEUE)
         yield from _arriving(channel)
 

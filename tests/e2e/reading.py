@@ -47,7 +47,7 @@ class Reader:
 
     @property
     def live(self) -> list[Read]:
-        """What Bybit's sockets said, without what the gateway tells of itself or asked for over REST."""
+        """The data pushed by Bybit, without events of the gateway itself and without data from REST."""
         return [message for message in list(self.messages) if b'"origin":"live","data":' in message.body]
 
     def _run(self) -> None:

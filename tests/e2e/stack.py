@@ -167,7 +167,7 @@ class Stack:
         eventually(lambda: call(self.api_port, "GET", "/health")[0] == 200, within_s, "the gateway is healthy")
 
     def metrics(self, port: int | None = None) -> dict[str, float]:
-        """The figures of the ingestor, or of whoever has this port."""
+        """The metrics of the ingestor, or of the process on this port."""
         text = get(port or self.ingestor_metrics, "/metrics")
         pairs = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
         return {name: float(value) for name, value in pairs}

@@ -71,7 +71,7 @@ def test_one_exchange_subscription_serves_all_and_ends_with_the_last(gateway: St
     eventually(lambda: held() == [], 10, "the last one out unsubscribed")
 
 
-def test_balances_are_kept_though_nobody_asked(gateway: Stack):
+def test_balances_are_stored_without_a_subscription(gateway: Stack):
     eventually(lambda: gateway.database.execute("SELECT 1 FROM account_balances WHERE origin = 'live'"), 20, "rows")
     status, found = gateway.call("GET", "/api/v1/balances")
     assert status == 200

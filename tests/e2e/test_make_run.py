@@ -58,7 +58,7 @@ class Clone:
         (self.root / ".env").write_text("\n".join(lines) + "\n")
 
     def begin(self, target: str, **env: str) -> subprocess.Popen[str]:
-        """As from a terminal: whoever runs the tests in the background may have us ignore Ctrl-C."""
+        """As from a terminal: a background job may ignore Ctrl-C."""
         return children.start(
             ["env", "--default-signal=INT,TERM", "make", target],
             cwd=self.root,
@@ -118,7 +118,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     need("postgres")
     need("rabbitmq")
     if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("this is no git checkout")
+        pytest.skip("this is not a git checkout")
     made = Clone(tmp_path_factory.mktemp("private"))
     made.write_env()
     try:
@@ -219,8 +219,8 @@ def test_a_taken_port_is_named_with_its_holder_before_anything_starts(first_star
 
 @pytest.mark.parametrize("to_all", [True, False], ids=["from a terminal", "to make alone"])
 def test_an_interrupted_start_leaves_nothing(first_start: str, clone: Clone, to_all: bool) -> None:
-    stopped, said = clone.make("stop")
-    assert stopped == 0, said
+    stopped, output = clone.make("stop")
+    assert stopped == 0, output
     with clone.begin("run") as child:
         eventually(lambda: any(map(is_postgres, clone.family())), 30, "servers are being started")
         if to_all:

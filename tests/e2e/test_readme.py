@@ -1,4 +1,4 @@
-"""The README does what it says: its commands and programs run as they are written there."""
+"""The commands and programs of the README work as written."""
 
 import os
 import re
@@ -31,7 +31,7 @@ README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
     (ROOT / "docs").rglob("*.md")
 )
-OF_DEPLOYMENTS_ONLY = {"SIMULATOR_HOST", "SIMULATOR_KEY", "SIMULATOR_SECRET"}  # docs/simulator.md tells of them
+OF_DEPLOYMENTS_ONLY = {"SIMULATOR_HOST", "SIMULATOR_KEY", "SIMULATOR_SECRET"}  # see docs/simulator.md
 
 
 def section(title: str) -> str:
@@ -215,7 +215,7 @@ def test_the_table_names_every_variable_that_is_read():
     assert set(in_the_table()) == (read_by_the_rooms() | set(in_the_example())) - OF_DEPLOYMENTS_ONLY
 
 
-def test_the_table_tells_the_defaults_of_the_example():
+def test_the_table_has_the_defaults_of_the_example():
     table, example = in_the_table(), in_the_example()
     assert {name: table[name].replace("random", "") for name in example} == example
 

@@ -1,4 +1,4 @@
-"""What Bybit said in a recorded session is what a service finds in its queues."""
+"""A service finds in its queues what Bybit sent in a recorded session."""
 
 import gzip
 import json

@@ -21,7 +21,7 @@ _IN_THE_MIDDLE = 500
 
 @pytest.fixture(scope="module")
 def broken_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    """A broker for this file to break; whoever breaks it mends it."""
+    """A broker for the faults of this file; each test repairs it."""
     server = RabbitMQ(tmp_path_factory.mktemp("broken_rabbitmq"))
     try:
         server.start()
@@ -107,7 +107,7 @@ def pause_and_resume(server: RabbitMQ, while_away: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize("breaks", [kill_and_start, stop_and_start, pause_and_resume])
-def test_a_broker_that_is_away_gets_everything_afterwards(
+def test_a_broker_that_was_unavailable_gets_everything_afterwards(
     stack: Stack, broken_rabbitmq: RabbitMQ, breaks: Callable[[RabbitMQ, Callable[[], None]], None]
 ):
     def nothing_is_confirmed_any_more() -> None:
@@ -156,7 +156,9 @@ def flowing(
             mine.stop()
 
 
-def test_what_a_full_spool_drops_is_counted_and_told_as_a_gap(flowing: tuple[Stack, Reader], broken_rabbitmq: RabbitMQ):
+def test_what_a_full_spool_drops_is_counted_and_reported_as_a_gap(
+    flowing: tuple[Stack, Reader], broken_rabbitmq: RabbitMQ
+):
     stack, reader = flowing
     broken_rabbitmq.kill()
     eventually(lambda: counts(stack)["dropped"] > 0, 60, "the spool is full")

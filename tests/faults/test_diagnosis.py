@@ -110,14 +110,14 @@ def test_nothing_is_broken(gateway: Stack, patient: Row):
     assert eventually(linear, 10, "the connection is up")
 
 
-def test_nobody_reads(gateway: Stack, service: str):
+def test_a_queue_without_a_consumer(gateway: Stack, service: str):
     row = gateway.subscribe(service, topic=TOPIC)
     gateway.live(service)
     found = diagnosed(gateway, row, "consumer", f"nobody reads ws-gateway.ticker.{service}")
     assert f"start {service}" in found["advice"]
 
 
-def test_the_broker_is_away(gateway: Stack, patient: Row, way_to_broker: Proxy):
+def test_the_broker_is_unavailable(gateway: Stack, patient: Row, way_to_broker: Proxy):
     way_to_broker.stop()
     try:
         diagnosed(gateway, patient, "last_publish", "RabbitMQ takes nothing from the ingestor")
@@ -185,7 +185,7 @@ def test_the_key_is_bad(gateway: Stack, exchange: Exchange, service: str):
     assert found["subscription"]["status"] == "pending"
     assert "private" in health(gateway, "sockets", "down")["reason"]
     exchange.well()
-    gateway.processes["ingestor"].hang_up()  # as the advice says
+    gateway.processes["ingestor"].hang_up()  # as the advice demands
     gateway.live(service)
 
 
@@ -237,7 +237,7 @@ def test_it_was_cancelled_or_its_lease_ran_out(gateway: Stack, service: str):
     diagnosed(gateway, row, "intent", "its lease ran out")
 
 
-def test_the_persister_is_away(gateway: Stack, patient: Row):
+def test_the_persister_is_not_running(gateway: Stack, patient: Row):
     gateway.processes["persister"].kill()
     assert health(gateway, "persister", "down")["reason"] == "nobody reads its queue"
     diagnosed(gateway, patient, None)

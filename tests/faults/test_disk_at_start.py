@@ -1,4 +1,4 @@
-"""The ingestor starts on a disk that takes nothing, says so, and recovers when it does."""
+"""The ingestor starts on a disk that refuses writes, reports it, and recovers with the disk."""
 
 import json
 from collections.abc import Iterator

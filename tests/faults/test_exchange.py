@@ -114,7 +114,7 @@ def test_gaps_are_listed(watch: Watch, exchange: Exchange):
 
 
 def test_whatever_falls_silent_is_noticed_and_comes_back_and_nothing_else_is_touched(watch: Watch, exchange: Exchange):
-    """Half a frame and no more, a socket that says nothing at all, and a topic alone: at once, as each takes long."""
+    """Half a frame and no more, a silent connection, and a topic alone: at once, as each takes long."""
     watch.also("spot", SPOT_BOOK)
     watch.also("inverse", INVERSE_BOOK, INVERSE_TICKER)
     before = {endpoint: exchange.connections(endpoint)[0]["id"] for endpoint in ("linear", "spot", "inverse")}
@@ -196,7 +196,7 @@ def test_an_ack_that_is_late_or_lost_is_no_loss(watch: Watch, exchange: Exchange
     watch.gateway.call("DELETE", "/api/v1/subscriptions/by-service/late")
 
 
-def test_a_refused_topic_is_told_in_bybits_words_and_costs_no_other(watch: Watch, exchange: Exchange):
+def test_a_refused_topic_is_reported_with_the_reason_of_bybit_and_costs_no_other(watch: Watch, exchange: Exchange):
     exchange.fault("refuse_topic", endpoint="linear", topic="tickers.XRPUSDT")
     row = watch.gateway.subscribe("refused", topic="tickers.XRPUSDT")
     watch.gateway.subscribe("refused", topic="tickers.ETHUSDT")
@@ -227,7 +227,7 @@ def test_a_refused_key_parks_the_private_socket_and_no_other(watch: Watch, excha
     assert watch.gaps(BOOK) == []
 
 
-def test_the_next_life_tells_what_it_missed_of_the_one_before(watch: Watch):
+def test_the_next_run_reports_what_was_missed_since_the_last_one(watch: Watch):
     before = watch.live(BOOK)[-1]
     watch.gateway.processes["ingestor"].kill()
     watch.gateway.start("ingestor")

@@ -48,7 +48,7 @@ def test_a_private_lane_waits_and_then_goes_on_without_loss(disk: Path):
     assert [entry.event.id for entry in [*taken, *lane.take(1)]] == [f"{n:05d}" for n in range(accepted + 1)]
 
 
-def test_it_is_told(disk: Path):
+def test_it_is_reported(disk: Path):
     private, market = (Spool(disk / f"{name}.db", 2**30, durable=True) for name in ("private", "market"))
     watch = DiskProbe(disk, private, market)
     assert watch.trouble() is None
@@ -166,7 +166,7 @@ def test_what_an_earlier_life_left_goes_out_first_once_it_can_be_read(disk: Path
     assert counts.accepted == counts.confirmed + counts.dropped + counts.spooled + counts.in_flight == 4
 
 
-def test_a_reserve_that_cannot_be_given_up_is_a_failure_that_is_told_and_no_more(disk: Path):
+def test_a_reserve_that_cannot_be_given_up_is_a_failure_that_is_reported_and_no_more(disk: Path):
     lane = private_lane(disk)
     taken = fill(lane)
     lane.confirmed(lane.take(taken))

@@ -1,4 +1,4 @@
-"""The persister while its neighbours and itself are broken: every balance once, none lost."""
+"""Faults of the persister and its dependencies: every balance is stored once, none is lost."""
 
 import os
 import signal
@@ -76,7 +76,7 @@ class World:
         return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")), 0.0)
 
     def publish(self, count: int) -> None:
-        """So many messages that nobody has seen before, confirmed."""
+        """Publish this number of new messages and wait for their confirms."""
         with closing(self.broker.connect()) as connection:
             channel = connection.channel()
             channel.confirm_delivery()
@@ -111,7 +111,7 @@ class World:
         eventually(lambda: len(self.database.execute(IDS)) > stored, 60, "it stores some")
 
     def waiting(self) -> int:
-        """Messages in the queue that nobody holds."""
+        """The number of ready messages in the queue."""
         with closing(self.broker.connect()) as connection:
             found = connection.channel().queue_declare(topology.BALANCE_QUEUE, passive=True)
             return int(found.method.message_count)
@@ -178,7 +178,7 @@ def frozen(server: Postgres) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("broken", [stopped, killed, frozen])
-def test_while_postgres_is_away_the_queue_keeps_everything(
+def test_while_postgres_is_unavailable_the_queue_keeps_everything(
     breakable: World, own_postgres: Postgres, broken: Callable[[Postgres], Callable[[], None]]
 ) -> None:
     process = breakable.persister()
@@ -370,7 +370,7 @@ def test_stopped_in_the_middle_it_leaves_in_order(world: World) -> None:
     world.complete()
 
 
-def test_told_to_stop_while_postgres_is_frozen_it_leaves_all_the_same(breakable: World, own_postgres: Postgres) -> None:
+def test_it_stops_even_while_postgres_is_frozen(breakable: World, own_postgres: Postgres) -> None:
     process = breakable.persister()
     breakable.publish(20)
     breakable.complete()

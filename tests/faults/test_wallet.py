@@ -85,7 +85,7 @@ def test_an_answer_that_lags_for_longer_is_soon_made_good(gateway: Stack, exchan
     eventually(lambda: latest(gateway) == "8", 20, "the connection pushed it")
     assert COIN in changes(synced(gateway)), "two looks agreed"
     exchange.well()
-    eventually(lambda: latest(gateway) == "8", 30, "a correction is looked at once more, and nobody had to ask")
+    eventually(lambda: latest(gateway) == "8", 30, "a difference is checked again without a request")
 
 
 @pytest.mark.parametrize("form", ["error", "http", "empty", "garbage"])

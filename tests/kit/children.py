@@ -1,4 +1,4 @@
-"""Starting processes that do not outlive the test run, however it ends.
+"""Child processes that never outlive the test run, however it ends.
 
 Each is on a leash: it gets SIGTERM when the thread that started it ends, so start it from the main thread. Each also
 carries the mark of the run, by which `tests.kit.reaper` finds what is left in the end, children's children included.
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 MARK = "WS_GATEWAY_TEST_RUN"
-"""The variable that holds the folder of the run; pytest's workers and all that they start inherit it."""
+"""The variable with the folder of the run, inherited by the workers of pytest and all their children."""
 _Output = int | IO[Any] | None
 
 
@@ -26,7 +26,7 @@ def start(
     text: bool = False,
     own_session: bool = False,
 ) -> "subprocess.Popen[Any]":
-    """`env` is the whole environment but for the mark; by default it is ours."""
+    """Start a process; `env` is its environment without the mark, by default that of this process."""
     mark = {MARK: os.environ[MARK]} if MARK in os.environ else {}
     return subprocess.Popen(
         ["setpriv", "--pdeathsig", "TERM", *map(str, command)],

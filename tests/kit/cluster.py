@@ -1,4 +1,4 @@
-"""Three RabbitMQ nodes on one machine, as a cluster."""
+"""A RabbitMQ cluster of three nodes on one machine."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ _BINARIES = "/usr/lib/rabbitmq/bin"
 
 @dataclass(slots=True)
 class Node:
-    """One node; it finds the others by the cluster's own name server."""
+    """One node; it finds the others by the name server of the cluster."""
 
     name: str
     server: rabbitmq.RabbitMQServer
@@ -35,7 +35,7 @@ class Node:
 
 @dataclass(slots=True)
 class Cluster:
-    """`start`, then kill nodes as a test likes, then `stop`."""
+    """Three nodes: `start` the cluster, kill and start single nodes, `stop`."""
 
     folder: Path
     password: str = field(default_factory=lambda: secrets.token_urlsafe(12))
@@ -85,7 +85,7 @@ class Cluster:
         return Broker("127.0.0.1", server.port, server.management_port, server.user, self.password, "/")
 
     def environ(self) -> dict[str, str]:
-        """The settings with which our processes use the cluster, whichever of its nodes is there."""
+        """The settings of our processes for this cluster, with all of its nodes."""
         hosts = ",".join(f"127.0.0.1:{node.server.port}" for node in self.nodes)
         return self.broker(self.nodes[0]).environ() | {"RABBITMQ_HOST": hosts}
 

@@ -1,4 +1,4 @@
-"""A disk that is easily full."""
+"""Small disks that a test can fill; mounting them requires root."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[Path]:
-    """So many bytes, mounted on the folder."""
+    """A tmpfs of `size` bytes, mounted on the folder for this block."""
     if os.geteuid() != 0:
         assert os.environ.get("CI") != "true", "CI=true promises root"
         pytest.skip("only root may mount a small disk")
@@ -32,5 +32,5 @@ def fill(folder: Path) -> Path:
 
 
 def remount(folder: Path, mode: str) -> None:
-    """`ro` or `rw`."""
+    """Mount the disk again; `mode` is `ro` or `rw`."""
     subprocess.run(["mount", "-o", f"remount,{mode}", folder], check=True)

@@ -1,4 +1,4 @@
-"""Strategies for what others may send: frames and JSON of any shape, near to and far from what is expected."""
+"""Hypothesis strategies for input from others: frames and JSON, close to the expected shape and far from it."""
 
 import json
 from typing import Any
@@ -90,7 +90,7 @@ documents = st.fixed_dictionaries(
 
 
 def deeply(depth: int) -> str:
-    """JSON text that is nested so far."""
+    """JSON text that is nested to this depth."""
     return "[" * depth + "]" * depth
 
 

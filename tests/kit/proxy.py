@@ -1,4 +1,4 @@
-"""A TCP proxy that a test can stop, start, make deaf, or let reset its connections."""
+"""A TCP proxy that a test can stop, start, make deaf, or have reset its connections."""
 
 import contextlib
 import selectors
@@ -16,8 +16,8 @@ class Proxy:
 
     with Proxy("127.0.0.1", 5672) as proxy:
         connect(proxy.host, proxy.port)
-        proxy.deafen()      # connections open and stay open, and nothing passes
-        proxy.hear()        # what waited passes now
+        proxy.deafen()      # connections open and stay open, but no data passes
+        proxy.hear()        # waiting data passes
         proxy.reset()       # every open connection ends with a RST
         proxy.stop()        # connections end, new ones are refused
         proxy.start()       # on the same port
@@ -49,7 +49,7 @@ class Proxy:
             self._thread.start()
 
     def stop(self) -> None:
-        """End every connection and refuse new ones."""
+        """Close every connection and refuse new ones."""
         listener, thread = self._listener, self._thread
         self._listener = self._thread = None
         if listener is not None and thread is not None:
@@ -61,7 +61,7 @@ class Proxy:
         self.hear()
 
     def reset(self) -> None:
-        """End every connection with a RST; new ones are welcome."""
+        """Close every connection with a RST; accept new ones."""
         self._end_all(reset=True)
 
     def deafen(self) -> None:
@@ -114,7 +114,7 @@ class Proxy:
 
 
 class _Pair:
-    """One client, its server, and what passes between them."""
+    """One client connection and its server connection, with the data between them."""
 
     def __init__(self, client: socket.socket, server: socket.socket, deaf: threading.Event) -> None:
         self.ended = threading.Event()
@@ -156,7 +156,7 @@ class _Pair:
                         other[source].sendall(chunk)
 
     def _sleep_deaf(self, selector: selectors.BaseSelector) -> None:
-        """Wait for the bell alone, so that unread bytes do not keep us awake."""
+        """Wait for `wake` only, because unread bytes would make a select return at once."""
         for end in self._ends:
             selector.unregister(end)
         while self._deaf.is_set() and not self._over:

@@ -1,4 +1,4 @@
-"""Outlives the test run, and ends and removes what is left of it: `python -m tests.kit.reaper FOLDER`.
+"""Outlives the test run and removes its remaining processes and files: `python -m tests.kit.reaper FOLDER`.
 
 It learns of the end by its standard input, which closes however pytest ends. A run that gets to its end cleans up by
 itself and prints a line first.
@@ -23,7 +23,7 @@ _SHARED_MEMORY = Path("/dev/shm")
 
 
 def left_of(folder: Path, spare: Collection[int] = ()) -> list[int]:
-    """Processes that carry the run's mark or work in its folder, and are not ended yet."""
+    """Running processes with the mark of the run in their environment, or with a working directory in its folder."""
     marked = set(processes.with_variable(MARK, str(folder)))
     inside = {
         pid for pid in processes.all_pids() if str(folder) in f"{working_folder(pid)} {processes.command_of(pid)}"
@@ -32,7 +32,7 @@ def left_of(folder: Path, spare: Collection[int] = ()) -> list[int]:
 
 
 def clean_up(folder: Path) -> None:
-    """End all processes of the run, and remove what they and it have in other folders than the project's."""
+    """End all processes of the run and remove its files outside the project."""
     while left := left_of(folder):  # again: one of them may just have been starting another
         sockets = {place for pid in left if (place := _socket_folder(pid))}
         processes.send(left, signal.SIGKILL)
@@ -50,7 +50,7 @@ def working_folder(pid: int) -> str:
 
 
 def _remove(folder: Path) -> None:
-    """It may hold disks that a test mounted."""
+    """Unmount disks of tests in the folder, then remove it."""
     for line in Path("/proc/mounts").read_text().splitlines():
         if (place := line.split()[1]).startswith(f"{folder}/"):
             subprocess.run(["umount", "-l", place], check=False)
@@ -58,7 +58,7 @@ def _remove(folder: Path) -> None:
 
 
 def _socket_folder(pid: int) -> Path | None:
-    """Where the supervisord that started it has its socket, when that is a folder of its own."""
+    """The folder of the socket of the supervisord that started this process, if it has one of its own."""
     with contextlib.suppress(OSError):
         environ = os.fsdecode(Path(f"/proc/{pid}/environ").read_bytes())
         if found := re.search(r"SUPERVISOR_SERVER_URL=unix://(/tmp/ws-gateway-[^/]+)/", environ):

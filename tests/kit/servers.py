@@ -41,7 +41,7 @@ def free_port() -> int:
 
 
 def claimed(port: int) -> bool:
-    """Whether it is free, and ours from now on."""
+    """Whether the port is free; it is reserved from now on."""
     claim = socket.socket(socket.AF_UNIX)
     with socket.socket() as probe:
         try:
@@ -73,7 +73,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start and wait until clients are served."""
+        """Start and wait until clients can connect."""
         self.begin()
         self.wait_until_ready()
 
@@ -109,7 +109,7 @@ class Server:
         return self._process.pid
 
     def stop(self) -> None:
-        """End it in good order; its data stays."""
+        """Stop the server regularly; its data stays."""
         if self._process is None:
             return
         self.resume()
@@ -122,7 +122,7 @@ class Server:
         self._process = None
 
     def kill(self) -> None:
-        """SIGKILL, to all of its processes at once; its data stays."""
+        """SIGKILL to all of its processes at once; its data stays."""
         if self._process is None:
             return
         family = self.processes()
@@ -132,7 +132,7 @@ class Server:
         assert gone(family, _STOP_WITHIN_S), "killed processes are still there"
 
     def pause(self) -> None:
-        """SIGSTOP to all of its processes: connections stay open, and nothing answers."""
+        """SIGSTOP to all of its processes: connections stay open without a response."""
         send(self.processes(), signal.SIGSTOP)  # the parent first, so that no new child escapes
 
     def resume(self) -> None:
@@ -148,7 +148,7 @@ class Server:
         raise NotImplementedError
 
     def probe(self) -> None:
-        """Raises while clients are not served."""
+        """Raise an exception while clients cannot connect."""
         raise NotImplementedError
 
 
@@ -166,7 +166,7 @@ class Database:
         return f"postgresql://{quote(self.user, '')}:{quote(self.password, '')}@{self.host}:{self.port}/{self.name}"
 
     def environ(self) -> dict[str, str]:
-        """The settings with which our processes use this database."""
+        """The settings of our processes for this database."""
         return {
             "POSTGRES_HOST": self.host,
             "POSTGRES_PORT": str(self.port),
@@ -222,7 +222,7 @@ class Broker:
         return f"amqp://{secret}@{self.host}:{self.port}/{quote(self.vhost, '')}"
 
     def environ(self) -> dict[str, str]:
-        """The settings with which our processes use this vhost."""
+        """The settings of our processes for this vhost."""
         return {
             "RABBITMQ_HOST": self.host,
             "RABBITMQ_PORT": str(self.port),
@@ -289,7 +289,7 @@ class RabbitMQ(Server):
 
 
 class GivenRabbitMQ:
-    """A broker that runs already, and is not ours to stop."""
+    """An existing broker, which tests do not stop."""
 
     running = True
 

@@ -1,4 +1,4 @@
-"""What is sent to PostgreSQL."""
+"""Recording of the statements that are sent to PostgreSQL."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ Sent = list[tuple[str, Any]]
 
 @contextmanager
 def noted(connection: Connection) -> Iterator[Sent]:
-    """The statements that go over this connection, with their parameters, but for those that explain one."""
+    """Record statements on this connection with their parameters, except EXPLAIN."""
     statements: Sent = []
 
     def note(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:

@@ -9,7 +9,10 @@ _PAUSE_S = 0.02
 
 
 def eventually(question: Callable[[], T | None], within_s: float, what: str) -> T:
-    """The first answer that is neither false nor an error; after the deadline, a failure that names `what`."""
+    """Return the first result that is true; exceptions count as false.
+
+    Raises AssertionError with `what` after `within_s` seconds.
+    """
     deadline = time.monotonic() + within_s
     while True:
         error: Exception | None = None

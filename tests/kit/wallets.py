@@ -1,4 +1,4 @@
-"""Balance events as they come out of the queue."""
+"""Wallet messages of Bybit, and balance events as a consumer receives them."""
 
 import json
 import time
@@ -15,7 +15,7 @@ T0_MS = 1_774_779_351_206  # 2026-03-29T10:15:51.206Z
 
 
 def real(name: str) -> bytes:
-    """The one frame of a file, as Bybit wrote it."""
+    """The single frame in a file, byte for byte as Bybit sent it."""
     return (_DATA / name).read_bytes().rstrip(b"\n")
 
 
@@ -37,12 +37,12 @@ def frame(*accounts: dict[str, Any], at_ms: int = T0_MS) -> bytes:
 
 
 def live(data: bytes, at_ms: int | None = T0_MS, received_ns: int | None = None) -> bytes:
-    """The event of a wallet frame."""
+    """The event of a wallet frame from the WebSocket."""
     return _event(digest(b"private", b"wallet", data), "bybit.balance", "live", data, at_ms, received_ns)
 
 
 def snapshot(*accounts: dict[str, Any], at_ms: int = T0_MS) -> bytes:
-    """The event of a REST answer, requested at that time."""
+    """The event of a wallet snapshot from REST, requested at `at_ms`."""
     data = json.dumps({"list": list(accounts)}).encode()
     version = digest(b"wallet", str(at_ms).encode())
     return _event(version, "bybit.balance.snapshot", "snapshot", data, at_ms, None)

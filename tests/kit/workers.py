@@ -1,4 +1,4 @@
-"""A worker in its thread, as a process runs it."""
+"""Runs a worker in a thread, as a process does."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

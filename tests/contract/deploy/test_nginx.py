@@ -66,7 +66,7 @@ def configured(folder: Path, changed: Mapping[str, str]) -> Path:
     return file
 
 
-def said(front: Served, raw: bytes) -> bytes:
+def response_to(front: Served, raw: bytes) -> bytes:
     """All that comes back; nginx drops a request whose sender closes its half, so we do not."""
     with front.connect(20) as line:
         line.sendall(raw)
@@ -75,7 +75,7 @@ def said(front: Served, raw: bytes) -> bytes:
 
 def test_a_subscription_passes_through(front: Served):
     assert front.ask("POST", PATH, TRADES).status in (200, 201)
-    raw = said(front, HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(BODY))
+    raw = response_to(front, HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(BODY))
     assert raw.split()[1] == b"200", raw
 
 
@@ -106,7 +106,7 @@ def test_a_subscription_passes_through(front: Served):
     ],
 )
 def test_what_nginx_refuses_looks_like_our_refusals(front: Served, sent: bytes, expected: tuple[int, str]):
-    assert answered(said(front, sent)) == expected
+    assert answered(response_to(front, sent)) == expected
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_what_nginx_refuses_looks_like_our_refusals(front: Served, sent: bytes, 
         (False, "127.0.0.5", {"X-Real-IP": "9.9.9.9", "Forwarded": "for=9.9.9.9"}, "127.0.0.5"),
     ],
 )
-def test_nobody_forges_an_address(
+def test_an_address_cannot_be_forged(
     front: Served, api: Served, through_nginx: bool, caller: str, forged: dict[str, str], believed: str
 ):
     asked, name = (front if through_nginx else api), f"{through_nginx}-{len(forged)}-{len(str(forged))}"
@@ -134,7 +134,7 @@ def test_nobody_forges_an_address(
 
 
 def test_a_slow_sender_keeps_no_thread_of_the_api(front: Served, api: Served):
-    """A crowd of them, more than the api has threads: whoever asks meanwhile is answered at once."""
+    """A crowd of them, more than the api has threads: other requests are answered at once."""
     crowd = [front.connect() for _ in range(40)]
     try:
         for line in crowd:
@@ -151,7 +151,7 @@ def test_a_probe_is_not_counted_and_a_flood_is(front: Served, api: Served, tmp_p
 
     def asked(path: str) -> list[bytes]:
         request = f"GET {path} HTTP/1.1\r\nHost: x\r\n".encode()
-        raw = said(strict, (request + b"\r\n") * 49 + request + b"Connection: close\r\n\r\n")
+        raw = response_to(strict, (request + b"\r\n") * 49 + request + b"Connection: close\r\n\r\n")
         return [part.split()[0] for part in raw.split(b"HTTP/1.1 ")[1:]]
 
     with in_front_of(api, tmp_path, {"rate=300r/s": "rate=1r/m", "burst=300": "burst=5"}) as strict:
@@ -160,7 +160,7 @@ def test_a_probe_is_not_counted_and_a_flood_is(front: Served, api: Served, tmp_p
         assert asked("/page/nothing").count(b"429") >= 40
 
 
-def test_an_api_that_is_away_is_told_as_any_503(front: Served, tmp_path: Path):
+def test_an_unavailable_api_is_a_problem_document_with_503(front: Served, tmp_path: Path):
     with in_front_of(replace(front, port=1), tmp_path) as alone:
         answer = eventually(lambda: alone.ask("GET", "/health"), 20, "nginx answers")
         assert (answer.status, answer.json["code"]) == (503, "unavailable")

@@ -50,7 +50,7 @@ def test_what_is_named_is_reached_and_nothing_beside_it(private: Path):
     assert (kept / "written").stat().st_uid == 65534
 
 
-def test_nobody_else_sees_a_difference(private: Path):
+def test_other_processes_see_no_difference(private: Path):
     mounts = Path("/proc/self/mounts").read_text()
     look(private, private / "code")
     assert Path("/proc/self/mounts").read_text() == mounts
@@ -58,7 +58,7 @@ def test_nobody_else_sees_a_difference(private: Path):
     assert sorted(path.name for path in private.iterdir()) == ["code", "secrets"]
 
 
-def test_where_nothing_may_be_mounted_root_stays_root_and_says_so(private: Path):
+def test_where_nothing_may_be_mounted_root_stays_root_with_a_warning(private: Path):
     without = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
     command = [*without, sys.executable, "-c", LOOK, str(private), str(private / "code")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)

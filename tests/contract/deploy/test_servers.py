@@ -22,7 +22,7 @@ def refused(port: int) -> bool:
 
 
 def refusal(server: Server) -> str:
-    """What a server says that ends before it serves anybody."""
+    """The output of a server that ends before it accepts connections."""
     server.begin()
     eventually(lambda: not server.running, 30, "the server ends")
     return server.log()
@@ -72,9 +72,9 @@ def test_postgres_does_not_open_the_data_of_an_older_version(new_postgres: Postg
     data.mkdir()
     (data / "PG_VERSION").write_text("9\n")
     (data / "ws-gateway.complete").touch()
-    said = refusal(new_postgres)
-    assert f"{data} was written by PostgreSQL 9, and PostgreSQL" in said
-    assert "Install postgresql-9 beside it" in said
+    output = refusal(new_postgres)
+    assert f"{data} was written by PostgreSQL 9, and PostgreSQL" in output
+    assert "Install postgresql-9 beside it" in output
     assert sorted(path.name for path in data.iterdir()) == ["PG_VERSION", "ws-gateway.complete"]
 
 

@@ -48,22 +48,22 @@ def ended(folder: Path, command: tuple[str, ...], env: Mapping[str, str]) -> tup
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_wrong_value_ends_it_with_one_line_naming_it(tmp_path: Path, name: str):
-    status, said = ended(tmp_path, COMMANDS[name], environment(tmp_path, POSTGRES_PORT="many", RABBITMQ_PORT="many"))
-    assert status == 78, said
-    [line] = said.splitlines()
+    status, output = ended(tmp_path, COMMANDS[name], environment(tmp_path, POSTGRES_PORT="many", RABBITMQ_PORT="many"))
+    assert status == 78, output
+    [line] = output.splitlines()
     assert "_PORT='many': allowed is a whole number from 1 to 65535" in line
 
 
 def test_make_run_ends_the_same_way_before_anything_is_started(tmp_path: Path):
-    status, said = ended(ROOT, ("-m", "deploy.run", "up"), environment(tmp_path, POSTGRES_PORT="many"))
-    assert (status, said.strip()) == (78, "error: POSTGRES_PORT='many': allowed is a whole number from 1 to 65535")
+    status, output = ended(ROOT, ("-m", "deploy.run", "up"), environment(tmp_path, POSTGRES_PORT="many"))
+    assert (status, output.strip()) == (78, "error: POSTGRES_PORT='many': allowed is a whole number from 1 to 65535")
 
 
 @pytest.mark.parametrize("command", [("--port", "0"), ("--speed", "none")])
 def test_the_simulator_ends_the_same_way(tmp_path: Path, command: tuple[str, ...]):
-    status, said = ended(tmp_path, ("-m", "simulator", *command), environment(tmp_path))
+    status, output = ended(tmp_path, ("-m", "simulator", *command), environment(tmp_path))
     assert status == 78
-    [line] = said.splitlines()
+    [line] = output.splitlines()
     assert command[0] in line
 
 
@@ -71,9 +71,9 @@ def test_the_simulator_ends_the_same_way(tmp_path: Path, command: tuple[str, ...
 def test_a_port_that_is_taken_ends_it_too(tmp_path: Path, name: str):
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = str(holder.getsockname()[1])
-        status, said = ended(tmp_path, COMMANDS[name], environment(tmp_path, WS_GATEWAY_METRICS_PORT=port))
+        status, output = ended(tmp_path, COMMANDS[name], environment(tmp_path, WS_GATEWAY_METRICS_PORT=port))
     assert status == 78
-    [line] = said.splitlines()
+    [line] = output.splitlines()
     assert line.startswith(f"{name}: WS_GATEWAY_METRICS_PORT={port}")
 
 

@@ -49,8 +49,8 @@ def begin(folder: Path, text: str, *arguments: str) -> "subprocess.Popen[str]":
 def left_by(run: "subprocess.Popen[str]") -> tuple[int, Path]:
     """The process that its test left, and the folder of the run."""
     assert run.stdout is not None
-    said = next(line for line in run.stdout if "left " in line)
-    pid, folder = said.partition("left ")[2].split()
+    message = next(line for line in run.stdout if "left " in line)
+    pid, folder = message.partition("left ")[2].split()
     return int(pid), next(place for place in Path(folder).parents if place.name.startswith("ws-gateway-tests-"))
 
 

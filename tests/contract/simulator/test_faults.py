@@ -92,13 +92,13 @@ def test_connections_are_listed(simulator, linear: Any, control: Control):
     assert listed[mine]["sent"] > 0
 
 
-def test_drop_says_goodbye(linear: Any, control: Control):
+def test_drop_sends_a_close_frame(linear: Any, control: Control):
     mine = conn_id(linear)
     assert control("drop", connection=mine, code=1012, reason="restart") == {"connections": [mine]}
     assert ended(linear).args == (1012, "restart")
 
 
-def test_abort_says_nothing(linear: Any, control: Control):
+def test_abort_sends_no_close_frame(linear: Any, control: Control):
     control("abort", connection=conn_id(linear))
     assert isinstance(ended(linear), websocket.WebSocketConnectionClosedException)
 
@@ -186,7 +186,7 @@ def test_a_book_begins_anew_with_u_1(linear: Any, control: Control, topic: str):
     assert [linear.topic(topic)["data"]["u"] for _ in range(3)] == [2, 3, 4]
 
 
-def test_twins_are_told_twice(linear: Any, control: Control):
+def test_twins_are_pushed_twice(linear: Any, control: Control):
     control("faults", kind="duplicate", connection=conn_id(linear), topic=BOOK)
     linear.subscribe(BOOK)
     assert linear.topic(BOOK) == linear.topic(BOOK)
@@ -279,7 +279,9 @@ def test_handshakes_that_take_for_ever(simulator, control: Control, form: str, h
                 raw.recv(100)
 
 
-def test_maintenance_cuts_everybody_and_lets_nobody_in(simulator, linear: Any, open_socket: Opener, control: Control):
+def test_maintenance_closes_all_connections_and_accepts_none(
+    simulator, linear: Any, open_socket: Opener, control: Control
+):
     control("maintenance", seconds=60)
     assert isinstance(ended(linear), websocket.WebSocketConnectionClosedException)
     with pytest.raises(websocket.WebSocketBadStatusException):

@@ -51,16 +51,16 @@ def private(pybit: Opener) -> WebSocket:
 @pytest.mark.parametrize(
     ("channel_type", "subscribe", "topic"),
     [
-        ("linear", lambda ws, tell: ws.orderbook_stream(50, "BTCUSDT", tell), "orderbook.50.BTCUSDT"),
-        ("linear", lambda ws, tell: ws.orderbook_stream(200, "BTCUSDT", tell), "orderbook.200.BTCUSDT"),
-        ("linear", lambda ws, tell: ws.ticker_stream("BTCUSDT", tell), "tickers.BTCUSDT"),
-        ("linear", lambda ws, tell: ws.kline_stream(1, "BTCUSDT", tell), "kline.1.BTCUSDT"),
-        ("linear", lambda ws, tell: ws.trade_stream("XRPUSDT", tell), "publicTrade.XRPUSDT"),
-        ("spot", lambda ws, tell: ws.orderbook_stream(50, "ETHUSDT", tell), "orderbook.50.ETHUSDT"),
-        ("spot", lambda ws, tell: ws.ticker_stream("ETHUSDT", tell), "tickers.ETHUSDT"),
-        ("inverse", lambda ws, tell: ws.ticker_stream("BTCUSD", tell), "tickers.BTCUSD"),
-        ("option", lambda ws, tell: ws.ticker_stream(PUT, tell), f"tickers.{PUT}"),
-        ("misc/status", lambda ws, tell: ws.system_status_stream(tell), "system.status"),
+        ("linear", lambda ws, handle: ws.orderbook_stream(50, "BTCUSDT", handle), "orderbook.50.BTCUSDT"),
+        ("linear", lambda ws, handle: ws.orderbook_stream(200, "BTCUSDT", handle), "orderbook.200.BTCUSDT"),
+        ("linear", lambda ws, handle: ws.ticker_stream("BTCUSDT", handle), "tickers.BTCUSDT"),
+        ("linear", lambda ws, handle: ws.kline_stream(1, "BTCUSDT", handle), "kline.1.BTCUSDT"),
+        ("linear", lambda ws, handle: ws.trade_stream("XRPUSDT", handle), "publicTrade.XRPUSDT"),
+        ("spot", lambda ws, handle: ws.orderbook_stream(50, "ETHUSDT", handle), "orderbook.50.ETHUSDT"),
+        ("spot", lambda ws, handle: ws.ticker_stream("ETHUSDT", handle), "tickers.ETHUSDT"),
+        ("inverse", lambda ws, handle: ws.ticker_stream("BTCUSD", handle), "tickers.BTCUSD"),
+        ("option", lambda ws, handle: ws.ticker_stream(PUT, handle), f"tickers.{PUT}"),
+        ("misc/status", lambda ws, handle: ws.system_status_stream(handle), "system.status"),
     ],
 )
 def test_public_streams(pybit: Opener, channel_type: str, subscribe: Callable[..., None], topic: str):
@@ -79,11 +79,11 @@ def test_a_book_that_pybit_keeps_stays_whole(pybit: Opener):
 @pytest.mark.parametrize(
     ("topic", "subscribe"),
     [
-        ("order", lambda ws, tell: ws.order_stream(tell)),
-        ("execution", lambda ws, tell: ws.execution_stream(tell)),
-        ("execution.fast.linear", lambda ws, tell: ws.fast_execution_stream(tell, "linear")),
-        ("position", lambda ws, tell: ws.position_stream(tell)),
-        ("wallet", lambda ws, tell: ws.wallet_stream(tell)),
+        ("order", lambda ws, handle: ws.order_stream(handle)),
+        ("execution", lambda ws, handle: ws.execution_stream(handle)),
+        ("execution.fast.linear", lambda ws, handle: ws.fast_execution_stream(handle, "linear")),
+        ("position", lambda ws, handle: ws.position_stream(handle)),
+        ("wallet", lambda ws, handle: ws.wallet_stream(handle)),
     ],
 )
 def test_private_streams(pybit: Opener, topic: str, subscribe: Callable[..., None]):
@@ -94,11 +94,11 @@ def test_private_streams(pybit: Opener, topic: str, subscribe: Callable[..., Non
 
 def test_a_wrong_secret_is_refused(pybit: Opener):
     """pybit raises in its own thread, where websocket-client only logs it."""
-    said: Queue[logging.LogRecord] = Queue()
-    handler = QueueHandler(said)
+    logged: Queue[logging.LogRecord] = Queue()
+    handler = QueueHandler(logged)
     logging.getLogger("websocket").addHandler(handler)
     socket = pybit("private", api_key=KEY, api_secret="wrong")
-    message = said.get(timeout=WITHIN_S).getMessage()
+    message = logged.get(timeout=WITHIN_S).getMessage()
     logging.getLogger("websocket").removeHandler(handler)
     assert "Authorization for Unified V5 (Auth) failed" in message
     assert not socket.auth

@@ -78,7 +78,7 @@ def test_what_makes_no_sense_names_the_field(request_: Request, field: str, code
     assert (field, code) in [(fault.field, fault.code) for fault in refused.value.faults]
 
 
-def test_all_fields_at_fault_are_told_at_once():
+def test_all_fields_at_fault_are_reported_at_once():
     with pytest.raises(BadChannel) as refused:
         resolve(Request("orderbook", None, depth=7, interval="1"))
     assert {fault.field for fault in refused.value.faults} == {"symbol", "depth", "interval"}

@@ -25,7 +25,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
 
 
 @pytest.mark.parametrize("value", ["é", "a\nb", "\ud800", 2**70, {"a": [1]}, None, 1.5, ValueError("why")])
-def test_any_value_is_told(lines: StringIO, value: Any):
+def test_any_value_is_logged(lines: StringIO, value: Any):
     with logs.traced("abc"):
         structlog.get_logger("room").info("happened", value=value)
     [line] = lines.getvalue().splitlines()

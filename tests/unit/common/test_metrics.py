@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from common import metrics
 
 
-def test_no_series_says_when_a_counter_was_made():
+def test_counters_have_no_second_series_for_their_creation():
     registry = CollectorRegistry()
     Counter(f"{metrics.PREFIX}_events", "Events.", registry=registry).inc()
     Histogram(f"{metrics.PREFIX}_seconds", "Time.", registry=registry).observe(1)

@@ -43,7 +43,7 @@ def test_a_key_without_its_secret_is_a_mistake():
     assert "BYBIT_API_SECRET" in config_error({"BYBIT_API_KEY": "k"})
 
 
-def test_everything_wrong_is_told_at_once():
+def test_all_errors_are_reported_at_once():
     text = config_error({"POSTGRES_PORT": "x", "RABBITMQ_PORT": "y"})
     assert "POSTGRES_PORT" in text
     assert "RABBITMQ_PORT" in text

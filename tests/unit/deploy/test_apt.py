@@ -1,4 +1,4 @@
-"""The files that keep packages from starting services, whoever put them there and whenever we were killed."""
+"""The files that keep packages from starting services, with files of others, and after a kill at any time."""
 
 from pathlib import Path
 

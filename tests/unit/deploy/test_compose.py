@@ -1,4 +1,4 @@
-"""What docker-compose.yml and deploy/nginx.conf say of each other and of the api."""
+"""docker-compose.yml, deploy/nginx.conf and the api agree."""
 
 import re
 from pathlib import Path

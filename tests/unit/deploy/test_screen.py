@@ -42,7 +42,7 @@ def test_on_a_terminal_progress_stays_on_one_line() -> None:
     assert out.getvalue().endswith("\r\033[K   0.0 s  download\n")
 
 
-def test_a_step_that_fails_says_so() -> None:
+def test_a_step_that_fails_is_marked() -> None:
     out, clock = StringIO(), Clock()
     with pytest.raises(Failure), Screen(out, clock).step("schema"):
         raise Failure("no")

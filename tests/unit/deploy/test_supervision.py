@@ -66,7 +66,7 @@ def test_the_container_writes_its_logs_to_stdout() -> None:
         assert found[f"program:{name}"]["stdout_logfile_maxbytes"] == "0"
 
 
-def test_nobody_reaches_supervisord_over_the_network() -> None:
+def test_supervisord_is_not_reachable_over_the_network() -> None:
     assert "inet_http_server" not in RUN + CONTAINER
     assert parsed(RUN)["unix_http_server"]["chmod"] == parsed(CONTAINER)["unix_http_server"]["chmod"] == "0700"
 

@@ -1,4 +1,4 @@
-"""The account tells one consistent story on all its topics."""
+"""All topics of the account are consistent."""
 
 import json
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def of(pushes: list[tuple[Push, Any]], kind: str) -> list[Any]:
     return [body for push, body in pushes if push.kind == kind]
 
 
-def test_a_fill_is_told_on_five_topics_that_agree(account: Account):
+def test_a_fill_is_pushed_on_five_topics_that_agree(account: Account):
     pushes = pushed(account, 2)
     assert [push.kind for push, _ in pushes][:5] == ["execution.fast", "order", "execution", "position", "wallet"]
     fast, order, execution, position, wallet = (body["data"][0] for _, body in pushes[:5])
@@ -129,7 +129,7 @@ def test_execution_has_the_documented_keys(account: Account, real):
     assert list(body["data"][0]) == list(like["data"][0])
 
 
-def test_a_set_wallet_is_told_and_kept(account: Account):
+def test_a_set_wallet_is_pushed_and_kept(account: Account):
     push = account.set_wallet("XRP", {"walletBalance": "-3.5", "bonus": ""}, NOW_MS)
     coin = json.loads(push.text)["data"][0]["coin"][0]
     assert (coin["coin"], coin["walletBalance"], coin["bonus"]) == ("XRP", "-3.5", "")

@@ -101,7 +101,7 @@ def test_bad_questions_about_instruments(desk: Desk, query: dict[str, str]):
     assert refused.value.code == 10001
 
 
-def test_trades_asked_for_are_the_trades_told(desk: Desk):
+def test_trades_of_rest_are_those_that_were_pushed(desk: Desk):
     market = desk.markets["spot"]
     market.open("publicTrade.SOLUSDT", NOW_MS)
     pushed = [json.loads(text) for at in range(20) for _, text in market.advance(NOW_MS + at * 1000)]
@@ -112,7 +112,7 @@ def test_trades_asked_for_are_the_trades_told(desk: Desk):
     assert (rows[-1]["price"], rows[-1]["size"]) == (pushed[0]["data"][0]["p"], pushed[0]["data"][0]["v"])
 
 
-def test_candles_asked_for_are_the_candles_told(desk: Desk):
+def test_candles_of_rest_are_those_that_were_pushed(desk: Desk):
     market = desk.markets["linear"]
     pushed = [json.loads(text) for text in market.open("kline.1.XRPUSDT", NOW_MS)]
     pushed += [json.loads(text) for at in range(150) for _, text in market.advance(NOW_MS + at * 1000)]
@@ -135,7 +135,7 @@ def test_old_candles_are_always_the_same(desk: Desk):
 
 
 @pytest.mark.parametrize("category", ["linear", "spot"])
-def test_the_book_asked_for_is_the_book_told(desk: Desk, category: str):
+def test_the_book_of_rest_is_the_one_that_was_pushed(desk: Desk, category: str):
     market = desk.markets[category]
     pushed = json.loads(market.open("orderbook.50.ETHUSDT", NOW_MS)[0])
     answer = ask(desk, "/v5/market/orderbook", category=category, symbol="ETHUSDT", limit="50")

@@ -55,7 +55,7 @@ def sign_in(expires: Any = NOW_MS + 10_000, key: str = "key", signature: str | N
     return request("auth", key, expires, signed, **more)
 
 
-def said(acts: list[Act]) -> list[str]:
+def sent(acts: list[Act]) -> list[str]:
     return [act.text for act in acts if isinstance(act, Say)]
 
 
@@ -117,7 +117,7 @@ def test_unsubscribing_makes_room_for_subscribing_again():
 )
 def test_spot_refuses_a_request_whole(topics: list[str], why: str):
     conversation = spot()
-    (text,) = said(conversation.received(subscribe(*topics), NOW_MS))
+    (text,) = sent(conversation.received(subscribe(*topics), NOW_MS))
     assert text == f'{{"success":false,"ret_msg":"{why}","conn_id":"{ID}","op":"subscribe"}}'
     assert not conversation.held
 
@@ -125,7 +125,7 @@ def test_spot_refuses_a_request_whole(topics: list[str], why: str):
 def test_option_names_what_failed_and_what_did_not():
     acts = option().received(subscribe("tickers.A", "tickers.NOPE", req_id="7"), NOW_MS)
     lists = '{"failTopics":["tickers.NOPE"],"successTopics":["tickers.A"]}'
-    assert said(acts) == [f'{{"success":false,"conn_id":"{ID}","data":{lists},"type":"COMMAND_RESP"}}']
+    assert sent(acts) == [f'{{"success":false,"conn_id":"{ID}","data":{lists},"type":"COMMAND_RESP"}}']
     assert acts[1] == Open(("tickers.A",))
 
 
@@ -140,7 +140,7 @@ def test_option_names_what_failed_and_what_did_not():
 )
 def test_acks_look_like_real_ones(real, shape, conversation, sample: str, line: int):
     topic = "order" if conversation is authenticated else "tickers.A"
-    assert shape(json.loads(said(conversation().received(subscribe(topic), NOW_MS))[0])) == shape(real(sample, line))
+    assert shape(json.loads(sent(conversation().received(subscribe(topic), NOW_MS))[0])) == shape(real(sample, line))
 
 
 @pytest.mark.parametrize(
@@ -157,33 +157,33 @@ def test_acks_look_like_real_ones(real, shape, conversation, sample: str, line: 
 )
 def test_pongs(conversation, req_id: str | None, pong: str):
     ping = {"op": "ping"} if req_id is None else {"req_id": req_id, "op": "ping"}
-    assert said(conversation().received(json.dumps(ping), NOW_MS)) == [pong]
+    assert sent(conversation().received(json.dumps(ping), NOW_MS)) == [pong]
 
 
 def test_an_unknown_op():
-    assert '"ret_msg":"error:invalid op"' in said(linear().received('{"op":"dance"}', NOW_MS))[0]
+    assert '"ret_msg":"error:invalid op"' in sent(linear().received('{"op":"dance"}', NOW_MS))[0]
 
 
 @pytest.mark.parametrize("text", ["hello", "", "[1]", '"x"', "[" * 100_000])
 def test_what_is_not_a_json_object(text: str):
-    assert "readObjectStart: expect { or n, but found" in said(linear().received(text, NOW_MS))[0]
+    assert "readObjectStart: expect { or n, but found" in sent(linear().received(text, NOW_MS))[0]
 
 
 @pytest.mark.parametrize("args", [None, [], "tickers.A", [1], [["tickers.A"]]])
 def test_malformed_args_are_a_params_error_with_the_id_first(args: Any):
     text = json.dumps({"req_id": "9", "op": "subscribe", "args": args})
-    assert said(linear().received(text, NOW_MS))[0].startswith('{"req_id":"9","success":false,"ret_msg":"Params Error"')
+    assert sent(linear().received(text, NOW_MS))[0].startswith('{"req_id":"9","success":false,"ret_msg":"Params Error"')
 
 
 def test_topics_of_one_connection_have_a_total_length():
     conversation = linear()
     for number in range(20):
         assert len(conversation.received(subscribe(f"tickers.{number:01000}"), NOW_MS)) == 2
-    assert "Params Error" in said(conversation.received(subscribe(f"tickers.{20:01000}"), NOW_MS))[0]
+    assert "Params Error" in sent(conversation.received(subscribe(f"tickers.{20:01000}"), NOW_MS))[0]
 
 
 def test_nothing_private_before_signing_in():
-    (text,) = said(private().received(subscribe("order", req_id="1"), NOW_MS))
+    (text,) = sent(private().received(subscribe("order", req_id="1"), NOW_MS))
     head = '{"req_id":"1","success":false,"ret_msg":"Request not authorized","op":"subscribe"'
     assert text == f'{head},"conn_id":"{ID}"}}'
 
@@ -192,7 +192,7 @@ def test_nothing_private_before_signing_in():
 def test_signing_in(expires: Any):
     conversation = private()
     reply = f'{{"req_id":"10001","success":true,"ret_msg":"","op":"auth","conn_id":"{ID}"}}'
-    assert said(conversation.received(sign_in(expires, req_id="10001"), NOW_MS)) == [reply]
+    assert sent(conversation.received(sign_in(expires, req_id="10001"), NOW_MS)) == [reply]
     assert conversation.authenticated
 
 
@@ -210,7 +210,7 @@ def test_signing_in(expires: Any):
 )
 def test_refused_signing_in(text: str, why: str):
     conversation = private()
-    (reply,) = said(conversation.received(text, NOW_MS))
+    (reply,) = sent(conversation.received(text, NOW_MS))
     assert reply == f'{{"success":false,"ret_msg":"{why}","op":"auth","conn_id":"{ID}"}}'
     assert not conversation.authenticated
 
@@ -219,7 +219,7 @@ def test_private_subscribes_what_it_can_and_names_the_rest():
     conversation = authenticated()
     acts = conversation.received(subscribe("wallet", "ticketInfo", "nope.linear", req_id="Tg7"), NOW_MS)
     assert acts[0] == Open(("wallet",))
-    reply = json.loads(said(acts)[0])
+    reply = json.loads(sent(acts)[0])
     assert list(reply) == ["op", "success", "conn_id", "ret_msg", "req_id"]
     assert reply["success"] is False
     assert "are as follows:[wallet]. Subscription" in reply["ret_msg"]
@@ -228,11 +228,11 @@ def test_private_subscribes_what_it_can_and_names_the_rest():
 
 def test_all_in_one_and_categorised_topics_exclude_each_other():
     conversation = authenticated()
-    (text,) = said(conversation.received(subscribe("order", "order.linear", "execution.fast.spot"), NOW_MS))
+    (text,) = sent(conversation.received(subscribe("order", "order.linear", "execution.fast.spot"), NOW_MS))
     assert "follows:[execution.fast.spot]." in text
     assert "conflict:[order order.linear]" in text
-    assert "conflict:[execution.fast]" in said(conversation.received(subscribe("execution.fast"), NOW_MS))[0]
+    assert "conflict:[execution.fast]" in sent(conversation.received(subscribe("execution.fast"), NOW_MS))[0]
 
 
 def test_a_public_topic_on_the_private_path():
-    assert "conflict:[tickers.BTCUSDT]" in said(authenticated().received(subscribe("tickers.BTCUSDT"), NOW_MS))[0]
+    assert "conflict:[tickers.BTCUSDT]" in sent(authenticated().received(subscribe("tickers.BTCUSDT"), NOW_MS))[0]

@@ -55,7 +55,7 @@ def test_key_order(market, real, shape, category: str, topic: str, kind: str | N
 
 
 def _filled(frame: Any) -> Any:
-    """Deltas may leave a side of the book empty; that says nothing about the shape."""
+    """Deltas may leave a side of the book empty; the shape stays unknown."""
     data = frame["data"]
     if isinstance(data, dict) and "b" in data:
         data["b"], data["a"] = data["b"] or [["1", "1"]], data["a"] or [["1", "1"]]

@@ -22,7 +22,7 @@ class Ticking(Clock):
 
 
 class Slow:
-    """A market whose advance takes as long as the clock says."""
+    """A market whose advance takes as long as the clock shows."""
 
     def __init__(self) -> None:
         self.advanced: list[int] = []

@@ -118,7 +118,7 @@ def test_level_1_repeats_itself_after_three_quiet_seconds(listed: Catalogue):
     assert again["ts"] == first["ts"] + 3000
 
 
-def test_derivatives_tickers_tell_what_changed(plain: Market):
+def test_derivatives_tickers_push_changes(plain: Market):
     pushed = watch(plain, "tickers.XRPUSDT", 10)
     assert [frame["type"] for frame in pushed] == ["snapshot"] + ["delta"] * (len(pushed) - 1)
     for delta in pushed[1:]:
@@ -129,7 +129,7 @@ def test_derivatives_tickers_tell_what_changed(plain: Market):
 
 
 @pytest.mark.parametrize(("category", "symbol"), [("spot", "ETHUSDT"), ("option", PUT)])
-def test_other_tickers_tell_everything(market: Callable[[str], Market], category: str, symbol: str):
+def test_other_tickers_push_everything(market: Callable[[str], Market], category: str, symbol: str):
     pushed = watch(market(category), f"tickers.{symbol}", 5)
     assert {frame["type"] for frame in pushed} == {"snapshot"}
     assert len({tuple(frame["data"]) for frame in pushed}) == 1
@@ -181,7 +181,7 @@ def test_a_tape_that_knows_only_tickers_leaves_the_book_to_the_made_up_market(li
     assert len(watch(market, "orderbook.50.XRPUSDT", 2)[0]["data"]["b"]) == 50
 
 
-def test_nobody_is_told_what_nobody_holds(plain: Market):
+def test_topics_without_subscribers_are_not_pushed(plain: Market):
     watch(plain, "orderbook.50.XRPUSDT", 1)
     plain.close("orderbook.50.XRPUSDT")
     assert plain.advance(NOW_MS + 5000) == []

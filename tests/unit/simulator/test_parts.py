@@ -20,7 +20,7 @@ def at(*when: int) -> int:
     return int(datetime(*when, tzinfo=UTC).timestamp() * 1000)  # type: ignore[misc,arg-type]
 
 
-def test_a_window_tells_levels_that_enter_and_leave():
+def test_a_window_reports_levels_that_enter_and_leave():
     book = Book()
     book.apply([("9", "1"), ("8", "1"), ("7", "1")], [("10", "1")])
     window = Window(book, 2)
