@@ -296,7 +296,9 @@ def fill(database: Database, rows: int) -> float:
             database.execute(f"CREATE TABLE IF NOT EXISTS {partition} PARTITION OF {table} FOR VALUES {bounds}")
     event = wallets.understood(wallets.live(wallets.real("private.wallet.2026.jsonl")))
     raw = event.accounts[0].coins[0].text
-    step, at_once, every = 86400.0 * 30 * MONTHS / rows, 250_000, LEDGERS["account_margin_balances"]
+    step = 86400.0 * 30 * MONTHS / rows
+    at_once = 250_000
+    every = LEDGERS["account_margin_balances"]
     for first in range(0, rows, at_once):
         database.execute(
             "INSERT INTO account_balances (event_timestamp, event_id, account_no, coin, coin_no, account_type,"

@@ -65,7 +65,9 @@ class Consumers:
         reply({"consuming": sum(service.deliveries is not None for service in self.services)})
 
     def _finish(self, sent: int, within_s: float) -> None:
-        until, seen, seen_at = time.monotonic() + within_s, -1, time.monotonic()
+        until = time.monotonic() + within_s
+        seen = -1
+        seen_at = time.monotonic()
         while time.monotonic() < until:
             received = sum(service.counter.received for service in self.services)
             if all(service.counter.received >= sent for service in self.services):

@@ -35,7 +35,9 @@ class Deliveries:
         self.socket = socket.create_connection((broker.host, broker.port), timeout=_ANSWER_WITHIN_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._rest = b""
-        self._key, self._redelivered, self._tag = b"", False, 0
+        self._key = b""
+        self._redelivered = False
+        self._tag = 0
         self._acked, self._acked_at = 0, 0.0
         try:
             self._open(broker)

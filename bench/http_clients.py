@@ -84,7 +84,9 @@ def posting(path: str, headers: str, first: int, service: str, distinct: int) ->
 def main() -> None:
     command = json.load(sys.stdin)
     os.nice(10)  # like the api itself, because real clients run on other machines
-    method, path, headers = command["method"], command["path"], command["headers"]
+    method = command["method"]
+    path = command["path"]
+    headers = command["headers"]
     requests = (
         getting(path, headers)
         if method == "GET"

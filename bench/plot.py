@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from html import escape
 
 _WIDTH, _HEIGHT = 760, 420
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 190, 30, 50
+_LEFT = 70
+_RIGHT = 190
+_TOP = 30
+_BOTTOM = 50
 _COLOURS = ("#1f5fbf", "#d9822b", "#3a9e5c", "#a83a6e", "#666666", "#7a5fc0")
 
 _Place = Callable[[float, float], tuple[float, float]]

@@ -26,7 +26,10 @@ _MOST_TOGETHER = 64
 _WRITES_APART_S = 0.0005  # frames that are due together go in one write, to stay cheap
 _STUCK_S = 20.0  # a receiver that accepts nothing for this time is gone
 _SEND_BUFFER = 2**18  # small, so that a slow reader becomes visible
-_TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
+_TEXT = 1
+_CLOSE = 8
+_PING = 9
+_PONG = 10
 _PRIVATE = b"/v5/private"
 _WALLET = wallets.real("private.wallet.2023.jsonl")
 _WALLET_MS = b"1699764599844"  # its creationTime, also in its id
@@ -169,10 +172,15 @@ class Sender:
 
     def _send(self, rate: float, seconds: float, first: int, wallets: float) -> Message:
         """Frame n is due n / rate seconds after the start; late frames are written later, or not at all."""
-        peer, most, most_wallets = self._to(), round(rate * seconds), round(wallets * seconds)
+        peer = self._to()
+        most = round(rate * seconds)
+        most_wallets = round(wallets * seconds)
         if peer is None:
             return {"sent": 0, "late_ms": 0.0, "elapsed_s": 0.0}
-        sent, sent_wallets, late_s, look_at = 0, 0, 0.0, 0.0
+        sent = 0
+        sent_wallets = 0
+        late_s = 0.0
+        look_at = 0.0
         started = time.monotonic()
         while (sent < most or sent_wallets < most_wallets) and not peer.gone:
             now = time.monotonic()

@@ -186,7 +186,9 @@ def world() -> Iterator[World]:
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         rabbitmq, postgres = RabbitMQ(_made(folder / "rabbitmq")), Postgres(_made(folder / "postgres"))
-        rabbitmq.port, rabbitmq.management_port, postgres.port = free_port(), free_port(), free_port()
+        rabbitmq.port = free_port()
+        rabbitmq.management_port = free_port()
+        postgres.port = free_port()
         rabbitmq.private_ports = (free_port(), free_port())
         for server in (rabbitmq, postgres):
             server.begin()

@@ -47,6 +47,7 @@ def url(postgres: settings.Postgres) -> URL:
 def engine(
     postgres: settings.Postgres,
     application_name: str,
+    *,
     pool_size: int = 2,
     max_overflow: int = 2,
     autocommit: bool = False,

@@ -106,7 +106,7 @@ def _delisted(connection: Connection, row: Row[Any]) -> bool:
     if row.symbol is None or row.channel_type in POOLED:
         return False
     by_coin = instruments.goes_by_coin(row.channel_type, row.category)
-    if instruments.listed(connection, row.category, [row.symbol], by_coin):
+    if instruments.listed(connection, row.category, [row.symbol], by_base_coin=by_coin):
         return False
     return instruments.newest(connection, row.category) is not None
 

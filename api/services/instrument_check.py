@@ -42,7 +42,7 @@ class InstrumentCheck:
     def _faults(
         self, connection: Connection, category: str, by_coin: bool, channels: Sequence[Channel]
     ) -> dict[Channel, Fault]:
-        listed = instruments.listed(connection, category, {str(each.symbol) for each in channels}, by_coin)
+        listed = instruments.listed(connection, category, {str(each.symbol) for each in channels}, by_base_coin=by_coin)
         self._remember((category, by_coin, symbol) for symbol in listed)
         missing = [each for each in channels if each.symbol not in listed]
         if not missing:

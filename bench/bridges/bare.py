@@ -93,10 +93,14 @@ def main() -> None:
     bridge.ready.wait(10)
     exchange = websocket.create_connection(given.websocket, skip_utf8_validation=True)
     exchange.send(subscribe())
-    receive, rest, pause = exchange.sock.recv, b"", threading.Event()
+    receive = exchange.sock.recv
+    rest = b""
+    pause = threading.Event()
     while chunk := receive(_READ_AHEAD):
         data = rest + chunk
-        burst, at, end = [], 0, len(data)
+        burst = []
+        at = 0
+        end = len(data)
         while end - at >= 4:
             size, body = data[at + 1], at + 2
             if size >= 126:

@@ -59,7 +59,7 @@ def goes_by_coin(channel_type: str, category: str) -> bool:
     return (channel_type, category) == ("trades", "option")
 
 
-def listed(connection: Connection, category: str, names: Collection[str], by_base_coin: bool = False) -> set[str]:
+def listed(connection: Connection, category: str, names: Collection[str], *, by_base_coin: bool = False) -> set[str]:
     """Those of `names` that are listed in the category."""
     column = instruments.c.base_coin if by_base_coin else instruments.c.symbol
     found = select(column).where(instruments.c.category == category, column.in_(names)).distinct()

@@ -58,7 +58,9 @@ def kept(connection: Connection, table: str) -> set[Month]:
 
 def add(connection: Connection, table: str, month: Month) -> None:
     """Create the partition of the month and move its rows out of the default partition."""
-    partition, begins, ends = month.partition_of(table), month.begins(), month.later(1).begins()
+    partition = month.partition_of(table)
+    begins = month.begins()
+    ends = month.later(1).begins()
     connection.execute(text(f"CREATE TABLE {partition} (LIKE {table} INCLUDING DEFAULTS INCLUDING COMMENTS)"))
     connection.execute(
         text(

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CLONE_NEWNS = 0x00020000
-_MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
+_MS_BIND = 4096
+_MS_REC = 16384
+_MS_PRIVATE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,10 @@ import urllib.request
 
 
 def main(arguments: list[str]) -> int:
-    method, data, headers, url = "", None, {}, ""
+    method = ""
+    data = None
+    headers = {}
+    url = ""
     given = iter(arguments)
     for argument in given:
         match argument:

@@ -15,7 +15,9 @@ from tests.kit.waiting import eventually
 BOOK = "orderbook.50.BTCUSDT"
 TICKER = "tickers.BTCUSDT"
 SPREAD_BOOK = "orderbook.25.SOLUSDT_SOL/USDT"
-SPOT_BOOK, INVERSE_BOOK, INVERSE_TICKER = "orderbook.50.ETHUSDT", "orderbook.50.BTCUSD", "tickers.BTCUSD"
+SPOT_BOOK = "orderbook.50.ETHUSDT"
+INVERSE_BOOK = "orderbook.50.BTCUSD"
+INVERSE_TICKER = "tickers.BTCUSD"
 FORMS = ["not_json", "truncated", "empty", "array", "binary", "invalid_utf8", "huge", "deep", "nan", "unknown_topic"]
 
 

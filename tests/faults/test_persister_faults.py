@@ -43,7 +43,9 @@ class World:
             channel = connection.channel()
             for exchange, kind in ((topology.EVENTS, "topic"), (topology.DEAD, "fanout")):
                 channel.exchange_declare(exchange, kind, durable=True)
-            dead, balances, binding = topology.dead_queue(), topology.balance_queue(), topology.balance_binding()
+            dead = topology.dead_queue()
+            balances = topology.balance_queue()
+            binding = topology.balance_binding()
             channel.queue_declare(dead.name, durable=True, arguments=dead.arguments)
             channel.queue_bind(dead.name, topology.DEAD)
             channel.queue_declare(balances.name, durable=True, arguments=balances.arguments)

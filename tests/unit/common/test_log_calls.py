@@ -56,9 +56,9 @@ def test_no_log_line_overwrites_what_the_format_writes(package: str):
     [
         'log.warning("x", level="critical")',
         'self._log.info("x", event="y")',
-        'write = log.info if fine else log.warning\ntell("x", level="critical")',
+        'write = log.info if fine else log.warning\nwrite("x", level="critical")',
         '(log.info if fine else log.warning)("x", timestamp=1)',
-        'write = logs.straight("api")\ntell("x", process=1)',
+        'write = logs.straight("api")\nwrite("x", process=1)',
     ],
 )
 def test_every_way_of_calling_a_logger_is_seen(source: str):
