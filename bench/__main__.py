@@ -18,6 +18,7 @@ def main() -> int:
     given = _arguments()
     names = [name for name in given.only or (*scenarios.ALL, *SUITES) if name not in given.skip]
     rows, where = _measured([name for name in names if name in scenarios.ALL], given.quick)
+    _print_section("gateway, hot path", report.hot_path(rows))
     _print_section("goals", report.summary(rows))
     other = [_suite(name, given.quick) for name in names if name in SUITES and (given.only or not given.quick)]
     if not given.quick and not given.only:

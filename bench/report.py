@@ -49,6 +49,15 @@ def line(row: Measurement) -> str:
     return "\n".join([text, *(f"    {note}" for note in _notes(row))])
 
 
+def hot_path(rows: Sequence[Measurement]) -> list[str]:
+    """CPU per event and p99 of the gateway, one line per rate, for comparing two commits on one machine."""
+    return [
+        f"{row.rate:6,.0f} events/s: {row.cpu_us['ingestor']:6.1f} µs CPU per event, p99 {row.p99_ms:,.1f} ms"
+        for row in rows
+        if (row.scenario, row.system) == ("rates", "gateway")
+    ]
+
+
 def summary(rows: Sequence[Measurement]) -> list[str]:
     return [f"{'met   ' if goal.met else 'MISSED'}  {goal.what}: {goal.measured}" for goal in goals(rows)]
 
@@ -174,7 +183,8 @@ at an exact rate (trades, tickers, and books of 200 levels, in the recorded prop
 ingestor, the real RabbitMQ, and a consumer in a process of its own. All of them share the cores named below. Messages
 are persistent and confirmed; a service's events are in one queue per class, as everywhere.
 
-`python -m bench --quick` is a look of three minutes; `--only NAME` measures one scenario. Neither changes this page.
+`python -m bench --quick` takes three minutes and prints CPU per event and p99 of the gateway; `--only NAME` measures one
+scenario. Neither changes this page.
 
 - Each frame carries a number and the time of its writing. The consumer counts every number; a topic's numbers rise.
 - Latency runs from the writing of a frame to its arrival at the consumer. The consumer parses AMQP itself, because
