@@ -183,8 +183,8 @@ at an exact rate (trades, tickers, and books of 200 levels, in the recorded prop
 ingestor, the real RabbitMQ, and a consumer in a process of its own. All of them share the cores named below. Messages
 are persistent and confirmed; a service's events are in one queue per class, as everywhere.
 
-`python -m bench --quick` takes three minutes and prints CPU per event and p99 of the gateway; `--only NAME` measures one
-scenario. Neither changes this page.
+`python -m bench --quick` takes three minutes and prints CPU per event and p99 of the gateway; `--only NAME` measures
+one scenario. Neither changes this page.
 
 - Each frame carries a number and the time of its writing. The consumer counts every number; a topic's numbers rise.
 - Latency runs from the writing of a frame to its arrival at the consumer. The consumer parses AMQP itself, because

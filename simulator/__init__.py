@@ -1,1 +1,1 @@
-"""A stand-in for Bybit V5, written from Bybit's documents alone."""
+"""A stand-in for Bybit V5, written from Bybit's documentation alone."""

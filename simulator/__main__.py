@@ -15,7 +15,7 @@ from aiohttp import web
 
 from simulator import logs, recordings
 from simulator.account import Account
-from simulator.answers import Desk
+from simulator.answers import RestHandlers
 from simulator.clock import Clock
 from simulator.control import Control
 from simulator.faults import Faults, Where
@@ -48,14 +48,14 @@ def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
 
 
 def wrong_setting(env: Mapping[str, str]) -> int:
-    """The exit status, once supervisord looks at it: an end within its startsecs is retried whatever the status."""
+    """The exit status, after startsecs of supervisord, which would retry an earlier exit whatever its status."""
     if "SUPERVISOR_ENABLED" in env:
         time.sleep(SUPERVISED_FOR_S)
     return CONFIG
 
 
 class CannotListen(Exception):
-    """The address is taken, or not ours."""
+    """The address is in use or not available."""
 
 
 async def run(settings: Settings, recording: Recording) -> None:
@@ -85,8 +85,8 @@ async def run(settings: Settings, recording: Recording) -> None:
         speed=settings.speed,
         faults=faults,
     )
-    desk = Desk(listed, markets, account, settings.key, lambda: _wallet_lag_ms(faults))
-    rest = Rest(desk, hub, credentials, clock, faults)
+    handlers = RestHandlers(listed, markets, account, settings.key, lambda: _wallet_lag_ms(faults))
+    rest = Rest(handlers, hub, credentials, clock, faults)
     control = Control(hub, faults, account, clock)
     app = web.Application()
     app.add_routes([*sockets.routes(), *rest.routes(), *control.routes()])

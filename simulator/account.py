@@ -1,4 +1,4 @@
-"""The one account: its orders, fills, positions and balances, as one consistent story."""
+"""The account: its orders, fills, positions and balances, which stay consistent."""
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
@@ -42,7 +42,7 @@ class Push:
     text: str
 
     def as_topic(self, topic: str) -> str:
-        """The message as a holder of this topic gets it."""
+        """The message as a subscriber of this topic receives it."""
         return self.text.replace(f'"topic":"{self.kind}"', f'"topic":"{topic}"', 1)
 
 
@@ -100,7 +100,7 @@ class Position:
     updated_ms: int = 0
 
     def fill(self, signed: Decimal, price: Decimal) -> Decimal:
-        """Take a fill in; the profit it realised."""
+        """Apply a fill; return the profit that it realised."""
         closing = min(abs(signed), abs(self.size)) if signed * self.size < 0 else Decimal(0)
         gain = closing * (price - self.entry) * (1 if self.size > 0 else -1)
         after = self.size + signed
@@ -147,7 +147,7 @@ class Account:
         self._began_ms = now_ms
         self._due_ms = now_ms + every_ms
         self._greeks_due_ms = now_ms + GREEKS_EVERY_MS
-        self._chapter = 0
+        self._step = 0
         self._seq = 0
         self.coins = {coin.name: coin for coin in _opening_coins(price_of)}
         self._history: deque[tuple[int, dict[str, Coin]]] = deque(maxlen=REMEMBERED_WALLETS)
@@ -185,7 +185,7 @@ class Account:
         return Push("wallet", "", compact(body))
 
     def coins_at(self, at_ms: int) -> dict[str, Coin]:
-        """The balances as they were; the oldest that are remembered, or the present ones."""
+        """The balances at that time, as far back as they are remembered."""
         newer = [coins for until_ms, coins in self._history if until_ms > at_ms]
         return newer[0] if newer else self.coins
 
@@ -196,12 +196,12 @@ class Account:
         return self._price_of(f"{coin}USDT") if f"{coin}USDT" in SIZES else Decimal(1)
 
     def _go_on(self, at_ms: int) -> Iterator[Push]:
-        """The next fill of the story; a limit order is placed one chapter before it fills."""
-        kind, category, symbol, side = STORY[self._chapter % len(STORY)]
-        order_id = self._order_id(category, self._chapter)
+        """The next fill of the story; a limit order is placed one step before it fills."""
+        kind, category, symbol, side = STORY[self._step % len(STORY)]
+        order_id = self._order_id(category, self._step)
         self._seq = max(self._seq + 1, (at_ms - COUNT_FROM_MS) * 100)
         fill = self._fill(category, symbol, side, order_id, kind == "limit", at_ms)
-        self._chapter += 1
+        self._step += 1
         yield from self._pushes(fill)
         yield from self._place_next(at_ms)
 
@@ -229,16 +229,16 @@ class Account:
             rate=rate,
         )
 
-    def _order_id(self, category: str, chapter: int) -> str:
-        made = uuid5(NAMESPACE_OID, f"order/{self._began_ms}/{chapter}")
+    def _order_id(self, category: str, step: int) -> str:
+        made = uuid5(NAMESPACE_OID, f"order/{self._began_ms}/{step}")
         return str(1_552_000_000_000_000_000 + made.int % 10**17) if category == "spot" else str(made)
 
     def _place_next(self, at_ms: int) -> Iterator[Push]:
-        """Announce the limit order that the next chapter fills."""
-        kind, category, symbol, side = STORY[self._chapter % len(STORY)]
+        """Announce the limit order that the next step fills."""
+        kind, category, symbol, side = STORY[self._step % len(STORY)]
         if kind != "limit":
             return
-        order_id = self._order_id(category, self._chapter)
+        order_id = self._order_id(category, self._step)
         self._seq += 1
         fill = self._fill(category, symbol, side, order_id, True, at_ms)
         row = self._order_row(fill) | {"orderStatus": "New", "orderType": "Limit", "timeInForce": "GTC"}
@@ -250,7 +250,7 @@ class Account:
         yield self._position_push(symbol, at_ms)
 
     def _pushes(self, fill: Fill) -> Iterator[Push]:
-        """All messages of one fill, in the order in which they were seen to be made."""
+        """All messages of one fill, in the order observed at the exchange."""
         self._remember(fill.at_ms)
         coins = self._settle(fill)
         created_ms = fill.at_ms + 1
@@ -271,7 +271,7 @@ class Account:
         yield self.wallet_push(coins, created_ms + 7)
 
     def _settle(self, fill: Fill) -> list[str]:
-        """Move balances and positions; the coins that changed."""
+        """Update balances and positions; return the coins that changed."""
         if fill.category == "spot":
             return self._settle_spot(fill)
         usdt, position = self.coins["USDT"], self.positions[fill.symbol]
@@ -402,7 +402,7 @@ def _fast_push(fill: Fill, created_ms: int) -> Push:
 
 
 def _id(fill: Fill) -> str:
-    """Order and execution of one match share it."""
+    """Shared by the order and the execution of one match."""
     return f"{USER_ID}_{fill.symbol}_{fill.seq}"
 
 

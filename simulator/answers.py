@@ -1,4 +1,4 @@
-"""What REST answers, from the same market and account that the sockets show."""
+"""REST responses, from the same market and account as the WebSocket topics."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,8 +32,8 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """Answers as functions of the query and the time."""
+class RestHandlers:
+    """Responses as functions of the query and the time."""
 
     catalogue: Catalogue
     markets: dict[str, Market]
@@ -184,7 +184,7 @@ class Desk:
         return sample("rest.key") | {"apiKey": self.key, "note": "simulator", "userID": USER_ID, "unified": 0, "uta": 1}
 
     def account_info(self, _query: Query, now_ms: int) -> Row:
-        """A unified account (status 4), which some clients ask for before they listen."""
+        """A unified account (status 4), which some clients request before they subscribe."""
         return {
             "marginMode": "REGULAR_MARGIN",
             "updatedTime": str(now_ms),
@@ -209,7 +209,7 @@ class Desk:
 
 
 def _shown(coins: Mapping[str, Coin], names: Sequence[str]) -> list[Row]:
-    """Coins with a balance, or exactly those that were named."""
+    """Coins with a balance, or exactly the requested ones."""
     if names:
         return [coins[name].values() if name in coins else {"coin": name} for name in names]
     rows = [coin.values() for coin in coins.values()]

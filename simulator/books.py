@@ -1,4 +1,4 @@
-"""Order books, and the windows of some depth that topics show of them."""
+"""Order books, and the windows of limited depth that topics show."""
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ Level = tuple[str, str]
 
 
 class Side:
-    """One side of a book, by price; the texts of price and size stay as they came."""
+    """One side of a book, by price; price and size keep their text."""
 
     def __init__(self, best_is_highest: bool) -> None:
         self._best_is_highest = best_is_highest

@@ -79,7 +79,7 @@ class Candle:
 
 
 def candle_start(interval: str, at_ms: int, after: int = 0) -> int:
-    """Where the candle around this moment starts, or the one `after` candles later."""
+    """The start of the candle at this moment, or of the one `after` candles later."""
     if interval == "M":
         return _month_start(at_ms, after)
     length_ms = candle_length_ms(interval)

@@ -1,4 +1,4 @@
-"""One open socket: what is still to be sent, and the ways to end it."""
+"""One open connection: its queue of frames, and the ways to close it."""
 
 import asyncio
 import socket
@@ -42,7 +42,7 @@ class Connection:
         self._transport = transport
 
     def send(self, frame: Frame) -> None:
-        """Queue a frame; a reader that is hopelessly behind is cut."""
+        """Queue a frame; close the connection when its reader is too slow."""
         self._waiting.append(frame)
         self._unread += len(frame.payload)
         self._work.set()
@@ -50,12 +50,12 @@ class Connection:
             self.abort()
 
     def hang_up(self) -> None:
-        """End when everything queued so far is sent."""
+        """Close the connection after all queued frames."""
         self._waiting.append(None)
         self._work.set()
 
     async def write(self) -> None:
-        """Send what is queued, until the connection ends."""
+        """Send queued frames until the connection ends."""
         with suppress(ConnectionError):
             while True:
                 await self._work.wait()
@@ -79,7 +79,7 @@ class Connection:
         self.sent += 1
 
     async def _write_oddly(self, frame: Frame) -> None:
-        """The frame's bytes, past the library: in slow pieces, or only half of them."""
+        """Write the bytes of a frame without the library: in slow pieces, or only half of them."""
         assert self._transport is not None
         whole = _header(len(frame.payload), frame.opcode) + frame.payload
         if frame.pace == "half":
@@ -91,18 +91,18 @@ class Connection:
             await asyncio.sleep(frame.pause_s)
 
     async def close(self, code: int, reason: str) -> None:
-        """End with a close frame, without waiting for the peer's."""
+        """Close with a close frame, without waiting for the peer's."""
         if self._socket is not None:
             with suppress(ConnectionError):
                 await self._socket.close(code=code, message=reason.encode(), drain=False)
 
     def abort(self) -> None:
-        """End without a close frame."""
+        """Close without a close frame."""
         if self._transport is not None:
             self._transport.abort()
 
     def reset(self) -> None:
-        """End with a TCP reset."""
+        """Close with a TCP reset."""
         if self._transport is None:
             return
         peer: socket.socket | None = self._transport.get_extra_info("socket")

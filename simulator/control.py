@@ -1,4 +1,4 @@
-"""The control interface: make things go wrong, and see who is connected."""
+"""The control interface: inject faults and list connections."""
 
 import asyncio
 import base64
@@ -18,7 +18,7 @@ from simulator.clock import Clock
 from simulator.conversations import PrivateConversation
 from simulator.faults import BINARY, GARBAGE, HUGE_BYTES, TEXT, Faults, Frame, shown
 from simulator.fields import BadField, Fields
-from simulator.hub import Guest, Hub
+from simulator.hub import Client, Hub
 from simulator.replies import WRONG_SIGNATURE
 from simulator.samples import compact, sample
 
@@ -37,7 +37,7 @@ CLOSE_CODES = (1000, 4999)
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What one kind of fault can be narrowed down to, and what it has to know."""
+    """The filters and the required fields of one kind of fault."""
 
     filters: tuple[str, ...]
     details: Callable[[Fields], Row] = lambda _fields: {}
@@ -130,7 +130,7 @@ class Control:
         ]
 
     async def connections(self, _request: web.Request) -> web.Response:
-        return web.json_response({"connections": [self._described(guest) for guest in self._hub.guests.values()]})
+        return web.json_response({"connections": [self._described(client) for client in self._hub.clients.values()]})
 
     async def faults(self, _request: web.Request) -> web.Response:
         return web.json_response({"faults": shown(self._faults.listed(), self._clock.seconds())})
@@ -162,29 +162,29 @@ class Control:
         return shown([fault], self._clock.seconds())[0]
 
     async def drop(self, fields: Fields) -> Row:
-        """End connections with a close frame."""
-        guests = self._chosen(fields)
+        """Close connections with a close frame."""
+        clients = self._chosen(fields)
         code = fields.whole("code", 1000, *CLOSE_CODES)
         reason = fields.text("reason", "")
         fields.done()
-        await asyncio.gather(*(guest.connection.close(code, reason) for guest in guests))
-        return _named(guests)
+        await asyncio.gather(*(client.connection.close(code, reason) for client in clients))
+        return _named(clients)
 
     async def abort(self, fields: Fields) -> Row:
-        """End connections without a close frame."""
-        guests = self._chosen(fields)
+        """Close connections without a close frame."""
+        clients = self._chosen(fields)
         fields.done()
-        for guest in guests:
-            guest.connection.abort()
-        return _named(guests)
+        for client in clients:
+            client.connection.abort()
+        return _named(clients)
 
     async def reset(self, fields: Fields) -> Row:
-        """End connections with a TCP reset."""
-        guests = self._chosen(fields)
+        """Close connections with a TCP reset."""
+        clients = self._chosen(fields)
         fields.done()
-        for guest in guests:
-            guest.connection.reset()
-        return _named(guests)
+        for client in clients:
+            client.connection.reset()
+        return _named(clients)
 
     async def maintenance(self, fields: Fields) -> Row:
         """Close all connections and accept none for a while."""
@@ -194,13 +194,13 @@ class Control:
         self._faults.add("handshake", {}, None, seconds, away)
         upgrading = {"form": "error", "code": 10016, "message": "System is under maintenance.", "delay_s": 0.0}
         self._faults.add("rest", {}, None, seconds, upgrading)
-        guests = list(self._hub.guests.values())
-        for guest in guests:
-            guest.connection.abort()
-        return {**_named(guests), "seconds": seconds}
+        clients = list(self._hub.clients.values())
+        for client in clients:
+            client.connection.abort()
+        return {**_named(clients), "seconds": seconds}
 
     async def restart_book(self, fields: Fields) -> Row:
-        """A snapshot whose u is 1, for everybody who holds the book."""
+        """Send a snapshot with u = 1 to all subscribers of the book."""
         endpoint = fields.text("endpoint", "linear", among=ENDPOINTS[:-1])
         topic = fields.text("topic")
         fields.done()
@@ -210,17 +210,17 @@ class Control:
         return {"told": restarted}
 
     async def inject(self, fields: Fields) -> Row:
-        """Send a frame of one's own."""
+        """Send a given frame."""
         frame = _frame(fields)
         if "topic" in fields:
             endpoint = fields.text("endpoint", "linear", among=ENDPOINTS)
-            guests = self._hub.holders(endpoint, fields.text("topic"))
+            clients = self._hub.holders(endpoint, fields.text("topic"))
         else:
-            guests = self._chosen(fields)
+            clients = self._chosen(fields)
         fields.done()
-        for guest in guests:
-            guest.connection.send(frame)
-        return _named(guests)
+        for client in clients:
+            client.connection.send(frame)
+        return _named(clients)
 
     async def set_wallet(self, fields: Fields) -> Row:
         """Change a coin's values, and push them."""
@@ -235,7 +235,7 @@ class Control:
         return row
 
     async def set_clock(self, fields: Fields) -> Row:
-        """Let the exchange's time be ahead or behind."""
+        """Set the skew of the exchange's clock."""
         self._clock.skew_ms = fields.whole("skew_ms", 0, -86_400_000, 86_400_000)
         fields.done()
         return {"skew_ms": self._clock.skew_ms}
@@ -248,24 +248,24 @@ class Control:
             self._known(only["connection"])
         return only
 
-    def _chosen(self, fields: Fields) -> list[Guest]:
+    def _chosen(self, fields: Fields) -> list[Client]:
         """One connection, those of an endpoint, or all."""
         if "connection" in fields:
             return [self._known(fields.text("connection"))]
-        guests = list(self._hub.guests.values())
+        clients = list(self._hub.clients.values())
         if "endpoint" not in fields:
-            return guests
+            return clients
         endpoint = fields.text("endpoint", among=ENDPOINTS)
-        return [guest for guest in guests if guest.connection.endpoint == endpoint]
+        return [client for client in clients if client.connection.endpoint == endpoint]
 
-    def _known(self, conn_id: str) -> Guest:
-        if conn_id not in self._hub.guests:
+    def _known(self, conn_id: str) -> Client:
+        if conn_id not in self._hub.clients:
             raise BadField("connection", conn_id, "the id of an open connection")
-        return self._hub.guests[conn_id]
+        return self._hub.clients[conn_id]
 
-    def _described(self, guest: Guest) -> Row:
-        connection, now_s = guest.connection, self._clock.seconds()
-        conversation = guest.conversation
+    def _described(self, client: Client) -> Row:
+        connection, now_s = client.connection, self._clock.seconds()
+        conversation = client.conversation
         signed_in = conversation.authenticated if isinstance(conversation, PrivateConversation) else None
         return {
             "id": connection.id,
@@ -274,14 +274,14 @@ class Control:
             "open_s": round(now_s - connection.opened_s, 3),
             "idle_s": round(now_s - connection.active_s, 3),
             "authenticated": signed_in,
-            "topics": sorted(guest.topics),
+            "topics": sorted(client.topics),
             "sent": connection.sent,
             "received": connection.received,
         }
 
 
 def _answering(act: Act) -> Handler:
-    """A handler that reads a JSON object and answers with one; what was wrong is a 400."""
+    """A handler that reads a JSON object and answers with one; errors are a 400."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
@@ -338,5 +338,5 @@ def _check_coin_value(name: str, value: Any, pattern: Row) -> None:
         raise BadField(name, value, "a number as text")
 
 
-def _named(guests: list[Guest]) -> Row:
-    return {"connections": [guest.connection.id for guest in guests]}
+def _named(clients: list[Client]) -> Row:
+    return {"connections": [client.connection.id for client in clients]}

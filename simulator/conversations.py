@@ -15,7 +15,7 @@ ARGS_CHARACTERS = 21_000
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
+class Send:
     text: str
     kind: str
 
@@ -35,7 +35,7 @@ class HangUp:
     """Close the connection after all messages have been sent."""
 
 
-Act = Say | Open | Close | HangUp
+Act = Send | Open | Close | HangUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,12 @@ class Request:
     args: Any
 
     def topics(self) -> list[str] | None:
-        """The arguments as topics; None if they are anything else."""
+        """The arguments as topics; None if they are not a list of texts."""
         good = isinstance(self.args, list) and bool(self.args) and all(isinstance(a, str) for a in self.args)
         return list(self.args) if good else None
 
 
-class Voice(Protocol):
+class Dialect(Protocol):
     def pong(self, req_id: str | None, now_ms: int, /) -> str: ...
 
     def done(self, op: str, req_id: str | None, topics: Sequence[str], /) -> str: ...
@@ -59,26 +59,26 @@ class Voice(Protocol):
 
 
 class Conversation:
-    """What every endpoint has in common; the subclasses know how to subscribe."""
+    """What all endpoints have in common; subclasses implement subscribing."""
 
-    def __init__(self, voice: Voice) -> None:
-        self._voice = voice
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
         self.held: dict[str, None] = {}
 
     def received(self, text: str, now_ms: int) -> list[Act]:
         try:
             message = json.loads(text)
         except (ValueError, RecursionError):
-            return [Say(self._voice.refused("", None, replies.not_json(text)), "refusal")]
+            return [Send(self._dialect.refused("", None, replies.not_json(text)), "refusal")]
         if not isinstance(message, dict):
-            return [Say(self._voice.refused("", None, replies.not_json(text)), "refusal")]
+            return [Send(self._dialect.refused("", None, replies.not_json(text)), "refusal")]
         req_id = message.get("req_id")
         request = Request(str(message.get("op", "")), None if req_id is None else str(req_id), message.get("args"))
         return self._answered(request, now_ms)
 
     def _answered(self, request: Request, now_ms: int) -> list[Act]:
         if request.op == "ping":
-            return [Say(self._voice.pong(request.req_id, now_ms), "pong")]
+            return [Send(self._dialect.pong(request.req_id, now_ms), "pong")]
         if request.op not in ("subscribe", "unsubscribe"):
             return self._refuse(request, replies.INVALID_OP)
         if (topics := request.topics()) is None:
@@ -89,7 +89,7 @@ class Conversation:
         raise NotImplementedError
 
     def _unsubscribe(self, request: Request, topics: list[str]) -> list[Act]:
-        """A topic that is not held is let go of just as well."""
+        """Unsubscribe; a topic without a subscription is accepted too."""
         for topic in topics:
             self.held.pop(topic, None)
         return [Close(tuple(topics)), self._done(request, topics)]
@@ -98,11 +98,11 @@ class Conversation:
         self.held.update(dict.fromkeys(topics))
         return Open(tuple(topics))
 
-    def _done(self, request: Request, topics: Sequence[str]) -> Say:
-        return Say(self._voice.done(request.op, request.req_id, topics), "ack")
+    def _done(self, request: Request, topics: Sequence[str]) -> Send:
+        return Send(self._dialect.done(request.op, request.req_id, topics), "ack")
 
     def _refuse(self, request: Request, why: str) -> list[Act]:
-        return [Say(self._voice.refused(request.op, request.req_id, why), "refusal")]
+        return [Send(self._dialect.refused(request.op, request.req_id, why), "refusal")]
 
     def _too_long(self, topics: Sequence[str]) -> bool:
         return sum(map(len, self.held)) + sum(map(len, topics)) > ARGS_CHARACTERS
@@ -151,9 +151,9 @@ class OptionConversation(Conversation):
     """Option and spread: topic by topic."""
 
     def __init__(self, conn_id: str, knows: Callable[[str], bool]) -> None:
-        voice = replies.Option(conn_id)
-        super().__init__(voice)
-        self._lists = voice.lists
+        dialect = replies.Option(conn_id)
+        super().__init__(dialect)
+        self._lists = dialect.lists
         self._knows = knows
 
     def _subscribe(self, _request: Request, topics: list[str]) -> list[Act]:
@@ -161,12 +161,12 @@ class OptionConversation(Conversation):
         good = [topic for topic in topics if self._knows(topic)]
         good = [] if len(good) > room or self._too_long(topics) else good
         failed = [topic for topic in topics if topic not in good]
-        return [Say(self._lists(failed, good), "refusal" if failed else "ack"), self._hold(good)]
+        return [Send(self._lists(failed, good), "refusal" if failed else "ack"), self._hold(good)]
 
 
 @dataclass(frozen=True, slots=True)
 class AuthRefusal:
-    """Somebody decided that signing in fails."""
+    """A fault: authentication fails with this reason."""
 
     message: str
     hang_up: bool
@@ -180,9 +180,9 @@ class PrivateConversation(Conversation):
         refuses: Callable[[str], bool] = lambda _topic: False,
         refusal: Callable[[], AuthRefusal | None] = lambda: None,
     ) -> None:
-        voice = replies.Private(conn_id)
-        super().__init__(voice)
-        self._partial = voice.partial
+        dialect = replies.Private(conn_id)
+        super().__init__(dialect)
+        self._partial = dialect.partial
         self._credentials = credentials
         self._refuses = refuses
         self._refusal = refusal
@@ -197,12 +197,12 @@ class PrivateConversation(Conversation):
 
     def _authenticate(self, request: Request, now_ms: int) -> list[Act]:
         if (refusal := self._refusal()) is not None:
-            reply = Say(self._voice.refused("auth", request.req_id, refusal.message), "auth")
+            reply = Send(self._dialect.refused("auth", request.req_id, refusal.message), "auth")
             return [reply, HangUp()] if refusal.hang_up else [reply]
         if (why := socket_refusal(request.args, self._credentials, now_ms)) is not None:
-            return [Say(self._voice.refused("auth", request.req_id, why), "auth")]
+            return [Send(self._dialect.refused("auth", request.req_id, why), "auth")]
         self.authenticated = True
-        return [Say(self._voice.done("auth", request.req_id, ()), "auth")]
+        return [Send(self._dialect.done("auth", request.req_id, ()), "auth")]
 
     def _subscribe(self, request: Request, topics: list[str]) -> list[Act]:
         good: list[str] = []
@@ -212,7 +212,7 @@ class PrivateConversation(Conversation):
         failed = [topic for topic in topics if topic not in good]
         opened = self._hold(good)
         if failed:
-            return [opened, Say(self._partial(request.op, request.req_id, good, failed), "refusal")]
+            return [opened, Send(self._partial(request.op, request.req_id, good, failed), "refusal")]
         return [opened, self._done(request, topics)]
 
     @staticmethod

@@ -9,7 +9,7 @@ QUIET_S = 1.0
 
 
 class Play:
-    """Starts when no subscribe request has come for a while; plays once."""
+    """Plays once, starting when no subscribe request has arrived for a while."""
 
     def __init__(self, recording: Recording, speed: float, push: Callable[[str, str], None]) -> None:
         self._recording = recording

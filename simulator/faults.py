@@ -1,4 +1,4 @@
-"""What shall go wrong, where, how often and for how long."""
+"""Faults: which, where, how often and for how long."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -91,7 +91,7 @@ class Faults:
         self._set.clear()
 
     def listed(self) -> list[Fault]:
-        """Those that can still happen."""
+        """Faults that can still happen."""
         now_s = self._clock()
         dead = [f.id for f in self._set.values() if f.left == 0 or (f.until_s is not None and now_s >= f.until_s)]
         for number in dead:
@@ -99,7 +99,7 @@ class Faults:
         return list(self._set.values())
 
     def take(self, kind: str, where: Where) -> Fault | None:
-        """The first fault of this kind that fits here; it has then happened once more."""
+        """Take the first fault of this kind that matches; it counts as happened."""
         now_s = self._clock()
         for fault in self._set.values():
             if fault.fits(kind, where, now_s):
@@ -109,7 +109,7 @@ class Faults:
         return None
 
     def data(self, where: Where, text: str) -> list[Frame]:
-        """The frames that a holder really gets for this one."""
+        """The frames that a subscriber receives instead of this one."""
         if self.take("mute", where) or (_is_delta(where, text) and self.take("lose_update", where)):
             return []
         frames = [Frame(text.encode())]
@@ -125,7 +125,7 @@ class Faults:
         return self._in_order(where, frames)
 
     def _in_order(self, where: Where, frames: list[Frame]) -> list[Frame]:
-        """Frames held back come out behind the next ones."""
+        """Release delayed frames after the following ones."""
         if held := self._held_back.pop(where.connection, None):
             return frames + held
         if frames and self.take("reorder", where):
@@ -148,7 +148,7 @@ def _with_garbage(details: Mapping[str, Any], topic: str, text: str) -> list[Fra
 
 
 def garbage(form: str, topic: str, text: str, size: int = HUGE_BYTES) -> Frame:
-    """Something that should not be, like a frame of this topic where the form allows it."""
+    """An invalid frame, similar to one of this topic where the form allows it."""
     match form:
         case "binary":
             return Frame(bytes(range(256)), BINARY)

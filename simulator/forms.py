@@ -1,4 +1,4 @@
-"""How each endpoint writes its messages: key order differs, and stays."""
+"""Messages in the form of each endpoint, with its order of keys."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Handshakes that go wrong."""
+"""Faulty handshakes."""
 
 import asyncio
 import base64
@@ -37,6 +37,6 @@ async def _drip(request: web.Request, pause_s: float) -> None:
 
 
 async def _gone(request: web.Request) -> None:
-    """Until the peer has given up."""
+    """Wait until the peer has closed the connection."""
     while request.transport is not None and not request.transport.is_closing():
         await asyncio.sleep(0.2)

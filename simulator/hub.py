@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from simulator.account import Account, Push
 from simulator.clock import Clock
 from simulator.connections import Connection
-from simulator.conversations import Act, Close, Conversation, HangUp, Open, Say
+from simulator.conversations import Act, Close, Conversation, HangUp, Open, Send
 from simulator.exact import Play
 from simulator.faults import Faults, Frame, Where
 from simulator.market import Market
@@ -17,7 +17,7 @@ RESTS_TIMES = 3  # from the beginning of one advance to the next, in times of wh
 
 
 @dataclass(slots=True)
-class Guest:
+class Client:
     """A connection and the state of its session."""
 
     connection: Connection
@@ -36,30 +36,30 @@ class Hub:
         self._account = account
         self._faults = faults
         self.stirred = asyncio.Event()
-        self.guests: dict[str, Guest] = {}
-        self._holders: dict[tuple[str, str], dict[str, Guest]] = {}
+        self.clients: dict[str, Client] = {}
+        self._holders: dict[tuple[str, str], dict[str, Client]] = {}
         self._rests_until_s = 0.0
 
-    def welcome(self, guest: Guest) -> None:
-        self.guests[guest.connection.id] = guest
+    def welcome(self, client: Client) -> None:
+        self.clients[client.connection.id] = client
 
-    def farewell(self, guest: Guest) -> None:
-        self.guests.pop(guest.connection.id, None)
-        self._faults.forget(guest.connection.id)
-        self._close(guest, list(guest.topics))
+    def farewell(self, client: Client) -> None:
+        self.clients.pop(client.connection.id, None)
+        self._faults.forget(client.connection.id)
+        self._close(client, list(client.topics))
 
     @property
     def watched(self) -> bool:
         return bool(self._holders)
 
-    def heard(self, guest: Guest, text: str) -> None:
-        """Answer a request of a guest."""
+    def heard(self, client: Client, text: str) -> None:
+        """Answer a request of a client."""
         self.advance()
-        for act in guest.conversation.received(text, self._clock.now_ms()):
-            self._perform(guest, act)
+        for act in client.conversation.received(text, self._clock.now_ms()):
+            self._perform(client, act)
 
     def advance(self) -> None:
-        """Let the market and the account come to this moment, and push to the subscribers.
+        """Advance the market and the account to this moment, and push to the subscribers.
 
         What takes long rests for longer, so that a market of very many topics leaves time for pings and requests.
         """
@@ -81,21 +81,21 @@ class Hub:
                 self.announce(PRIVATE, topic, push.as_topic(topic))
 
     def announce(self, endpoint: str, topic: str, text: str) -> None:
-        """Send data to everybody who holds the topic."""
-        for guest in self.holders(endpoint, topic):
-            self.send(guest, topic, text)
+        """Send data to all subscribers of the topic."""
+        for client in self.holders(endpoint, topic):
+            self.send(client, topic, text)
 
-    def holders(self, endpoint: str, topic: str) -> list[Guest]:
+    def holders(self, endpoint: str, topic: str) -> list[Client]:
         return list(self._holders.get((endpoint, topic), {}).values())
 
-    def send(self, guest: Guest, topic: str, text: str) -> None:
+    def send(self, client: Client, topic: str, text: str) -> None:
         """Push data of a topic, changed where a fault demands it."""
-        where = guest.where(topic)
+        where = client.where(topic)
         if self._faults.take("silence", where):
             return
         for frame in self._faults.data(where, text):
-            guest.connection.active_s = self._clock.seconds()
-            guest.connection.send(frame)
+            client.connection.active_s = self._clock.seconds()
+            client.connection.send(frame)
 
     def restart_book(self, endpoint: str, topic: str) -> int:
         """Restart a book; return the number of clients that got its new snapshot."""
@@ -105,19 +105,19 @@ class Hub:
             self.announce(endpoint, topic, text)
         return len(self.holders(endpoint, topic)) if frames else 0
 
-    def _perform(self, guest: Guest, act: Act) -> None:
+    def _perform(self, client: Client, act: Act) -> None:
         match act:
-            case Say(text, kind):
-                self._say(guest, Frame(text.encode()), kind)
+            case Send(text, kind):
+                self._say(client, Frame(text.encode()), kind)
             case Open(topics):
-                self._open(guest, topics)
+                self._open(client, topics)
             case Close(topics):
-                self._close(guest, topics)
+                self._close(client, topics)
             case HangUp():
-                guest.connection.hang_up()
+                client.connection.hang_up()
 
-    def _say(self, guest: Guest, frame: Frame, kind: str) -> None:
-        where = guest.where()
+    def _say(self, client: Client, frame: Frame, kind: str) -> None:
+        where = client.where()
         silent = self._faults.take("silence", where)
         if silent or (kind == "pong" and self._faults.take("mute_pongs", where)):
             return
@@ -125,36 +125,36 @@ class Hub:
             return
         if kind == "ack" and (late := self._faults.take("late_ack", where)):
             loop = asyncio.get_running_loop()
-            loop.call_later(late.details["delay_s"], guest.connection.send, frame)
+            loop.call_later(late.details["delay_s"], client.connection.send, frame)
             return
-        guest.connection.send(frame)
+        client.connection.send(frame)
 
-    def _open(self, guest: Guest, topics: Iterable[str]) -> None:
-        guest.topics.update(topics)
-        if guest.play is not None:
-            guest.play.subscribed(topics)
+    def _open(self, client: Client, topics: Iterable[str]) -> None:
+        client.topics.update(topics)
+        if client.play is not None:
+            client.play.subscribed(topics)
             return
-        endpoint = guest.connection.endpoint
+        endpoint = client.connection.endpoint
         for topic in topics:
             frames = self._opening(endpoint, topic)
-            if frames and (stale := self._faults.take("stale_snapshot", guest.where(topic))):
-                guest.connection.send(Frame(b"", pace="pause", pause_s=stale.details["age_s"]))
+            if frames and (stale := self._faults.take("stale_snapshot", client.where(topic))):
+                client.connection.send(Frame(b"", pace="pause", pause_s=stale.details["age_s"]))
             for frame in frames:
-                self.send(guest, topic, frame)
-            self._holders.setdefault((endpoint, topic), {})[guest.connection.id] = guest
+                self.send(client, topic, frame)
+            self._holders.setdefault((endpoint, topic), {})[client.connection.id] = client
         self.stirred.set()
 
     def _opening(self, endpoint: str, topic: str) -> list[str]:
         market = self._markets.get(endpoint)
         return [] if market is None else market.open(topic, self._clock.market_ms())
 
-    def _close(self, guest: Guest, topics: Iterable[str]) -> None:
-        guest.topics.difference_update(topics)
-        if guest.play is not None:
-            guest.play.unsubscribed(topics)
-        endpoint = guest.connection.endpoint
+    def _close(self, client: Client, topics: Iterable[str]) -> None:
+        client.topics.difference_update(topics)
+        if client.play is not None:
+            client.play.unsubscribed(topics)
+        endpoint = client.connection.endpoint
         for topic in topics:
             holders = self._holders.get((endpoint, topic), {})
-            holders.pop(guest.connection.id, None)
+            holders.pop(client.connection.id, None)
             if not holders and self._holders.pop((endpoint, topic), None) is not None and endpoint in self._markets:
                 self._markets[endpoint].close(topic)

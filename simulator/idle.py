@@ -1,4 +1,4 @@
-"""When the private endpoint cuts a connection on which nothing happens."""
+"""The idle limit of the private endpoint."""
 
 import re
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ def limit_of(max_active_time: str | None) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """The check runs every 30 s after opening, so the cut comes up to 30 s late."""
+    """The check runs every 30 s after opening, so it closes up to 30 s late."""
 
     opened_s: float
     limit_s: float

@@ -33,7 +33,7 @@ def configure() -> None:
 
 
 class _NamedLogger(structlog.PrintLogger):
-    """Prints to standard output, and knows who speaks."""
+    """Prints to standard output with the name of the logger."""
 
     def __init__(self, name: str = "simulator") -> None:
         super().__init__()
@@ -45,7 +45,7 @@ def _with_process(_logger: Any, _method: str, event: MutableMapping[str, Any]) -
 
 
 class _Forwarder(logging.Handler):
-    """Lines of libraries that use the standard logging."""
+    """Forwards log records of libraries that use `logging`."""
 
     def emit(self, record: logging.LogRecord) -> None:
         log = structlog.get_logger(record.name)

@@ -1,4 +1,4 @@
-"""The market of one endpoint: everybody who holds a topic sees the same."""
+"""The market of one endpoint, the same for all subscribers."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from simulator.quotes import Quote
 from simulator.tape import Tape, symbol_of
 from simulator.topics import Topic, acked_but_silent, names_something_listed, parsed
 from simulator.views import Kline, Levels, Liquidations, Pool, PriceLimit, Silence, Status, Ticker, Trades, View
-from simulator.walk import COUNT_FROM_MS, Walk
+from simulator.walk import COUNT_FROM_MS, RandomMarket
 
 OPTIONS_TRADED_PER_BASE = 4
 STEPS_AT_ONCE = 1_000  # of all symbols together: with very many of them each moves in longer strides
@@ -29,13 +29,13 @@ class Market:
         self._random = Random(seed)
         self._played = {} if tape is None else followers(category, tape.topics, catalogue)
         self._taped = taped_whole(self._played)
-        self._walks: dict[str, Walk] = {}
+        self._walks: dict[str, RandomMarket] = {}
         self._views: dict[str, tuple[View, frozenset[str]]] = {}
         self._held: set[str] = set()
         self._needed = Counter[str]()  # how many views show each symbol
 
     def knows(self, topic: str) -> bool:
-        """Whether a subscription is taken, if only to be followed by silence."""
+        """Whether a subscription is accepted, even if no data follows."""
         if topic in self._played:
             return True
         if acked_but_silent(self.category, topic, self._catalogue):
@@ -44,7 +44,7 @@ class Market:
         return found is not None and names_something_listed(self.category, found, self._catalogue)
 
     def open(self, topic: str, now_ms: int) -> list[str]:
-        """Begin to show a topic, or show it to one more; the frames that a new holder gets."""
+        """Add a subscriber to a topic; return the frames that it receives first."""
         self._held.add(topic)
         if topic in self._played:
             return self._played[topic].opening()
@@ -54,7 +54,7 @@ class Market:
         return self._views[topic][0].opening(now_ms)
 
     def close(self, topic: str) -> None:
-        """Nobody holds the topic any more."""
+        """Stop a topic without subscribers."""
         self._held.discard(topic)
         _, symbols = self._views.pop(topic, (None, frozenset()))
         self._needed -= Counter(symbols)  # without those that reach zero
@@ -113,12 +113,12 @@ class Market:
             traded = played.follow(cue)
             yield cue.topic, played.frame(cue), traded
 
-    def _walk(self, symbol: str, now_ms: int) -> Walk:
+    def _walk(self, symbol: str, now_ms: int) -> RandomMarket:
         if symbol not in self._walks:
             instrument = self._catalogue.find(self.category, symbol)
             assert instrument is not None
             self._forget_idle_walks()
-            self._walks[symbol] = Walk(instrument, self._seed, now_ms)
+            self._walks[symbol] = RandomMarket(instrument, self._seed, now_ms)
         return self._walks[symbol]
 
     def _forget_idle_walks(self) -> None:

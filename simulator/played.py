@@ -33,7 +33,7 @@ class Played:
         return self._restart.apply(cue.text) if self._restart.u else cue.text
 
     def restart(self) -> list[str]:
-        """The snapshot that the exchange sends when its service has started anew."""
+        """The snapshot that the exchange sends after a restart of its service."""
         self._restart = Shift(u=1 - self.u + self._restart.u)
         self.u = 1
         return self.opening()
@@ -119,6 +119,6 @@ def taped_whole(played: Mapping[str, Played]) -> dict[str, Quote]:
 
 
 def _quote(category: str, symbol: str, catalogue: Catalogue) -> Quote:
-    """Of the listed instrument, or of one like another for a symbol that only the tape knows."""
+    """The quote of the listed instrument, or of a similar one for a symbol that only the tape contains."""
     instrument = catalogue.find(category, symbol) or replace(catalogue.of(category)[0], symbol=symbol)
     return Quote(instrument, Book(), instrument.price, 0, 0)

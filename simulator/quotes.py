@@ -1,4 +1,4 @@
-"""What is known of one symbol at a moment."""
+"""The state of one symbol at a moment."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -51,7 +51,7 @@ class Quote:
         yield from reversed(self.closed_candles.get(interval, ()))
 
     def _imagined(self, interval: str, start_ms: int) -> Candle:
-        """A candle from before anybody looked; always the same one."""
+        """A candle before the first subscription; always the same one."""
         name = f"{self.instrument.category}/{self.instrument.symbol}/{interval}"
         opened, closed = (self._imagined_price(f"{name}/{at}") for at in (start_ms, start_ms + 1))
         tick = self.instrument.tick

@@ -1,4 +1,4 @@
-"""Recorded conversations with the exchange, read from a recorder's lines."""
+"""Recorded sessions with the exchange, read from the lines of a recorder."""
 
 import gzip
 import json

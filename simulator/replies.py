@@ -1,4 +1,4 @@
-"""What each endpoint answers to a request, word for word."""
+"""Responses of each endpoint to requests, byte for byte."""
 
 from collections.abc import Sequence
 from typing import Any

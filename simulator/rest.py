@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from simulator.answers import Desk, Query, Refused
+from simulator.answers import Query, Refused, RestHandlers
 from simulator.clock import Clock
 from simulator.faults import Faults, Where
 from simulator.hub import Hub
@@ -22,16 +22,18 @@ SIGNING_HEADERS = ("X-BAPI-API-KEY", "X-BAPI-TIMESTAMP", "X-BAPI-SIGN")
 
 
 class Rest:
-    def __init__(self, desk: Desk, hub: Hub, credentials: Credentials, clock: Clock, faults: Faults) -> None:
-        self._desk = desk
+    def __init__(
+        self, handlers: RestHandlers, hub: Hub, credentials: Credentials, clock: Clock, faults: Faults
+    ) -> None:
+        self._handlers = handlers
         self._hub = hub
         self._credentials = credentials
         self._clock = clock
         self._faults = faults
 
     def routes(self) -> list[web.RouteDef]:
-        public = [web.get(path, self._public(answer)) for path, answer in self._desk.public().items()]
-        private = [web.get(path, self._private(answer)) for path, answer in self._desk.private().items()]
+        public = [web.get(path, self._public(answer)) for path, answer in self._handlers.public().items()]
+        private = [web.get(path, self._private(answer)) for path, answer in self._handlers.private().items()]
         return public + private
 
     def _public(self, answer: Answer) -> Handler:
@@ -89,7 +91,7 @@ class Rest:
 
 
 def _dumps(body: Any) -> str:
-    """Rows that are JSON text already go in as they are."""
+    """Insert rows that are JSON text already without changes."""
     rows = body["result"].get("list")
     if not rows or not isinstance(rows[0], str):
         return compact(body)

@@ -28,7 +28,7 @@ class Settings:
 
     @classmethod
     def read(cls, arguments: Sequence[str], env: Mapping[str, str]) -> "Settings":
-        """Arguments win over the environment; the secret comes from the environment only."""
+        """Arguments override the environment; the secret is read from the environment only."""
         given = _parser(env).parse_args(arguments)
         latency_s = given.latency if given.latency is not None else (0.0 if given.exact else LATENCY_S)
         return cls(

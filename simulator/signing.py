@@ -22,7 +22,7 @@ class Credentials:
 
 
 def socket_refusal(args: Any, credentials: Credentials, now_ms: int) -> str | None:
-    """Why these arguments of an auth request are refused; None if they are good."""
+    """Why these arguments of an auth request are refused; None if they are valid."""
     if not isinstance(args, list) or len(args) != 3:
         return replies.PARAMS_ERROR
     key, expires, signature = args

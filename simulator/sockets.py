@@ -22,7 +22,7 @@ from simulator.conversations import (
 )
 from simulator.exact import Play
 from simulator.faults import PONG, Faults, Frame, Where
-from simulator.hub import PRIVATE, Guest, Hub
+from simulator.hub import PRIVATE, Client, Hub
 from simulator.idle import Idle, limit_of
 from simulator.market import Market
 from simulator.recordings import Recording
@@ -71,11 +71,11 @@ class Sockets:
         return [web.get(path, self._handler(endpoint)) for path, endpoint in PATHS.items()]
 
     async def close(self) -> None:
-        """Say goodbye to everybody, briefly."""
-        guests = list(self._hub.guests.values())
-        await asyncio.gather(*(guest.connection.close(GOING_AWAY, "") for guest in guests))
-        for guest in guests:
-            guest.connection.abort()
+        """Close all connections."""
+        clients = list(self._hub.clients.values())
+        await asyncio.gather(*(client.connection.close(GOING_AWAY, "") for client in clients))
+        for client in clients:
+            client.connection.abort()
 
     def _handler(self, endpoint: str) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -87,60 +87,60 @@ class Sockets:
         if fault := self._faults.take("handshake", Where(endpoint=endpoint)):
             return await handshakes.spoil(request, fault)
         connection = Connection(connection_id(self._random), endpoint, str(request.remote), self._clock.seconds())
-        guest = Guest(connection, self._conversation(endpoint, connection.id))
+        client = Client(connection, self._conversation(endpoint, connection.id))
         websocket = web.WebSocketResponse(timeout=0.5, autoping=False)
         await websocket.prepare(request)
         connection.attach(websocket, request.transport)
-        self._hub.welcome(guest)
+        self._hub.welcome(client)
         log.info("connection opened", endpoint=endpoint, conn_id=connection.id)
-        tasks = [_started(task, connection) for task in self._background(guest, request)]
+        tasks = [_started(task, connection) for task in self._background(client, request)]
         try:
-            await self._listen(guest, websocket)
+            await self._listen(client, websocket)
         finally:
-            self._hub.farewell(guest)
+            self._hub.farewell(client)
             await _cancelled(tasks)
             log.info("connection closed", endpoint=endpoint, conn_id=connection.id, code=websocket.close_code)
         return websocket
 
-    def _background(self, guest: Guest, request: web.Request) -> list[Coroutine[None, None, None]]:
-        tasks: list[Coroutine[None, None, None]] = [guest.connection.write()]
-        if guest.connection.endpoint == PRIVATE:
+    def _background(self, client: Client, request: web.Request) -> list[Coroutine[None, None, None]]:
+        tasks: list[Coroutine[None, None, None]] = [client.connection.write()]
+        if client.connection.endpoint == PRIVATE:
             limit_s = limit_of(request.query.get("max_active_time"))
-            tasks.append(self._cut_when_idle(guest, Idle(guest.connection.opened_s, limit_s)))
-        if self._exact is not None and guest.connection.endpoint == self._exact.category:
-            guest.play = Play(self._exact, self._speed, lambda topic, text: self._hub.send(guest, topic, text))
-            tasks.append(guest.play.run())
+            tasks.append(self._cut_when_idle(client, Idle(client.connection.opened_s, limit_s)))
+        if self._exact is not None and client.connection.endpoint == self._exact.category:
+            client.play = Play(self._exact, self._speed, lambda topic, text: self._hub.send(client, topic, text))
+            tasks.append(client.play.run())
         return tasks
 
-    async def _listen(self, guest: Guest, websocket: web.WebSocketResponse) -> None:
+    async def _listen(self, client: Client, websocket: web.WebSocketResponse) -> None:
         """Read requests and answer each a little later, in order."""
         requests: asyncio.Queue[tuple[float, str]] = asyncio.Queue()
-        answering = _started(self._answer(guest, requests), guest.connection)
+        answering = _started(self._answer(client, requests), client.connection)
         try:
             async for message in websocket:
-                guest.connection.received += 1
+                client.connection.received += 1
                 if message.type is WSMsgType.TEXT:
                     requests.put_nowait((self._clock.seconds() + self._latency_s, message.data))
                 elif message.type is WSMsgType.PING:
-                    guest.connection.send(Frame(message.data, PONG))
+                    client.connection.send(Frame(message.data, PONG))
         finally:
             await _cancelled([answering])
 
-    async def _answer(self, guest: Guest, requests: asyncio.Queue[tuple[float, str]]) -> None:
+    async def _answer(self, client: Client, requests: asyncio.Queue[tuple[float, str]]) -> None:
         while True:
             due_s, text = await requests.get()
             if (wait_s := due_s - self._clock.seconds()) > 0:
                 await asyncio.sleep(wait_s)
-            guest.connection.active_s = self._clock.seconds()
-            self._hub.heard(guest, text)
+            client.connection.active_s = self._clock.seconds()
+            self._hub.heard(client, text)
 
-    async def _cut_when_idle(self, guest: Guest, idle: Idle) -> None:
+    async def _cut_when_idle(self, client: Client, idle: Idle) -> None:
         while True:
             check_s = idle.next_check(self._clock.seconds())
             await asyncio.sleep(check_s - self._clock.seconds())
-            if idle.expired(guest.connection.active_s, check_s):
-                log.info("idle connection cut", conn_id=guest.connection.id)
-                guest.connection.abort()
+            if idle.expired(client.connection.active_s, check_s):
+                log.info("idle connection cut", conn_id=client.connection.id)
+                client.connection.abort()
                 return
 
     def _conversation(self, endpoint: str, conn_id: str) -> Conversation:
@@ -176,7 +176,7 @@ class Sockets:
 
 
 def _started(work: Coroutine[None, None, None], connection: Connection) -> asyncio.Task[None]:
-    """A task whose failure ends the connection, so that a mistake of ours does not pass for silence."""
+    """A task whose failure ends the connection, so that a bug does not look like silence."""
 
     def check(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:

@@ -1,4 +1,4 @@
-"""A recording turned into a market that never ends.
+"""A recording repeated as an endless market.
 
 The tape is a loop of whole minutes. Pass after pass it repeats what was recorded, with every time, update
 id, sequence and trade id moved on, so that it stays a stream the exchange could have sent. Without a salt
@@ -28,7 +28,7 @@ _NUMBERS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """How far the numbers of a frame are moved."""
+    """The offsets that are added to the numbers of a frame."""
 
     time_ms: int = 0
     u: int = 0
@@ -76,7 +76,7 @@ class Loop:
 
 
 class Tape:
-    """Reads a loop aloud as time passes."""
+    """Plays a loop as time passes."""
 
     def __init__(self, loop: Loop, salt: str, now_ms: int) -> None:
         self._loop = loop
@@ -165,7 +165,7 @@ def _filler(tape: list[Cue], later_ms: int, end_ms: int) -> Iterator[Cue]:
 
 
 def _spans(cues: Iterable[Cue], keys: str, group: Callable[[str], str]) -> dict[str, int]:
-    """How many numbers each group uses up in one go."""
+    """The number of values that each group uses per pass."""
     lowest: dict[str, int] = {}
     highest: dict[str, int] = {}
     for cue in cues:

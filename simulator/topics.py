@@ -51,7 +51,7 @@ class Topic:
 
 
 def parsed(category: str, text: str) -> Topic | None:
-    """The topic in its parts if this endpoint has such topics, whatever the symbol."""
+    """The parts of a topic if this endpoint has such topics, for any symbol."""
     if category == "status":
         return Topic("status", "") if text == STATUS_TOPIC else None
     found = _TOPIC.fullmatch(text)

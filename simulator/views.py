@@ -1,4 +1,4 @@
-"""What a topic shows of a market: the frame a new holder gets, and those that follow."""
+"""Topics of a market: the first frame for a new subscriber, and those that follow."""
 
 from collections.abc import Sequence
 from random import Random
@@ -34,7 +34,7 @@ class Silence:
 
 
 class Levels:
-    """An order book of some depth; depth 1 knows snapshots only."""
+    """An order book of some depth; depth 1 has snapshots only."""
 
     def __init__(self, quote: Quote, depth: int, u: int) -> None:
         self._quote = quote

@@ -1,4 +1,4 @@
-"""A made-up market of one symbol: a price that wanders, a book around it, trades in between."""
+"""A random market of one symbol: a random walk of the price, with a book and trades around it."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -25,7 +25,7 @@ WANDERS_PERMILLE = 10
 FUNDING_MS = 8 * 3_600_000
 
 
-class Walk:
+class RandomMarket:
     def __init__(self, instrument: Instrument, seed: int, now_ms: int) -> None:
         self._random = Random(crc32(f"{seed}/{instrument.category}/{instrument.symbol}/{now_ms}".encode()))
         self._instrument = instrument
@@ -39,13 +39,13 @@ class Walk:
         self._quote_best()
 
     def deepen(self, depth: int) -> None:
-        """Have at least this many levels, where the exchange would have them."""
+        """Keep at least this number of levels, placed as at the exchange."""
         if self._instrument.category not in LEVELS and depth > self._levels:
             self._levels = depth + 20
             self._fill_up()
 
     def passed(self, now_ms: int, most_steps: int = MOST_STEPS) -> list[Trade]:
-        """Catch up; after a long time without a look the market has simply moved on."""
+        """Advance to this moment; after a long pause only the state moves."""
         traded: list[Trade] = []
         self._next_ms = max(self._next_ms, now_ms - (most_steps - 1) * STEP_MS)
         while self._next_ms <= now_ms:

@@ -1,4 +1,4 @@
-"""The servers and the fresh corners of them that tests ask for by name.
+"""Fixtures: private servers, and new databases and vhosts on them.
 
 `postgres`, `rabbitmq`  one private server each for the whole session, started when first requested; for RabbitMQ
                         the one that WSGW_TEST_AMQP_URL names
@@ -44,7 +44,7 @@ databases.limit_waits()  # for the whole process, as each of ours does
 
 
 class Run:
-    """One test run, in a folder of its own that goes with it unless a test failed."""
+    """One test run, in a folder of its own that is removed unless a test failed."""
 
     def __init__(self) -> None:
         self.crashed = False
@@ -62,7 +62,7 @@ class Run:
         )
 
     def end(self, keep_folder: bool) -> list[str]:
-        """What is left now; afterwards, nothing is."""
+        """Remove remaining processes and files; return those that were found."""
         assert self._reaper.stdin is not None
         spare = [self._reaper.pid]
         processes.gone(reaper.left_of(self.folder, spare), _LEAVE_WITHIN_S)
@@ -155,7 +155,7 @@ def broker(rabbitmq: RabbitMQ | GivenRabbitMQ) -> Iterator[Broker]:
 
 
 def need(name: str) -> None:
-    """A missing server skips on a laptop and fails where CI=true promises that it is there."""
+    """A missing server skips on a laptop and fails where CI=true promises it."""
     if servers.installed(name):
         return
     if os.environ.get("CI") == "true":

@@ -1,4 +1,4 @@
-"""A bare machine for as long as a test lasts: a pristine Debian with mounts, processes and a network of its own."""
+"""A bare machine for one test: a new Debian with mounts, processes and a network of its own."""
 
 import contextlib
 import fcntl
@@ -128,7 +128,7 @@ class Machine:
         return [line.split()[1] for line in Path(f"/proc/{self._init}/mounts").read_text().splitlines()]
 
     def kill_all(self) -> None:
-        """Everything at once, as a power cut would."""
+        """Kill all processes at once, like a power cut."""
         pids = self.pids()
         processes.send(pids, signal.SIGKILL)
         assert processes.gone(pids, 10), "killed processes are still there"
@@ -143,7 +143,7 @@ def left_by_the_installation(debian: Machine) -> list[Path]:
 
 
 def enabled(debian: Machine) -> list[Path]:
-    """What would start the distribution's own servers with the machine."""
+    """Units that would start servers of the distribution at boot."""
     links = debian.find("/etc/systemd/system/*.wants/*") + debian.find("/etc/rc*.d/S*")
     return [link for link in links if re.search("postgresql|rabbitmq|epmd|nginx", link.name)]
 

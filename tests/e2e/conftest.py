@@ -1,4 +1,4 @@
-"""The whole gateway: one for a file, or a fresh one for a test."""
+"""Fixtures: the whole gateway, shared by a file or new for a test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +13,14 @@ from tests.kit.servers import Broker, Database, Postgres, RabbitMQ
 def gateway(
     postgres: Postgres, migrated: Database, rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """One gateway at work for all tests of a file."""
+    """A running gateway for all tests of a file."""
     with at_work(postgres, migrated, rabbitmq, tmp_path_factory.mktemp("gateway")) as mine:
         yield mine
 
 
 @pytest.fixture
 def stack(tmp_path: Path, database: Database, broker: Broker) -> Iterator[Stack]:
-    """Nothing runs yet: start what the test needs."""
+    """A gateway without running processes; the test starts those that it needs."""
     mine = Stack(tmp_path, database, broker)
     try:
         yield mine

@@ -1,4 +1,4 @@
-"""As much of curl as the README uses, for machines without it."""
+"""The options of curl that the README uses, for machines without curl."""
 
 import sys
 import urllib.error

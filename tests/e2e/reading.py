@@ -1,4 +1,4 @@
-"""An AMQP consumer of a test's own, which keeps what it reads."""
+"""An AMQP consumer that keeps all messages."""
 
 import threading
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ _HEAD = b'"data":'
 
 @dataclass(slots=True)
 class Read:
-    """One message as it came."""
+    """One message as received."""
 
     queue: str
     body: bytes
@@ -69,7 +69,7 @@ class Reader:
 
 
 def drained(broker: Broker, queues: Iterable[str]) -> list[Read]:
-    """Everything that waits in these queues now."""
+    """All messages that are in these queues now."""
     read: list[Read] = []
     connection = broker.connect()
     channel = connection.channel()

@@ -1,4 +1,4 @@
-"""All processes of the gateway and the simulator, on servers and ports of the test's own."""
+"""All processes of the gateway and the simulator, on servers and ports of one test."""
 
 import json
 import os
@@ -55,11 +55,11 @@ class Process:
         os.killpg(self.pid, number)
 
     def hang_up(self) -> None:
-        """SIGHUP: read the credentials anew."""
+        """SIGHUP: read the credentials again."""
         os.kill(self.pid, signal.SIGHUP)
 
     def stop(self) -> int:
-        """End it in good order; the exit status."""
+        """Stop it with SIGTERM; return the exit status."""
         assert self._process is not None, "not started"
         if self.running:
             self._process.send_signal(signal.SIGCONT)
@@ -75,13 +75,13 @@ class Process:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def lines(self) -> list[dict[str, Any]]:
-        """What it logged, a JSON object each."""
+        """Its log lines as JSON objects."""
         return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
 
 
 @dataclass(slots=True)
 class Stack:
-    """Start what a test needs; `stop` ends all of it."""
+    """Starts the processes that a test needs; `stop` ends all of them."""
 
     folder: Path
     database: Database
@@ -158,7 +158,7 @@ class Stack:
         return dict(row)
 
     def live(self, service: str, within_s: float = 20.0) -> None:
-        """Wait until everything that the service asked for is live."""
+        """Wait until all subscriptions of the service are live."""
         eventually(
             lambda: call(self.api_port, "GET", f"/ready?service={service}")[0] == 200, within_s, f"{service} is ready"
         )
@@ -175,7 +175,7 @@ class Stack:
 
 @contextmanager
 def working(mine: Stack) -> Iterator[Stack]:
-    """Everything of it runs and is healthy."""
+    """All processes run and are healthy."""
     try:
         mine.start()
         mine.healthy()
@@ -186,7 +186,7 @@ def working(mine: Stack) -> Iterator[Stack]:
 
 @contextmanager
 def at_work(postgres: Postgres, migrated: Database, rabbitmq: RabbitMQ, folder: Path) -> Iterator[Stack]:
-    """Everything runs and is healthy, and nothing is subscribed."""
+    """All processes run and are healthy, without subscriptions."""
     with (
         servers.fresh_database(postgres, migrated) as database,
         servers.fresh_vhost(rabbitmq) as broker,
@@ -201,7 +201,7 @@ def get(port: int, path: str) -> str:
 
 
 def call(port: int, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
-    """Status and parsed body, whatever the status is."""
+    """Status and parsed body, for any status."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method, data=data)
     for name, value in (dict(headers or {}) | ({"Content-Type": "application/json"} if data else {})).items():

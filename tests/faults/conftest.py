@@ -1,4 +1,4 @@
-"""A gateway at work, shared by the tests of a file, and the exchange that can be made to fail."""
+"""Fixtures: a running gateway, shared by a file, and an exchange with faults."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -35,14 +35,14 @@ class Exchange:
 def gateway(
     postgres: Postgres, migrated: Database, rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """Everything runs, and nothing is subscribed."""
+    """A running gateway without subscriptions."""
     with at_work(postgres, migrated, rabbitmq, tmp_path_factory.mktemp("gateway")) as mine:
         yield mine
 
 
 @pytest.fixture
 def exchange(gateway: Stack) -> Iterator[Exchange]:
-    """Made well again after the test."""
+    """The exchange, without faults again after the test."""
     mine = Exchange(gateway.simulator_port)
     try:
         yield mine

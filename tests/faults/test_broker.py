@@ -1,4 +1,4 @@
-"""The broker goes away in every way it can: nothing read from the exchange is lost, and the order is kept."""
+"""The broker fails in all ways: nothing read from the exchange is lost, and the sequence is kept."""
 
 import json
 import signal
@@ -68,7 +68,7 @@ def queues(stack: Stack) -> list[str]:
 
 
 def assert_all_there(messages: list[Read]) -> None:
-    """Every recorded frame is there in order; what came twice came with the same id."""
+    """Every recorded frame arrived in sequence; duplicates have the same id."""
     seen: set[str] = set()
     first: list[Read] = []
     for message in messages:
@@ -140,7 +140,7 @@ def test_what_was_spooled_survives_a_kill_of_the_ingestor(stack: Stack, broken_r
 def flowing(
     postgres: Postgres, migrated: Database, broken_rabbitmq: RabbitMQ, tmp_path: Path
 ) -> Iterator[tuple[Stack, Reader]]:
-    """Busy books that go on and on, a spool of one MiB, and a service that reads them."""
+    """Busy order books, a spool of one MiB, and a service that consumes them."""
     with servers.fresh_database(postgres, migrated) as database, servers.fresh_vhost(broken_rabbitmq) as broker:
         mine = Stack(tmp_path, database, broker, {"WS_GATEWAY_SPOOL_MIB": "1"})
         try:

@@ -1,4 +1,4 @@
-"""A cluster of three brokers loses any one of them, and no event of a quorum queue with it."""
+"""A cluster of three brokers loses any one of them without losing an event of a quorum queue."""
 
 import json
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def stack(cluster: Cluster, postgres: Postgres, migrated: Database, tmp_path: Pa
 
 
 def declare_classic(broker: Broker, name: str) -> None:
-    """A queue that lives on this node alone, as a gateway with other settings would have left it."""
+    """A queue that lives on this node alone, as a gateway with other settings would have created it."""
     connection = broker.connect()
     connection.channel().queue_declare(name, durable=True)
     connection.close()

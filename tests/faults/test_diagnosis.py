@@ -1,4 +1,4 @@
-"""Whatever is broken between the exchange and a reader, `/diagnosis` names it, and `/health` agrees."""
+"""For each fault between the exchange and a consumer, `/diagnosis` names it, and `/health` agrees."""
 
 import signal
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def gateway(
     way_to_broker: Proxy,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
-    """Everything runs, and the way to the broker can be cut."""
+    """A running gateway whose connection to the broker can be cut."""
     with servers.fresh_database(postgres, migrated) as database:
         beyond = replace(broker, port=way_to_broker.port)
         with working(Stack(tmp_path_factory.mktemp("gateway"), database, beyond)) as mine:
@@ -52,7 +52,7 @@ def gateway(
 
 @pytest.fixture
 def service(gateway: Stack) -> Iterator[str]:
-    """One of each test's own, so that nothing is left of an earlier one's queues."""
+    """A service name per test, so that no queues of earlier tests are left."""
     name = f"service-{next(_numbers)}"
     yield name
     gateway.call("DELETE", f"/api/v1/subscriptions/by-service/{name}")
@@ -79,7 +79,7 @@ def states(gateway: Stack, row: Row) -> set[str]:
 
 
 def diagnosed(gateway: Stack, row: Row, broken: str | None, words: str = "", within_s: float = 30.0) -> Row:
-    """Wait until this hop is named, and these words."""
+    """Wait until the diagnosis names this hop with these words."""
 
     def asked() -> Row | None:
         found = diagnosis(gateway, row)

@@ -22,7 +22,7 @@ FORMS = ["not_json", "truncated", "empty", "array", "binary", "invalid_utf8", "h
 
 
 class Watch:
-    """Two lively topics of one service, read as they come."""
+    """Two active topics of one service, consumed continuously."""
 
     def __init__(self, gateway: Stack, service: str, reader: Reader) -> None:
         self.gateway = gateway
@@ -62,7 +62,7 @@ class Watch:
         return closed[0]
 
     def assert_complete(self, topic: str) -> None:
-        """Counted without a hole within each life of the ingestor, and an open gap stands before each closed one."""
+        """Sequences have no hole within each run of the ingestor, and each closed gap follows an open one."""
         for _, life in groupby(self.events(topic), lambda event: event["epoch"]):
             counted = [int(event["sequence"]) for event in life]
             assert counted == list(range(counted[0], counted[0] + len(counted)))

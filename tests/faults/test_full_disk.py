@@ -112,7 +112,7 @@ def test_a_start_on_a_full_disk_uses_the_room_that_was_kept_for_it(disk: Path, s
 
 
 def unusable(disk: Path, kind: str) -> Path:
-    """Takes nothing, and has nothing in reserve."""
+    """A disk that accepts nothing, without a reserve."""
     for ballast in disk.glob("*.ballast"):
         ballast.unlink()
     filler = disks.fill(disk)

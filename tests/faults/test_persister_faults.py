@@ -92,7 +92,7 @@ class World:
 
     @contextmanager
     def load(self) -> Iterator[None]:
-        """Messages keep coming, as fast as the broker confirms them, until the block ends."""
+        """Publish messages as fast as the broker confirms them, until the block ends."""
         enough = threading.Event()
 
         def publish() -> None:
@@ -119,7 +119,7 @@ class World:
             return int(found.method.message_count)
 
     def complete(self, within_s: float = 60.0) -> None:
-        """Everything is in the ledger, once, in order of arrival, and the queue is empty."""
+        """All messages are in the ledger once, in order of arrival, and the queue is empty."""
         expected = {wallets.understood(body).id for body in self.published}
         eventually(lambda: {row[0] for row in self.database.execute(IDS)} == expected, within_s, "all are stored")
         eventually(lambda: self.waiting() == 0, within_s, "the queue is empty")
@@ -267,7 +267,7 @@ def cramped(broker: Broker, own_postgres: Postgres, tmp_path: Path) -> Iterator[
 
 
 def fill(database: Database) -> None:
-    """Until the disk has no page left."""
+    """Wait until the disk is full."""
     database.execute("CREATE TABLE ballast (bytes text)")
     database.execute("ALTER TABLE ballast ALTER bytes SET STORAGE PLAIN")
     for size in (500, 1):  # pages

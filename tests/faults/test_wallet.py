@@ -1,4 +1,4 @@
-"""The exchange's REST wallet beside its socket: it lags, differs or fails, and the ledger stays right."""
+"""The wallet from REST lags, differs or fails, and the ledger stays correct."""
 
 from datetime import datetime
 from typing import Any
@@ -34,7 +34,7 @@ def latest(gateway: Stack) -> str:
 
 
 def synced(gateway: Stack, within_s: float = 60.0) -> dict[str, Any]:
-    """Ask for a comparison, and wait for what came of it."""
+    """Request a comparison and wait for its outcome."""
     status, found = gateway.call("POST", "/api/v1/balances/sync")
     assert status in (200, 202), found
     path = f"/api/v1/balances/sync/{found['id']}"

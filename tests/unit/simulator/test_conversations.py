@@ -12,7 +12,7 @@ from simulator.conversations import (
     Open,
     OptionConversation,
     PrivateConversation,
-    Say,
+    Send,
     SpotConversation,
 )
 from simulator.signing import Credentials
@@ -56,7 +56,7 @@ def sign_in(expires: Any = NOW_MS + 10_000, key: str = "key", signature: str | N
 
 
 def sent(acts: list[Act]) -> list[str]:
-    return [act.text for act in acts if isinstance(act, Say)]
+    return [act.text for act in acts if isinstance(act, Send)]
 
 
 def authenticated() -> PrivateConversation:
@@ -69,14 +69,14 @@ def test_linear_gives_the_data_before_the_ack():
     acts = linear().received(subscribe("tickers.A", "orderbook.50.A"), NOW_MS)
     assert acts == [
         Open(("tickers.A", "orderbook.50.A")),
-        Say(f'{{"success":true,"ret_msg":"","conn_id":"{ID}","req_id":"","op":"subscribe"}}', "ack"),
+        Send(f'{{"success":true,"ret_msg":"","conn_id":"{ID}","req_id":"","op":"subscribe"}}', "ack"),
     ]
 
 
 def test_spot_gives_the_ack_before_the_data():
     acts = spot().received(subscribe("tickers.A", req_id="10001"), NOW_MS)
     assert acts == [
-        Say(f'{{"success":true,"ret_msg":"subscribe","conn_id":"{ID}","req_id":"10001","op":"subscribe"}}', "ack"),
+        Send(f'{{"success":true,"ret_msg":"subscribe","conn_id":"{ID}","req_id":"10001","op":"subscribe"}}', "ack"),
         Open(("tickers.A",)),
     ]
 
@@ -93,7 +93,7 @@ def test_one_bad_topic_spoils_a_linear_request(topics: list[str], why: str):
     conversation = linear()
     conversation.received(subscribe("tickers.HELD"), NOW_MS)
     (act,) = conversation.received(subscribe(*topics, req_id="e1"), NOW_MS)
-    assert isinstance(act, Say)
+    assert isinstance(act, Send)
     assert act.text == (f'{{"success":false,"ret_msg":"{why}","conn_id":"{ID}","req_id":"e1","op":"subscribe"}}')
     assert list(conversation.held) == ["tickers.HELD"]
 
@@ -103,7 +103,7 @@ def test_unsubscribing_makes_room_for_subscribing_again():
     conversation.received(subscribe("tickers.A"), NOW_MS)
     acts = conversation.received(request("unsubscribe", "tickers.A", req_id="3"), NOW_MS)
     reply = f'{{"success":true,"ret_msg":"","conn_id":"{ID}","req_id":"3","op":"unsubscribe"}}'
-    assert acts == [Close(("tickers.A",)), Say(reply, "ack")]
+    assert acts == [Close(("tickers.A",)), Send(reply, "ack")]
     assert Open(("tickers.A",)) in conversation.received(subscribe("tickers.A"), NOW_MS)
 
 

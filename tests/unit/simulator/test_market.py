@@ -12,7 +12,7 @@ from simulator.market import STEPS_AT_ONCE, Market
 from simulator.recordings import Recorded, Recording
 from simulator.tape import Tape, loop_of
 from simulator.views import Levels
-from simulator.walk import Walk
+from simulator.walk import RandomMarket
 
 NOW_MS = 1_795_165_000_000
 PUT = "BTC-25JUN27-106000-P-USDT"
@@ -109,7 +109,7 @@ def test_level_1_knows_snapshots_only_and_trims_zeros(request: pytest.FixtureReq
 
 
 def test_level_1_repeats_itself_after_three_quiet_seconds(listed: Catalogue):
-    quote = Walk(listed.of("linear")[0], 1, NOW_MS).quote
+    quote = RandomMarket(listed.of("linear")[0], 1, NOW_MS).quote
     view = Levels(quote, 1, u=7)
     first = json.loads(view.opening(NOW_MS)[0])
     assert view.passed(NOW_MS + 2999, []) == []
@@ -238,7 +238,7 @@ def test_a_symbol_picked_up_again_after_an_hour_costs_no_hour_of_steps(market: C
 
 
 def test_a_symbol_moves_in_longer_strides_when_only_few_steps_are_allowed(listed: Catalogue):
-    walk = Walk(listed.of("linear")[0], 1, NOW_MS)
+    walk = RandomMarket(listed.of("linear")[0], 1, NOW_MS)
     before = walk.quote.seq
     walk.passed(NOW_MS + 10_000, most_steps=1)
     assert walk.quote.at_ms == NOW_MS + 10_000
