@@ -25,7 +25,7 @@ _SCENARIOS = {
     "limit": "The limit: one service, no class queues",
     "default": "Default settings: the class's common queue and one service's",
     "services": "Ten services on the same topics: ten deliveries per event",
-    "spool": "Spooled while the broker is away, then drained while 1,000/s go on arriving",
+    "spool": "Spooled while the broker is unavailable, then drained while 1,000/s keep arriving",
     "restart": "The broker is restarted under 3,000/s",
 }
 _QUIET = 0.2  # cores that a bare system, its kernel included, may use meanwhile

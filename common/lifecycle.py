@@ -32,7 +32,7 @@ _STABLE_AFTER_S = 60.0  # without a failure: the next failure counts as the firs
 class Worker(Protocol):
     """One thread: `run` returns soon after `stop` is set.
 
-    When `run` raises, it is called again after a pause, so it must be able to begin anew. Only a ConfigError ends
+    When `run` raises, it is called again after a pause, so it must be able to start again. Only a ConfigError ends
     the process, because a person must act. A failure during the stop gets one more call, to finish what must not
     be lost.
     """

@@ -77,21 +77,21 @@ subscriptions = Table(
 _WRITERS = 0x77736777  # advisory lock: generations commit in the order in which they were drawn
 ADD = """
     SELECT pg_advisory_xact_lock(:writers);
-    WITH wanted AS (
-        SELECT * FROM jsonb_to_recordset(CAST(:wanted AS jsonb)) AS each (
+    WITH requested AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:requested AS jsonb)) AS each (
             channel_type text, category text, symbol text, endpoint text, topic text, routing_key text, params jsonb)
         WHERE NOT EXISTS (
             SELECT FROM subscriptions held
             WHERE held.is_active AND held.requesting_service = :service
                 AND held.endpoint = each.endpoint AND held.topic = each.topic)
-    ), more AS (SELECT count(*) AS many FROM wanted)
+    ), more AS (SELECT count(*) AS many FROM requested)
     INSERT INTO subscriptions (
         id, channel_type, category, symbol, endpoint, topic, routing_key, requesting_service, params, is_active,
         generation, trace_id, expires_at)
     SELECT
         gen_random_uuid(), channel_type, category, symbol, endpoint, topic, routing_key, :service, params, true,
         nextval('subscription_generation'), :trace_id, now() + make_interval(secs => CAST(:lease_s AS integer))
-    FROM wanted
+    FROM requested
     WHERE (SELECT many FROM more) + (
             SELECT count(*) FROM subscriptions WHERE is_active AND requesting_service = :service
         ) <= :of_a_service
@@ -238,13 +238,13 @@ def counted(connection: Connection) -> Counted:
     return Counted(connection.execute(active).scalar_one(), connection.execute(_LAST_DRAWN).scalar_one())
 
 
-def asked(
+def add_parameters(
     channels: Sequence[Channel], service: str, lease_s: int | None, trace_id: str | None, caps: Caps, known: Counted
 ) -> dict[str, Any]:
     """The parameters of ADD."""
     return {
         "writers": _WRITERS,
-        "wanted": orjson.dumps([_columns(channel) for channel in channels]).decode(),
+        "requested": orjson.dumps([_columns(channel) for channel in channels]).decode(),
         "service": service,
         "lease_s": lease_s,
         "trace_id": trace_id,
@@ -268,7 +268,7 @@ def add(
 
     Raises OverCap.
     """
-    parameters = asked(channels, service, lease_s, trace_id, caps, known)
+    parameters = add_parameters(channels, service, lease_s, trace_id, caps, known)
     added = [SubscriptionChange(*row) for row in connection.execute(_ADD, parameters)]
     if not added and (more := len(channels) - len(held(connection, channels, service))):
         check(connection, service, more, caps)  # may be within the caps after all, if others have ended meanwhile

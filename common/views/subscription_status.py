@@ -143,7 +143,7 @@ def ask(
 
     On an autocommitting connection this is one round trip, so that no writer keeps the others waiting for its network.
     """
-    asked = subscriptions_room.asked([channel], service, lease_s, trace_id, caps, known)
+    asked = subscriptions_room.add_parameters([channel], service, lease_s, trace_id, caps, known)
     return connection.execute(_ASK, asked | {"endpoint": channel.endpoint, "topic": channel.topic}).one_or_none()
 
 
