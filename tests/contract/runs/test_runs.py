@@ -15,7 +15,7 @@ from tests.kit.servers import ROOT
 from tests.kit.waiting import eventually
 
 _ENDS_WITHIN_S = 60.0
-_STARTS = "import os, signal\nfrom tests import children\n\ndef test_it(tmp_path):\n"
+_STARTS = "import os, signal\nfrom tests.kit import children\n\ndef test_it(tmp_path):\n"
 _LEAVES = _STARTS + "    print('left', children.start(['sleep', '600']).pid, tmp_path, flush=True)\n"
 _CRASHES = _STARTS + "    os.kill(os.getpid(), signal.SIGSEGV)\n"
 _MOUNTS = "    os.system(f'mount -t tmpfs tmpfs {tmp_path}') if os.geteuid() == 0 else None\n"
