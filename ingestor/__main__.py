@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from common import database, entrypoint, logs
 from common.channels import FIXED, BadChannel, Channel, of_topic
-from common.lifecycle import Crew, Running, Worker
+from common.lifecycle import Worker, WorkerGroup, run_until_stopped
 from common.metrics import MetricsServer
 from common.settings import Credentials, process_environment
 from common.tables.subscriptions import DesiredSubscription
@@ -52,7 +52,6 @@ from ingestor.rest.account import Account
 from ingestor.rest.client import RestClient
 from ingestor.rest.clock import ExchangeClock
 from ingestor.rest.jobs.backfill import BackfillJobs
-from ingestor.rest.jobs.group import RestJobs
 from ingestor.rest.jobs.instruments import InstrumentsJob, InstrumentTable
 from ingestor.rest.jobs.key_check import KeyCheckJob
 from ingestor.rest.jobs.scheduler import Job, JobWorker
@@ -63,13 +62,15 @@ from ingestor.sockets.allocation import Allocation
 from ingestor.sockets.connect_budget import ConnectBudget
 from ingestor.sockets.interfaces import Surroundings
 from ingestor.sockets.poller import TransportPoller
-from ingestor.sockets.pool import ConnectionPool, url_of
+from ingestor.sockets.pool import ConnectionPool, ConnectionWorker, url_of
 from ingestor.sockets.transport import open_transport
 from ingestor.sockets.worker import SocketWorker
 
 log = structlog.get_logger(__name__)
 
 GRACE_S = 15.0  # below supervisor's stopwaitsecs
+_SOCKETS_GRACE_S = 12.0  # a connect that is under way ends within ten
+_JOBS_GRACE_S = 1.0  # they hold nothing that could be lost
 _REST_GRACE_S = 1.0  # a REST call may hang, and its worker holds nothing that could be lost
 _MARKET_EVENTS, _PRIVATE_EVENTS, _LANE_BYTES = 20_000, 2_000, 64 * 2**20
 _PRIVATE_SPOOL_BYTES = 256 * 2**20
@@ -81,22 +82,27 @@ def main(env: Mapping[str, str]) -> int:
     logs.configure("ingestor", settings.log_level)
     lock = spool_folder.lock(settings.spool_dir)
     epoch = new_epoch(time.time_ns() // 1_000_000)
-    sockets = WorkerGroup("sockets", grace_s=STOPPED_WITHIN_S)
     database.limit_waits()
     engine = database.engine(settings.postgres, f"{settings.service_name} ingestor", pool_size=3)
     cache = SubscriptionCache(state_file(settings.spool_dir, "subscriptions.json", former="wishes.json"))
 
     delivery = build_delivery(settings)
-    exchange = build_exchange(settings, epoch, engine, crew.start, delivery, cache)
+    exchange = build_exchange(settings, epoch, engine, delivery, cache)
     control = build_control(settings, epoch, engine, delivery, exchange, cache)
     metrics = MetricsServer(settings.bind, settings.metrics_port)
-    workers: list[Worker] = [metrics, control.reporter, *delivery.workers, *exchange.workers, *control.workers]
+    workers: list[Worker | WorkerGroup] = [
+        metrics,
+        control.reporter,
+        *delivery.workers,
+        *exchange.workers,
+        *control.workers,
+    ]
 
     gc.collect()
     gc.freeze()  # what lives for ever need not be walked by each full collection, which took 60 ms
     log.info("starting", epoch=epoch, environment=settings.bybit.environment)
     with nullcontext() if lock is None else closing(lock):
-        return crew.run_until_stopped(workers, GRACE_S)
+        return run_until_stopped(workers, GRACE_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +164,13 @@ class ExchangeSide:
     allocation: Allocation
     key_check: KeyCheckJob
     changed: threading.Event  # `pool.observed()` shows something new
-    workers: list[Worker]
+    workers: list[Worker | WorkerGroup]
 
 
 def build_exchange(
     settings: Settings,
     epoch: str,
     engine: Engine,
-    start: Callable[[Worker], Running],
     delivery: DeliverySide,
     cache: SubscriptionCache,
 ) -> ExchangeSide:
@@ -181,7 +186,7 @@ def build_exchange(
     key_check = KeyCheckJob(rest, lambda: account.credentials is not None)
     instruments = InstrumentsJob(rest, InstrumentTable(engine), pool.retry_rejected)
     jobs: list[Job[Any]] = [snapshots, *backfill, wallet_sync, key_check, instruments]
-    rest_jobs = RestJobs([JobWorker(job) for job in jobs], start)
+    rest_jobs = WorkerGroup("rest jobs", map(JobWorker, jobs), grace_s=_JOBS_GRACE_S)
 
     safe_point = SafePoint(delivery.outbox.market.counts().accepted, time.time_ns())
     checkpoint = CheckpointWriter(file, partial(current_checkpoint, delivery, pool, gaps, safe_point))
@@ -197,9 +202,10 @@ def build_exchange(
         clock_doubted=snapshots.request_clock,
     )
     open_worker = partial(build_worker, settings, account, streams, gaps, around)
-    allocation = Allocation(pool, open_worker, start)
+    sockets = WorkerGroup("sockets", grace_s=_SOCKETS_GRACE_S)
+    allocation = Allocation(pool, open_worker, partial(start_socket, sockets))
     return ExchangeSide(
-        account, clock, gaps, pool, allocation, key_check, changed, workers=[allocation, rest_jobs, checkpoint]
+        account, clock, gaps, pool, allocation, key_check, changed, workers=[sockets, rest_jobs, checkpoint]
     )
 
 
@@ -222,6 +228,10 @@ def build_worker(
         around,
         settings.socket_age_s,
     )
+
+
+def start_socket(sockets: WorkerGroup, worker: ConnectionWorker) -> None:
+    sockets.add(worker, worker.wake)
 
 
 def open_session(account: Account, endpoint: str) -> Session:

@@ -30,7 +30,7 @@ def main(env: Mapping[str, str]) -> int:
     connect = partial(amqp.connect, settings.rabbitmq, name, _HEARTBEAT_S)
     consumer = BalanceConsumer(connect, Ledger(engine))
     maintenance = PartitionMaintenance(engine, settings.months_kept, partial(datetime.now, UTC))
-    return Crew().run_until_stopped([metrics, maintenance, consumer], _GRACE_S)
+    return run_until_stopped([metrics, maintenance, consumer], _GRACE_S)
 
 
 if __name__ == "__main__":

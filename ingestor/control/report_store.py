@@ -28,7 +28,7 @@ class PostgresReports:
     def write_heartbeat(
         self,
         generation: int,
-        delivery: ingestors.Delivery,
+        delivery: ingestors.DeliveryState,
         observed: Sequence[ObservedConnection],
         clock_offset_ms: float | None,
         *,
@@ -76,10 +76,10 @@ class PostgresReports:
             ingestors.leave(connection, self._epoch)
 
 
-def queue_row(depth: Depth, consumption: Consumption, *, other_arguments: bool) -> queues.Queue:
+def queue_row(depth: Depth, consumption: Consumption, *, other_arguments: bool) -> queues.QueueRow:
     rest = depth.name.removeprefix("ws-gateway.")
     event_class, _, service = rest.partition(".")
-    return queues.Queue(
+    return queues.QueueRow(
         name=depth.name,
         event_class=event_class if event_class in CHANNEL_TYPES else rest,
         service=service or None,
@@ -103,8 +103,8 @@ def _time_of_day(monotonic_s: float) -> datetime:
     return datetime.fromtimestamp(time.time() - (time.monotonic() - monotonic_s), UTC)
 
 
-def _connection_row(epoch: str, observed: ObservedConnection, offset_ms: float | None) -> connections.Socket:
-    return connections.Socket(
+def _connection_row(epoch: str, observed: ObservedConnection, offset_ms: float | None) -> connections.ConnectionRow:
+    return connections.ConnectionRow(
         epoch=epoch,
         endpoint=observed.endpoint,
         socket_no=observed.number,
@@ -118,8 +118,8 @@ def _connection_row(epoch: str, observed: ObservedConnection, offset_ms: float |
     )
 
 
-def _topic_row(epoch: str, endpoint: str, topic: ObservedTopic) -> topics.Topic:
-    return topics.Topic(
+def _topic_row(epoch: str, endpoint: str, topic: ObservedTopic) -> topics.TopicRow:
+    return topics.TopicRow(
         endpoint=endpoint,
         topic=topic.channel.topic,
         channel_type=topic.channel.channel_type,
@@ -132,8 +132,8 @@ def _topic_row(epoch: str, endpoint: str, topic: ObservedTopic) -> topics.Topic:
     )
 
 
-def _gap_row(gap: Gap) -> gaps.Window:
-    return gaps.Window(
+def _gap_row(gap: Gap) -> gaps.GapRow:
+    return gaps.GapRow(
         endpoint=gap.endpoint,
         topic=gap.topic,
         opened=gap.opened,

@@ -37,7 +37,7 @@ class ReportStore(Protocol):
     def write_heartbeat(
         self,
         generation: int,
-        delivery: ingestors.Delivery,
+        delivery: ingestors.DeliveryState,
         observed: Sequence[ObservedConnection],
         clock_offset_ms: float | None,
         *,
@@ -164,10 +164,10 @@ class Reporter:
             self._store.write_gaps(batch)
             self._gaps.written(batch)
 
-    def _delivery(self) -> ingestors.Delivery:
+    def _delivery(self) -> ingestors.DeliveryState:
         link = self._sources.link()
         trouble = self._sources.disk()
-        return ingestors.Delivery(
+        return ingestors.DeliveryState(
             broker_connected=link.connected,
             broker_since=link.since,
             broker_reason=link.reason,

@@ -1,39 +1,23 @@
 """Which connection carries which topic."""
 
-import threading
 from collections.abc import Callable, Iterable
 
 from common.channels import Channel
-from common.lifecycle import Running
-from ingestor.sockets.mailbox import RetryRejected
 from ingestor.sockets.pool import ConnectionPool, ConnectionSlot, ConnectionWorker
-
-STOPPED_WITHIN_S = 12.0  # a connect that is under way ends within ten
 
 
 class Allocation:
     """Keeps one connection per endpoint in the pool, and further ones where one cannot carry all topics."""
 
-    name = "connections"
-
     def __init__(
         self,
         pool: ConnectionPool,
         open_worker: Callable[[str, int], ConnectionWorker],
-        start: Callable[[ConnectionWorker], Running],
+        start: Callable[[ConnectionWorker], object],
     ) -> None:
         self._pool = pool
         self._open_worker = open_worker
         self._start = start
-
-    def run(self, stop: threading.Event) -> None:
-        stop.wait()
-        slots = self._pool.slots()
-        for slot in slots:
-            slot.running.stop()
-            slot.worker.mailbox.replace(RetryRejected())  # wakes it
-        for slot in slots:
-            slot.running.ended(within_s=STOPPED_WITHIN_S)
 
     def want(self, channels: Iterable[Channel]) -> None:
         """From now on exactly these are to be subscribed; a topic stays on the connection that carries it."""
@@ -65,5 +49,6 @@ class Allocation:
             if slot.has_room_for(topic):
                 return number
         worker = self._open_worker(endpoint, len(slots))
-        slots.append(ConnectionSlot(worker, self._start(worker)))
+        slots.append(ConnectionSlot(worker))
+        self._start(worker)
         return len(slots) - 1

@@ -12,7 +12,6 @@ import structlog
 from common import settings
 from common.channels import PATHS, Channel
 from common.events import Dropped, Event
-from common.lifecycle import Running
 from common.settings import Credentials
 from ingestor.bybit.endpoints import OPTION_TOPICS_PER_CONNECTION, WEBSOCKET_ORIGINS
 from ingestor.feed.event_stream import EventStream
@@ -41,6 +40,10 @@ class ConnectionWorker(Protocol):
 
     @property
     def observed(self) -> ObservedConnection: ...
+    def wake(self) -> None:
+        """End the wait of `run`, from any thread."""
+        ...
+
     def run(self, stop: threading.Event) -> None: ...
 
 
@@ -49,7 +52,6 @@ class ConnectionSlot:
     """A worker and the topics that its connection carries."""
 
     worker: ConnectionWorker
-    running: Running
     channels: dict[str, Channel] = field(default_factory=dict)
     by_routing_key: dict[str, str] = field(default_factory=dict)  # to the topic
     characters: int = 0

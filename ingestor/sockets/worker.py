@@ -56,6 +56,10 @@ class SocketWorker:
         self._pace = None if self.endpoint == "private" else Pace()
         self._due_at = 0.0  # everything but the reading of frames waits until then
 
+    def wake(self) -> None:
+        """End the wait for the connection, from any thread."""
+        self._poller.wake()
+
     @property
     def observed(self) -> ObservedConnection:
         return self._recorder.observed

@@ -32,7 +32,7 @@ class WalletSource(Protocol):
 class SyncRequests(Protocol):
     """Requests for a snapshot. Every method raises Unavailable while they cannot be reached."""
 
-    def waiting(self) -> list[Sync]:
+    def waiting(self) -> list[DueSync]:
         """What is to be fetched now or soon."""
 
     def fetched(self, ids: Sequence[UUID], event_id: str) -> None:
@@ -48,7 +48,7 @@ class SyncTable:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def waiting(self) -> list[Sync]:
+    def waiting(self) -> list[DueSync]:
         with database.retriable(), self._engine.connect() as connection:
             return balance_syncs.waiting(connection)
 

@@ -158,7 +158,7 @@ def end(engine: Engine, topic: str) -> int:
 
 def applied_before(engine: Engine, generation: int) -> None:
     """By an earlier run of the ingestor."""
-    link = Delivery(True, datetime.now(UTC), "", {}, None, None)
+    link = DeliveryState(True, datetime.now(UTC), "", {}, None, None)
     with engine.begin() as connection:
         ingestors.beat(connection, epoch="01H", host="h", role="left", generation=generation, delivery=link)
 

@@ -107,8 +107,8 @@ def read(channel: Any, queue: str = QUEUE) -> list[tuple[int, pika.BasicProperti
 
 
 def test_events_arrive_in_sequence_with_their_properties(world: World, channel: Any):
-    for start in range(0, 300, 10):
-        world.put(*range(start, start + 10))
+    for first in range(0, 300, 10):
+        world.put(*range(first, first + 10))
     eventually(world.all_confirmed, 10, "all is confirmed")
     messages = read(channel)
     assert [number for number, _ in messages] == list(range(300))

@@ -13,7 +13,7 @@ import requests
 from common import settings
 from common.channels import of_topic
 from common.events import Event
-from common.lifecycle import WORKER_FAILURES, Stops, Worker, WorkerThread
+from common.lifecycle import WORKER_FAILURES, Stops, Worker, WorkerGroup, start
 from common.settings import Credentials
 from ingestor.bybit.session import Session, Timing
 from ingestor.control.checkpoint import Checkpoint, checkpoint_of
@@ -89,7 +89,7 @@ class World:
         self.checkpoints: list[tuple[Checkpoint, int]] = []
         self._oldest_s = oldest_s
         self._failures_before = worker_failures()
-        self._ends: SimpleQueue[Death | None] = SimpleQueue()
+        self._stops: Stops = SimpleQueue()
         self.backfill = BackfillJobs(self.rest)
         self.snapshots = SnapshotJob(self.rest, self.clock, self.pool.publish)
         self.around = Surroundings(
@@ -102,15 +102,11 @@ class World:
             request_backfill=self.backfill.request,
             clock_doubted=self.snapshots.request_clock,
         )
-        self.allocation = Allocation(self.pool, self._open_worker, self.start)
+        self.sockets = WorkerGroup("sockets", grace_s=12.0)
+        self.allocation = Allocation(self.pool, self._open_worker, lambda worker: self.sockets.add(worker, worker.wake))
         jobs: list[Job[Any]] = [self.snapshots, *self.backfill]
-        workers: list[Worker] = [*map(JobWorker, jobs), self.allocation]
-        self._running = [self.start(each) for each in workers]
-
-    def start(self, worker: Worker) -> WorkerThread:
-        thread = WorkerThread(worker)
-        thread.start(self._stops)
-        return thread
+        workers: list[Worker | WorkerGroup] = [*map(JobWorker, jobs), self.sockets]
+        self._running = [start(each, self._stops) for each in workers]
 
     def stop(self) -> None:
         for each in reversed(self._running):

@@ -72,7 +72,7 @@ def connecting(serve: raw.Script, topics: Sequence[str], timing: Timing) -> Iter
         open_session = partial(Session, "linear", timing, time.monotonic())
         connect = partial(open_transport, f"ws://127.0.0.1:{server.port}")
         worker = SocketWorker(7, open_session, connect, TransportPoller(), feed, around)
-        running = Crew().start(worker)
+        running = start(worker)
         worker.mailbox.replace(Subscribe(tuple(of_topic("linear", topic) for topic in topics)))
         yield kept
         running.stop()

@@ -2,14 +2,12 @@
 
 import json
 import socket
-import threading
 from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
 from typing import Any
 
 from common.channels import of_topic
-from common.lifecycle import Running, Worker
+from common.lifecycle import WorkerGroup, start
 from ingestor.bybit.endpoints import TOPICS_PER_REQUEST
 from ingestor.bybit.session import Session, Timing
 from ingestor.control.gap_store import GapStore
@@ -63,17 +61,14 @@ def ticker(topic: str) -> bytes:
 
 def test_all_of_them_are_asked_for_again_in_as_few_requests_as_may_be():
     exchange, events = Exchange(), Events()
-    streams, gaps, over = EventStreams(StreamSource("simulator", "01J")), GapStore(), threading.Event()
+    streams, gaps = EventStreams(StreamSource("simulator", "01J")), GapStore()
     around = Surroundings(
         outbox=events, clocks=ExchangeClock(), budget=ConnectBudget(), changed=lambda: None, live=lambda: None,
         subscribed=lambda _: None, request_backfill=lambda *_: None, clock_doubted=lambda: None,
     )  # fmt: skip
 
-    def start(worker: Worker) -> Running:
-        running = Running(worker, SimpleQueue())
-        running.start()
-        return running
-
+    sockets = WorkerGroup("sockets", grace_s=15.0)
+    start(sockets)
     with serving(exchange.serve) as server:
         url = f"ws://127.0.0.1:{server.port}/v5/public/linear"
         connect = partial(open_transport, url)
@@ -85,9 +80,7 @@ def test_all_of_them_are_asked_for_again_in_as_few_requests_as_may_be():
             )
 
         pool = ConnectionPool()
-        allocation = Allocation(pool, open_worker, start)
-        thread = threading.Thread(target=allocation.run, args=(over,))
-        thread.start()
+        allocation = Allocation(pool, open_worker, lambda worker: sockets.add(worker, worker.wake))
         try:
             allocation.want([of_topic("linear", topic) for topic in TOPICS])
 
@@ -100,8 +93,8 @@ def test_all_of_them_are_asked_for_again_in_as_few_requests_as_may_be():
             eventually(lambda: len(exchange.requests) == 2, 10, "it connects again")
             eventually(lambda: sum(map(len, exchange.requests[1])) == 1000 and all_live(), 5, "all are live again")
         finally:
-            over.set()
-            thread.join(15)
+            sockets.stop()
+            sockets.ended(15)
     for requests in exchange.requests:
         assert [topic for request in requests for topic in request] == TOPICS
         assert {len(request) for request in requests} == {TOPICS_PER_REQUEST}

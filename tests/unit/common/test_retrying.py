@@ -2,6 +2,8 @@
 
 import threading
 
+import structlog
+
 from common.backoff import Backoff
 from common.errors import Unavailable
 from common.retrying import keep_trying

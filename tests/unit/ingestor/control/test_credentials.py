@@ -35,7 +35,7 @@ def environment() -> Environment:
 
 @contextmanager
 def running(watch: CredentialsWatch) -> Iterator[None]:
-    worker = Crew().start(watch)
+    worker = start(watch)
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from common.channels import FIXED, Channel, of_topic
 from common.errors import Unavailable
-from common.lifecycle import Crew
+from common.lifecycle import start
 from common.notifications import Notification
 from common.settings import Retention
 from common.tables.subscriptions import Changed, DesiredSubscription
@@ -197,7 +197,7 @@ def test_of_a_flood_of_notifications_a_thousand_are_kept(world: World):
 
 
 def test_the_thread_reconciles_after_a_notification(world: World):
-    worker = Crew().start(world.reconciler)
+    worker = start(world.reconciler)
     eventually(lambda: world.applied, 5, "it has started")
     world.postgres.put(BTC)
     world.reconciler.notify(Notification(1, None))
@@ -209,7 +209,7 @@ def test_the_thread_reconciles_after_a_notification(world: World):
 def test_a_second_start_of_the_thread_gives_up_nothing(world: World):
     world.own = (WALLET,)
     world.postgres.put(BTC)
-    worker = Crew().start(world.reconciler)
+    worker = start(world.reconciler)
     eventually(lambda: world.applied, 5, "it has started")
     world.postgres.fails_with = RuntimeError("not foreseen")
     world.reconciler.notify(Notification(1, None))
@@ -223,7 +223,7 @@ def test_a_second_start_of_the_thread_gives_up_nothing(world: World):
 
 def test_the_thread_waits_while_postgres_is_unavailable(world: World):
     world.postgres.available = False
-    worker = Crew().start(world.reconciler)
+    worker = start(world.reconciler)
     eventually(lambda: world.postgres.snapshots >= 2, 5, "it has tried")
     world.postgres.available = True
     eventually(lambda: world.applied, 10, "it is applied")

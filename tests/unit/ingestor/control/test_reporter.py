@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from common.channels import of_topic
 from common.errors import Unavailable
-from common.lifecycle import Crew
-from common.tables.ingestors import Delivery
+from common.lifecycle import start
+from common.tables.ingestors import DeliveryState
 from ingestor.bybit.states import State
 from ingestor.control.report_store import queue_row
 from ingestor.control.reporter import SUMMARY_EVERY_S, Reporter, ReportSources, topics_by_state
@@ -40,7 +40,7 @@ class FakeStore:
     writes: list[str] = field(default_factory=list)
     fails: set[str] = field(default_factory=set)
     generation: int = -1
-    delivery: Delivery | None = None
+    delivery: DeliveryState | None = None
     clock_offset_ms: float | None = None
     topics: dict[Key, ObservedTopic] = field(default_factory=dict)
     queues: tuple[Any, ...] = ()
@@ -49,7 +49,7 @@ class FakeStore:
     def write_heartbeat(
         self,
         generation: int,
-        delivery: Delivery,
+        delivery: DeliveryState,
         observed: Sequence[ObservedConnection],
         clock_offset_ms: float | None,
         *,
@@ -294,7 +294,7 @@ def test_the_metrics_follow_the_observations(world: World):
 
 
 def test_the_thread_reports_at_a_change_and_signs_off_at_the_stop(world: World):
-    worker = Crew().start(world.reporter)
+    worker = start(world.reporter)
     eventually(lambda: world.store.generation == 0, 5, "the first report")
     world.reporter.applied(7)
     eventually(lambda: world.store.generation == 7, 0.9, "at once")
@@ -306,7 +306,7 @@ def test_the_thread_reports_at_a_change_and_signs_off_at_the_stop(world: World):
 def test_the_thread_survives_an_unavailable_database(world: World):
     world.topics = (topic(),)
     world.store.fails = {"topics", "leave"}
-    worker = Crew().start(world.reporter)
+    worker = start(world.reporter)
     eventually(lambda: world.store.writes.count("heartbeat and forget") >= 2, 5, "it has tried again")
     world.store.fails = {"leave"}
     eventually(lambda: world.store.topics, 10, "the topics are written")

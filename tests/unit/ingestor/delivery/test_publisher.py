@@ -10,7 +10,7 @@ import pika
 import pytest
 
 from common.events import Event
-from common.lifecycle import Crew
+from common.lifecycle import start
 from common.settings import RabbitMQ
 from ingestor.delivery.amqp_connection import ConnectionListener
 from ingestor.delivery.outbox import Lane
@@ -110,7 +110,7 @@ def running(broker: Broker, lane: Lane, ca_file: str = "") -> Iterator[Publisher
     hosts = (("one", 5672), ("two", 5672))
     rabbitmq = RabbitMQ(hosts, "user", "password", "/", bool(ca_file), ca_file, None)
     publisher = Publisher("market", lane, rabbitmq, ReadyTopology(), Traffic(), 50, connect=broker.connect)
-    worker = Crew().start(publisher)
+    worker = start(publisher)
     try:
         yield publisher
     finally:

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from common import topology as names
 from common.errors import Unavailable
-from common.lifecycle import Crew
+from common.lifecycle import start
 from common.settings import RabbitMQ
 from common.topology import Binding, Queue
 from ingestor.delivery.amqp_topology import InspectedQueue, QueueDeclared, QueueUnreachable
@@ -304,7 +304,7 @@ def test_a_new_connection_declares_everything_again(world: World):
 
 @contextmanager
 def running(topology: Topology) -> Iterator[None]:
-    worker = Crew().start(topology)
+    worker = start(topology)
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ import pytest
 from common.channels import Channel, of_topic
 from common.errors import Unavailable
 from common.events import Event
-from common.tables.balance_syncs import Sync
+from common.tables.balance_syncs import DueSync
 from ingestor.feed.event_stream import EventStream, StreamSource
 from ingestor.rest.client import RestSnapshot
 from ingestor.rest.http import RateLimited
@@ -36,12 +36,12 @@ class Requests:
     """What waits, and what was written, in sequence with what was published."""
 
     def __init__(self) -> None:
-        self.syncs: list[Sync] = []
+        self.syncs: list[DueSync] = []
         self.log: list[tuple[object, ...]] = []
         self.subscribed = True
         self.available = True
 
-    def waiting(self) -> list[Sync]:
+    def waiting(self) -> list[DueSync]:
         if not self.available:
             raise Unavailable("no database")
         return self.syncs
@@ -75,14 +75,14 @@ def job(exchange: Exchange, requests: Requests) -> WalletSyncJob:
 def test_one_snapshot_answers_all_that_is_due_and_is_named_before_it_is_published(
     job: WalletSyncJob, requests: Requests, exchange: Exchange
 ):
-    requests.syncs = [Sync(FIRST, 0, None), Sync(SECOND, 0, None), Sync(LATER, 3, None)]
+    requests.syncs = [DueSync(FIRST, 0, None), DueSync(SECOND, 0, None), DueSync(LATER, 3, None)]
     job.run_due(now=0.0)
     assert requests.log == [("fetched", FIRST, SECOND, EVENT_ID), ("published", "wallet", EVENT_ID)]
     assert exchange.calls == 1
 
 
 def test_without_requests_nothing_is_fetched(job: WalletSyncJob, requests: Requests, exchange: Exchange):
-    requests.syncs = [Sync(LATER, 3, None)]
+    requests.syncs = [DueSync(LATER, 3, None)]
     job.run_due(now=0.0)
     assert (exchange.calls, requests.log) == (0, [])
 
@@ -91,13 +91,13 @@ def test_without_requests_nothing_is_fetched(job: WalletSyncJob, requests: Reque
 def test_the_next_poll_is_half_a_second_away_or_sooner(
     job: WalletSyncJob, requests: Requests, due_in_s: list[float], due_at: float
 ):
-    requests.syncs = [Sync(FIRST, each, None) for each in due_in_s]
+    requests.syncs = [DueSync(FIRST, each, None) for each in due_in_s]
     job.run_due(now=10.0)
     assert job.due_at == due_at
 
 
 def test_a_failure_is_retried_once_at_once(job: WalletSyncJob, requests: Requests, exchange: Exchange):
-    requests.syncs = [Sync(FIRST, 0, None)]
+    requests.syncs = [DueSync(FIRST, 0, None)]
     exchange.failures = [Unavailable("503")]
     job.run_due(now=0.0)
     assert exchange.calls == 2
@@ -105,21 +105,21 @@ def test_a_failure_is_retried_once_at_once(job: WalletSyncJob, requests: Request
 
 
 def test_a_second_failure_is_the_answer(job: WalletSyncJob, requests: Requests, exchange: Exchange):
-    requests.syncs = [Sync(FIRST, 0, None)]
+    requests.syncs = [DueSync(FIRST, 0, None)]
     exchange.failures = [Unavailable("503"), Unavailable("x" * 500)]
     job.run_due(now=0.0)
     assert requests.log == [("failed", FIRST, "x" * 200)]
 
 
 def test_a_rate_limit_is_not_retried(job: WalletSyncJob, requests: Requests, exchange: Exchange):
-    requests.syncs = [Sync(FIRST, 0, None)]
+    requests.syncs = [DueSync(FIRST, 0, None)]
     exchange.failures = [RateLimited("HTTP 429", 7)]
     job.run_due(now=0.0)
     assert (exchange.calls, requests.log) == (1, [("failed", FIRST, "HTTP 429; retry in 7 s")])
 
 
 def test_without_a_private_connection_the_request_fails(job: WalletSyncJob, requests: Requests):
-    requests.syncs = [Sync(FIRST, 0, None)]
+    requests.syncs = [DueSync(FIRST, 0, None)]
     requests.subscribed = False
     job.run_due(now=0.0)
     assert requests.log[-1] == ("failed", FIRST, "the private connection is not subscribed")

@@ -1,7 +1,7 @@
 """Which connections there are, which topics each carries, and what reaches them."""
 
 import threading
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -49,6 +49,10 @@ class Socket:
 
 
 class Sockets(list[Socket]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[object] = []
+
     def open(self, endpoint: str, number: int) -> Socket:
         self.append(Socket(endpoint, number))
         return self[-1]
@@ -75,8 +79,7 @@ def pool(time_s: list[float]) -> ConnectionPool:
 
 @pytest.fixture
 def allocation(pool: ConnectionPool, sockets: Sockets) -> Allocation:
-    no_thread: Any = None
-    return Allocation(pool, sockets.open, lambda _: no_thread)
+    return Allocation(pool, sockets.open, sockets.started.append)
 
 
 def channels(endpoint: str, *topics: str) -> list[Channel]:
@@ -92,6 +95,7 @@ def test_each_endpoint_has_a_connection_of_its_own(allocation: Allocation, socke
     allocation.want(channels("linear", BTC) + channels("spot", BTC))
     sockets.obey()
     assert sorted((each.endpoint, each.topics) for each in sockets) == [("linear", [BTC]), ("spot", [BTC])]
+    assert sockets.started == sockets
 
 
 def test_a_further_connection_is_opened_where_bybits_limit_would_be_exceeded(allocation: Allocation, sockets: Sockets):
@@ -105,8 +109,7 @@ def test_a_further_connection_is_opened_where_bybits_limit_would_be_exceeded(all
 
 
 def test_on_option_the_number_of_topics_has_a_limit_too():
-    no_thread: Any = None
-    slot = ConnectionSlot(Sockets().open("option", 0), no_thread)
+    slot = ConnectionSlot(Sockets().open("option", 0))
     [channel] = channels("option", "tickers.X")
     slot.channels = {str(number): channel for number in range(1999)}
     assert slot.has_room_for("x")
@@ -239,26 +242,3 @@ def test_no_more_than_so_many_topics_wait(allocation: Allocation, pool: Connecti
     pool.dropped([Dropped(BTC_KEY, 1, 100), Dropped("ticker.linear.S0", 1, 100)])
     allocation.want(channels("linear", BTC, "tickers.S0"))
     assert sockets[0].commands()[1:] == [TopicDropped("tickers.S0", 2, 100)]
-
-
-def test_workers_are_stopped_all_at_once_and_woken(allocation: Allocation, sockets: Sockets):
-    class Stopping:
-        stopped: ClassVar[list[str]] = []
-
-        def stop(self) -> None:
-            self.stopped.append("stop")
-
-        def ended(self, within_s: float) -> bool:
-            self.stopped.append("ended")
-            return True
-
-    running: Any = Stopping()
-    pool = ConnectionPool()
-    starting = Allocation(pool, sockets.open, lambda _: running)
-    starting.want(channels("linear", BTC) + channels("spot", BTC))
-    wakes = [each.wakes for each in sockets]
-    stop = threading.Event()
-    stop.set()
-    starting.run(stop)
-    assert running.stopped == ["stop", "stop", "ended", "ended"]
-    assert all(each.wakes > before for each, before in zip(sockets, wakes, strict=True))
