@@ -57,6 +57,7 @@ class Reconciler:
         retention: settings.Retention,
         market_queue_type: str,
         own: Callable[[], Sequence[Channel]],
+        every_s: float = RECONCILE_EVERY_S,
     ) -> None:
         """`held` is called when the pool has every topic, `applied` with the generation whose queues exist, too.
 
@@ -69,6 +70,7 @@ class Reconciler:
         self._applied = applied
         self._cache = cache
         self._own = own
+        self._every_s = every_s
         self._notifications: Queue[Notification] = Queue(_MAX_NOTIFICATIONS)
         self._desired = DesiredState(retention, market_queue_type)
         self._reader = SubscriptionReader(store, self._desired)
@@ -102,7 +104,7 @@ class Reconciler:
         due_in_s = self._reader.read()
         if not self._apply():
             return RETRY_S
-        return RECONCILE_EVERY_S if due_in_s is None else min(RECONCILE_EVERY_S, due_in_s)
+        return self._every_s if due_in_s is None else min(self._every_s, due_in_s)
 
     def wait(self, stop: threading.Event, within_s: float) -> None:
         """Until a notification arrives; several are one reason to reconcile."""

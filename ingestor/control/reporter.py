@@ -80,13 +80,19 @@ class Reporter:
     name = "reporter"
 
     def __init__(
-        self, store: ReportStore, sources: ReportSources, gaps: UnwrittenGaps, changed: threading.Event
+        self,
+        store: ReportStore,
+        sources: ReportSources,
+        gaps: UnwrittenGaps,
+        changed: threading.Event,
+        every_s: float = REPORT_EVERY_S,
     ) -> None:
         """`changed` is set by other threads when a report should not wait for the next second."""
         self._store = store
         self._sources = sources
         self._gaps = gaps
         self._changed = changed
+        self._every_s = every_s
         self._generation = 0
         self._progress = Progress()
         self._topics = TopicReports()
@@ -137,7 +143,7 @@ class Reporter:
             self._changed.clear()
             self.report(time.monotonic())
             backoff.reset()
-            if self._changed.wait(REPORT_EVERY_S):
+            if self._changed.wait(self._every_s):
                 stop.wait(_TOGETHER_S)
 
     def _write_topics(self, observed: Iterable[ObservedConnection], now: float) -> None:

@@ -29,7 +29,7 @@ QUEUE = "ws-gateway.trades.model"
 class World:
     """Also the broker's topology and the pool of connections."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, every_s: float = RECONCILE_EVERY_S) -> None:
         self.postgres = FakePostgres()
         self.cache = SubscriptionCache(StateFile(folder / "subscriptions.json"))
         self.broker_connected = True
@@ -50,6 +50,7 @@ class World:
             retention=Retention(24, 100_000),
             market_queue_type="classic",
             own=lambda: self.own,
+            every_s=every_s,
         )
 
     def make(self, plan: Plan, within_s: float) -> bool:
@@ -196,36 +197,45 @@ def test_of_a_flood_of_notifications_a_thousand_are_kept(world: World):
     assert (first() is not None, last() is not None) == (True, False)
 
 
-def test_the_thread_reconciles_after_a_notification(world: World):
-    worker = start(world.reconciler)
-    eventually(lambda: world.applied, 5, "it has started")
+def test_the_thread_reconciles_after_a_notification(tmp_path: Path):
+    world = World(tmp_path, every_s=600.0)
+    worker = Crew().start(world.reconciler)
+    eventually(lambda: world.applied, 20, "it has started")
     world.postgres.put(BTC)
     world.reconciler.notify(Notification(1, None))
-    eventually(lambda: world.applied[-1] == 1, 4, "it did not wait for five seconds")
+    eventually(lambda: world.applied[-1] == 1, 20, "it did not wait for the next regular time")
     worker.stop()
-    assert worker.ended(within_s=5)
+    assert worker.ended(within_s=20)
+
+
+def test_the_thread_reconciles_regularly(tmp_path: Path):
+    world = World(tmp_path, every_s=0.01)
+    worker = Crew().start(world.reconciler)
+    eventually(lambda: len(world.applied) >= 3, 20, "without a notification")
+    worker.stop()
+    assert worker.ended(within_s=20)
 
 
 def test_a_second_start_of_the_thread_gives_up_nothing(world: World):
     world.own = (WALLET,)
     world.postgres.put(BTC)
-    worker = start(world.reconciler)
-    eventually(lambda: world.applied, 5, "it has started")
+    worker = Crew().start(world.reconciler)
+    eventually(lambda: world.applied, 20, "it has started")
     world.postgres.fails_with = RuntimeError("not foreseen")
     world.reconciler.notify(Notification(1, None))
-    eventually(lambda: world.postgres.fails_with is None, 5, "it failed")
+    eventually(lambda: world.postgres.fails_with is None, 20, "it failed")
     wanted = len(world.wanted)
-    eventually(lambda: len(world.wanted) > wanted, 5, "it continues")
+    eventually(lambda: len(world.wanted) > wanted, 20, "it continues")
     worker.stop()
-    assert worker.ended(within_s=5)
+    assert worker.ended(within_s=20)
     assert [WALLET.topic] not in world.wanted[1:]
 
 
 def test_the_thread_waits_while_postgres_is_unavailable(world: World):
     world.postgres.available = False
-    worker = start(world.reconciler)
-    eventually(lambda: world.postgres.snapshots >= 2, 5, "it has tried")
+    worker = Crew().start(world.reconciler)
+    eventually(lambda: world.postgres.snapshots >= 2, 20, "it has tried")
     world.postgres.available = True
-    eventually(lambda: world.applied, 10, "it is applied")
+    eventually(lambda: world.applied, 20, "it is applied")
     worker.stop()
-    assert worker.ended(within_s=5)
+    assert worker.ended(within_s=20)

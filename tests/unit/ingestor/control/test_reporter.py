@@ -16,7 +16,7 @@ from common.lifecycle import start
 from common.tables.ingestors import DeliveryState
 from ingestor.bybit.states import State
 from ingestor.control.report_store import queue_row
-from ingestor.control.reporter import SUMMARY_EVERY_S, Reporter, ReportSources, topics_by_state
+from ingestor.control.reporter import REPORT_EVERY_S, SUMMARY_EVERY_S, Reporter, ReportSources, topics_by_state
 from ingestor.control.topic_reports import MAX_CHANGES, Key
 from ingestor.delivery.broker_link import Link
 from ingestor.delivery.disk_probe import Trouble
@@ -103,7 +103,7 @@ class FakeGaps:
 class World:
     """The sources, as they are now."""
 
-    def __init__(self) -> None:
+    def __init__(self, every_s: float = REPORT_EVERY_S) -> None:
         self.topics: tuple[ObservedTopic, ...] = ()
         self.link = Link(connected=True, since=SINCE, reason="connected")
         self.depths: dict[str, Depth] = {}
@@ -122,7 +122,7 @@ class World:
             disk=lambda: self.trouble,
             clock_offset_ms=lambda: 7.5,
         )
-        self.reporter = Reporter(self.store, sources, self.gaps, self.changed)
+        self.reporter = Reporter(self.store, sources, self.gaps, self.changed, every_s)
 
     def observed(self) -> list[ObservedConnection]:
         return [ObservedConnection("linear", 0, State.LIVE, SINCE, 1, None, 3.0, SINCE, self.topics)]
@@ -293,25 +293,35 @@ def test_the_metrics_follow_the_observations(world: World):
     assert REGISTRY.get_sample_value("wsgw_topics", {"endpoint": "linear", "state": "live"}) == 1
 
 
-def test_the_thread_reports_at_a_change_and_signs_off_at_the_stop(world: World):
-    worker = start(world.reporter)
-    eventually(lambda: world.store.generation == 0, 5, "the first report")
+def test_the_thread_reports_a_change_at_once():
+    world = World(every_s=600.0)
+    worker = Crew().start(world.reporter)
+    eventually(lambda: world.store.generation == 0, 20, "the first report")
     world.reporter.applied(7)
-    eventually(lambda: world.store.generation == 7, 0.9, "at once")
+    eventually(lambda: world.store.generation == 7, 20, "it does not wait for the next regular report")
     worker.stop()
-    assert worker.ended(within_s=5)
+    world.changed.set()
+    assert worker.ended(within_s=20)
+
+
+def test_the_thread_reports_regularly_and_signs_off_at_the_stop():
+    world = World(every_s=0.01)
+    worker = Crew().start(world.reporter)
+    eventually(lambda: world.store.writes.count("heartbeat") >= 2, 20, "it reports without a change")
+    worker.stop()
+    assert worker.ended(within_s=20)
     assert world.store.writes[-1] == "leave"
 
 
 def test_the_thread_survives_an_unavailable_database(world: World):
     world.topics = (topic(),)
     world.store.fails = {"topics", "leave"}
-    worker = start(world.reporter)
-    eventually(lambda: world.store.writes.count("heartbeat and forget") >= 2, 5, "it has tried again")
+    worker = Crew().start(world.reporter)
+    eventually(lambda: world.store.writes.count("heartbeat and forget") >= 2, 20, "it has tried again")
     world.store.fails = {"leave"}
-    eventually(lambda: world.store.topics, 10, "the topics are written")
+    eventually(lambda: world.store.topics, 20, "the topics are written")
     worker.stop()
-    assert worker.ended(within_s=5)
+    assert worker.ended(within_s=20)
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,19 @@ def test_a_change_of_an_older_postgres_counts_once_its_generation_is_above_ours(
     assert world.topics() == {ETH}
 
 
+def test_an_older_postgres_after_an_outage_counts_as_read(world: World):
+    world.postgres.put(BTC, ETH)
+    world.reader.read()
+    world.postgres.available = False
+    with pytest.raises(Unavailable):
+        world.reader.read()
+    world.postgres.available = True
+    world.postgres.generation = 1
+    world.reader.read()
+    assert world.reader.complete
+    assert world.topics() == {BTC, ETH}
+
+
 class StuckPostgres(FakePostgres):
     """Does not accept a higher generation, as a standby."""
 

@@ -115,46 +115,46 @@ def running(broker: Broker, lane: Lane, ca_file: str = "") -> Iterator[Publisher
         yield publisher
     finally:
         worker.stop()
-        assert worker.ended(within_s=5)
+        assert worker.ended(within_s=20)
 
 
 def test_events_put_by_other_threads_are_published_and_confirmed(broker: Broker, lane: Lane):
     with running(broker, lane):
         for number in range(20):
             lane.put(events(number))
-        eventually(lambda: lane.empty and lane.counts().confirmed == 20, 5, "all are confirmed")
+        eventually(lambda: lane.empty and lane.counts().confirmed == 20, 20, "all are confirmed")
         assert broker.connections[-1].published == list(range(20))
 
 
 def test_each_host_is_tried_until_one_accepts(broker: Broker, lane: Lane):
     broker.unreachable = {"one", "two"}
     with running(broker, lane) as publisher:
-        eventually(lambda: {"one", "two"} <= set(broker.tried), 5, "both are tried")
+        eventually(lambda: {"one", "two"} <= set(broker.tried), 20, "both are tried")
         assert publisher.link.reason == "AMQPConnectionError: refused"
         broker.unreachable = {"one"}
-        eventually(lambda: publisher.link.connected, 10, "the other one is connected")
+        eventually(lambda: publisher.link.connected, 20, "the other one is connected")
         assert broker.tried[-1] == "two"
 
 
 def test_a_closed_connection_is_replaced(broker: Broker, lane: Lane):
     with running(broker, lane) as publisher:
-        eventually(lambda: publisher.link.connected, 5, "it is connected")
+        eventually(lambda: publisher.link.connected, 20, "it is connected")
         first = broker.connections[-1]
         first.call_soon(lambda: first.abort("by the test"))
-        eventually(lambda: broker.connections[-1] is not first, 5, "there is another one")
+        eventually(lambda: broker.connections[-1] is not first, 20, "there is another one")
         lane.put(events(1))
-        eventually(lambda: lane.counts().confirmed == 1, 5, "it is used")
+        eventually(lambda: lane.counts().confirmed == 1, 20, "it is used")
 
 
 def test_a_missing_ca_file_is_an_unavailable_broker(broker: Broker, lane: Lane, tmp_path: Path):
     with running(broker, lane, str(tmp_path / "ca.pem")) as publisher:
-        eventually(lambda: "FileNotFoundError" in publisher.link.reason, 5, "the reason is reported")
+        eventually(lambda: "FileNotFoundError" in publisher.link.reason, 20, "the reason is reported")
         assert broker.tried == []
 
 
 def test_a_stop_publishes_what_is_there_and_closes_the_lane(broker: Broker, lane: Lane):
     with running(broker, lane) as publisher:
-        eventually(lambda: publisher.link.connected, 5, "it is connected")
+        eventually(lambda: publisher.link.connected, 20, "it is connected")
         lane.put(events(*range(300)))
     assert broker.connections[-1].published == list(range(300))
     lane.sweep()
@@ -204,7 +204,7 @@ def test_the_lane_is_maintained_between_two_connections(broker: Broker, lane: La
     with running(broker, lane):
         lane.put(events(1))
         spooled = Spool(tmp_path / "market.db", 2**20, durable=False)
-        eventually(lambda: spooled.read(1, 10), 10, "it is on disk while the broker is unavailable")
+        eventually(lambda: spooled.read(1, 10), 20, "it is on disk while the broker is unavailable")
 
 
 def test_a_stop_is_heard_between_two_connections(broker: Broker, lane: Lane):

@@ -97,8 +97,9 @@ class World:
     def __init__(self) -> None:
         self.now = 100.0
         self.broker = FakeBroker()
+        self.traffic = Traffic()
         self.topology = Topology(
-            RABBITMQ, COMMON, Traffic(), connect=lambda _: self.broker, listen_s=0.0, clock=lambda: self.now
+            RABBITMQ, COMMON, self.traffic, connect=lambda _: self.broker, listen_s=0.0, clock=lambda: self.now
         )
         self.apply(Plan())
         self.broker.requested()
@@ -276,7 +277,7 @@ def test_the_newest_remake_of_a_requester_replaces_the_one_that_waits(world: Wor
 
 def test_a_plan_is_reported_as_made_when_it_is(world: World):
     with running(world.topology):
-        assert world.topology.make(PLAN, within_s=5)
+        assert world.topology.make(PLAN, within_s=20)
         assert BINDING in world.broker.bindings
     assert world.broker.closed == 1
 
@@ -285,12 +286,12 @@ def test_a_request_survives_a_lost_connection(world: World):
     done = threading.Event()
     world.broker.failures = 2
     with running(world.topology):
-        eventually(lambda: world.broker.failures == 0, 5, "the connection was lost at the start")
-        eventually(lambda: world.broker.events_processed, 5, "it is connected again")
+        eventually(lambda: world.broker.failures == 0, 20, "the connection was lost at the start")
+        eventually(lambda: world.broker.events_processed, 20, "it is connected again")
         world.broker.failures = 1
         world.topology.make(PLAN, within_s=0.0)
         world.topology.remake("one", done.set)
-        assert done.wait(5)
+        assert done.wait(20)
     assert BINDING in world.broker.bindings
     assert world.broker.closed == 4
 
@@ -299,7 +300,7 @@ def test_a_new_connection_declares_everything_again(world: World):
     world.apply(PLAN)
     world.broker = replace(FakeBroker())
     with running(world.topology):
-        eventually(lambda: BINDING in world.broker.bindings, 5, "it is bound again")
+        eventually(lambda: BINDING in world.broker.bindings, 20, "it is bound again")
 
 
 @contextmanager
@@ -309,7 +310,7 @@ def running(topology: Topology) -> Iterator[None]:
         yield
     finally:
         worker.stop()
-        assert worker.ended(within_s=5)
+        assert worker.ended(within_s=20)
 
 
 def test_queues_are_inspected_in_rounds_of_five_seconds(world: World):
@@ -393,6 +394,18 @@ def test_an_ended_binding_is_not_made_again_by_the_rounds(world: World):
     assert BINDING not in world.broker.bindings
 
 
+def test_the_publish_rate_of_a_queue_counts_the_keys_that_are_bound_to_it(world: World):
+    rates: list[float | None] = []
+    for plan in (PLAN, Plan((QUEUE,), unbound=PLAN.bindings)):
+        world.apply(plan)
+        world.pass_round()
+        for _ in range(10):
+            world.traffic.count(KEY)
+        world.pass_round()
+        rates.append(world.topology.depths[NAME].publish_rate)
+    assert rates == [10 / ROUND_EVERY_S, 0.0]
+
+
 def test_an_unused_queue_is_deleted_a_day_after_its_last_subscription(world: World):
     now = datetime.now(UTC)
     old, fresh = Unused("ws-gateway.trades.old", now - timedelta(hours=25)), Unused("ws-gateway.trades.fresh", now)
@@ -454,5 +467,5 @@ def test_a_changed_alarm_is_logged(world: World):
 
 def test_a_stop_ends_the_thread_and_closes_the_connection(world: World):
     with running(world.topology):
-        eventually(lambda: world.broker.events_processed, 5, "it is connected")
+        eventually(lambda: world.broker.events_processed, 20, "it is connected")
     assert world.broker.closed == 1
