@@ -119,7 +119,6 @@ class Declarations:
             for binding in batch:
                 self._bound[binding] = requested_at
                 self._by_queue.setdefault(binding.queue, set()).add(binding)
-                self._unbound.discard(binding)
 
 
 def mismatch_hint(queue: str) -> str:

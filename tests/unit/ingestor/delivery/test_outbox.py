@@ -1,16 +1,18 @@
 """An event between its connection to the exchange and the broker's confirm."""
 
 from collections import deque
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from common.events import Dropped, Event
-from ingestor.delivery.outbox import Entry, Lane
-from ingestor.delivery.spool import Spool, SpoolFailure
+from common.events import Event
+from ingestor.delivery.outbox import Entry, Lane, Outbox
+from ingestor.delivery.spool import Spool, SpoolFailure, Stored
 
 
 def event(number: int, kind: str = "trades", size: int = 10, stamp: int = 0) -> Event:
@@ -164,6 +166,121 @@ def test_a_folder_that_cannot_be_written_is_reported_and_used_once_it_can(tmp_pa
     mine.sweep()
     assert not failed(mine)
     assert mine.accept(events(1))
+
+
+class UnreliableSpool(Spool):
+    """Fails at the operations that the test names."""
+
+    failing: frozenset[str] = frozenset({"open"})
+
+    def open(self) -> None:
+        self._check("open")
+        super().open()
+
+    def append(self, rows: Sequence[Stored]) -> None:
+        self._check("append")
+        super().append(rows)
+
+    def read(self, from_position: int, most: int) -> list[Stored]:
+        self._check("read")
+        return super().read(from_position, most)
+
+    def remove(self, rows: Iterable[Stored]) -> None:
+        self._check("remove")
+        super().remove(rows)
+
+    def drop_older(self, than_s: float, above: int) -> dict[str, int]:
+        self._check("drop")
+        return super().drop_older(than_s, above)
+
+    def _check(self, operation: str) -> None:
+        if operation in self.failing:
+            self.closed_because = operation
+            raise SpoolFailure(operation)
+
+
+def unreliable(folder: Path, most_events: int) -> tuple[UnreliableSpool, Lane]:
+    """A lane whose spool could not be opened, and can from now on."""
+    spool = UnreliableSpool(folder / "lane.db", 2**20, durable=False)
+    it = Lane(spool, durable=False, most_events=most_events, most_bytes=10_000)
+    spool.failing = frozenset()
+    return spool, it
+
+
+def test_events_of_an_earlier_run_come_first_once_the_disk_can_be_used(tmp_path: Path):
+    first = lane(tmp_path, most_events=10)
+    first.accept(events(1, 2))
+    first.close()
+    _, second = unreliable(tmp_path, most_events=10)
+    second.accept(events(3))
+    second.sweep()
+    assert not failed(second)
+    assert balanced(second)
+    assert numbers(second.take(10)) == [1, 2, 3]
+
+
+def test_a_disk_that_opens_and_cannot_be_written_stays_closed(tmp_path: Path):
+    first = lane(tmp_path, most_events=10)
+    first.accept(events(1, 2))
+    first.close()
+    spool, second = unreliable(tmp_path, most_events=10)
+    second.accept(events(3))
+    spool.failing = frozenset({"append"})
+    second.sweep()
+    assert second.failure == "append"
+    assert numbers(second.take(10)) == [3]
+    spool.failing = frozenset()
+    second.sweep()
+    assert numbers(second.take(10)) == [1, 2]
+
+
+def test_a_disk_that_cannot_be_read_delays_its_events(tmp_path: Path):
+    spool, it = unreliable(tmp_path, most_events=1)
+    it.sweep()
+    for number in (1, 2):
+        it.accept(events(number))
+    spool.failing = frozenset({"read"})
+    assert numbers(it.take(10)) == [1]
+    assert it.failure == "read"
+    spool.failing = frozenset()
+    assert numbers(it.take(10)) == [2]
+    assert balanced(it)
+
+
+@pytest.mark.parametrize("operation", ["remove", "drop"])
+def test_a_disk_that_cannot_delete_is_reported(tmp_path: Path, operation: str):
+    spool, it = unreliable(tmp_path, most_events=1)
+    it.sweep()
+    for number in (1, 2):
+        it.accept(events(number))
+    it.spill()
+    it.confirmed(it.take(1))
+    it.accept(events(3))
+    spool.failing = frozenset({operation})
+    it.sweep(oldest_s=1.0)
+    assert it.failure == operation
+    assert balanced(it)
+
+
+def test_events_that_vanished_from_the_disk_are_counted_as_dropped(tmp_path: Path):
+    class Emptied(Spool):
+        def read(self, from_position: int, most: int) -> list[Stored]:
+            return []
+
+    it = Lane(Emptied(tmp_path / "m.db", 2**20, durable=False), durable=False, most_events=0, most_bytes=0)
+    it.accept(events(1, 2))
+    assert it.take(10) == []
+    assert it.counts().dropped == 2
+    assert balanced(it)
+
+
+def test_the_two_lanes_are_separate(tmp_path: Path):
+    private = Lane(spool(tmp_path), durable=True, most_events=3, most_bytes=10_000)
+    market = Lane(Spool(tmp_path / "m.db", 2**20, durable=False), durable=False, most_events=3, most_bytes=10_000)
+    outbox = Outbox(private, market)
+    assert outbox.put(events(1), private=True)
+    assert outbox.put(events(2), private=False)
+    assert (numbers(private.take(9)), numbers(market.take(9))) == ([1], [2])
 
 
 class LaneMachine(RuleBasedStateMachine):

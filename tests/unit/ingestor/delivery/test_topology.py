@@ -251,8 +251,18 @@ def test_a_remake_repeats_the_bindings_that_are_older_than_its_request(requested
     declarations.apply(broker, PLAN.queues, PLAN.bindings)
     broker.requested()
     declarations.forget_before(requested_at)
+    assert declarations.keys_of(NAME) == ([] if repeated else [KEY])
     declarations.apply(broker, PLAN.queues, PLAN.bindings)
     assert broker.requested() == ["exchanges", f"declare {NAME}", *repeated]
+
+
+def test_a_remake_removes_ended_bindings_again(world: World):
+    world.apply(Plan((QUEUE,), unbound=PLAN.bindings))
+    world.broker.requested()
+    world.now += 1
+    world.topology.remake("one", lambda: None)
+    world.topology.step(world.broker)
+    assert f"unbind {NAME} {KEY}" in world.broker.requested()
 
 
 def test_two_requests_at_once_are_met_together_by_the_newest_plan(world: World):
@@ -358,14 +368,17 @@ def test_a_request_does_not_wait_for_the_end_of_a_round(world: World):
 
 def test_a_missing_queue_is_declared_and_bound_again(world: World):
     world.apply(PLAN)
+    world.pass_round()
     world.broker.delete(NAME)
     with capture_logs() as logged:
         world.pass_round()
     assert [each["event"] for each in logged] == ["queue missing"]
     assert BINDING in world.broker.bindings
     assert NAME not in world.topology.depths
+    world.broker.requested()
     world.pass_round()
     assert NAME in world.topology.depths
+    assert "exchanges" not in world.broker.requested(), "it is repaired once"
 
 
 def test_a_binding_removed_by_hand_is_back_after_a_round(world: World):
