@@ -199,7 +199,7 @@ def test_of_a_flood_of_notifications_a_thousand_are_kept(world: World):
 
 def test_the_thread_reconciles_after_a_notification(tmp_path: Path):
     world = World(tmp_path, every_s=600.0)
-    worker = Crew().start(world.reconciler)
+    worker = start(world.reconciler)
     eventually(lambda: world.applied, 20, "it has started")
     world.postgres.put(BTC)
     world.reconciler.notify(Notification(1, None))
@@ -210,7 +210,7 @@ def test_the_thread_reconciles_after_a_notification(tmp_path: Path):
 
 def test_the_thread_reconciles_regularly(tmp_path: Path):
     world = World(tmp_path, every_s=0.01)
-    worker = Crew().start(world.reconciler)
+    worker = start(world.reconciler)
     eventually(lambda: len(world.applied) >= 3, 20, "without a notification")
     worker.stop()
     assert worker.ended(within_s=20)
@@ -219,7 +219,7 @@ def test_the_thread_reconciles_regularly(tmp_path: Path):
 def test_a_second_start_of_the_thread_gives_up_nothing(world: World):
     world.own = (WALLET,)
     world.postgres.put(BTC)
-    worker = Crew().start(world.reconciler)
+    worker = start(world.reconciler)
     eventually(lambda: world.applied, 20, "it has started")
     world.postgres.fails_with = RuntimeError("not foreseen")
     world.reconciler.notify(Notification(1, None))
@@ -233,7 +233,7 @@ def test_a_second_start_of_the_thread_gives_up_nothing(world: World):
 
 def test_the_thread_waits_while_postgres_is_unavailable(world: World):
     world.postgres.available = False
-    worker = Crew().start(world.reconciler)
+    worker = start(world.reconciler)
     eventually(lambda: world.postgres.snapshots >= 2, 20, "it has tried")
     world.postgres.available = True
     eventually(lambda: world.applied, 20, "it is applied")

@@ -295,7 +295,7 @@ def test_the_metrics_follow_the_observations(world: World):
 
 def test_the_thread_reports_a_change_at_once():
     world = World(every_s=600.0)
-    worker = Crew().start(world.reporter)
+    worker = start(world.reporter)
     eventually(lambda: world.store.generation == 0, 20, "the first report")
     world.reporter.applied(7)
     eventually(lambda: world.store.generation == 7, 20, "it does not wait for the next regular report")
@@ -306,7 +306,7 @@ def test_the_thread_reports_a_change_at_once():
 
 def test_the_thread_reports_regularly_and_signs_off_at_the_stop():
     world = World(every_s=0.01)
-    worker = Crew().start(world.reporter)
+    worker = start(world.reporter)
     eventually(lambda: world.store.writes.count("heartbeat") >= 2, 20, "it reports without a change")
     worker.stop()
     assert worker.ended(within_s=20)
@@ -316,7 +316,7 @@ def test_the_thread_reports_regularly_and_signs_off_at_the_stop():
 def test_the_thread_survives_an_unavailable_database(world: World):
     world.topics = (topic(),)
     world.store.fails = {"topics", "leave"}
-    worker = Crew().start(world.reporter)
+    worker = start(world.reporter)
     eventually(lambda: world.store.writes.count("heartbeat and forget") >= 2, 20, "it has tried again")
     world.store.fails = {"leave"}
     eventually(lambda: world.store.topics, 20, "the topics are written")

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from common.events import Event
+from common.events import Dropped, Event
 from ingestor.delivery.outbox import Entry, Lane, Outbox
 from ingestor.delivery.spool import Spool, SpoolFailure, Stored
 
@@ -189,7 +189,7 @@ class UnreliableSpool(Spool):
         self._check("remove")
         super().remove(rows)
 
-    def drop_older(self, than_s: float, above: int) -> dict[str, int]:
+    def drop_older(self, than_s: float, above: int) -> list[Dropped]:
         self._check("drop")
         return super().drop_older(than_s, above)
 

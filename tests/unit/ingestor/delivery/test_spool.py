@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from common.events import Event
+from common.events import Dropped, Event
 from ingestor.delivery.spool import BALLAST_BYTES, Spool, SpoolFailure, Stored
 
 
@@ -59,7 +59,7 @@ def test_the_next_run_continues_behind_the_last_position(spool: Spool, tmp_path:
 
 def test_gap_events_are_never_too_old(spool: Spool):
     spool.append([row(1), row(2, "gap"), row(3), row(9)])
-    assert spool.drop_older(than_s=5, above=1) == {"trades.linear.BTCUSDT": 1}
+    assert spool.drop_older(than_s=5, above=1) == [Dropped("trades.linear.BTCUSDT", 1, 3)]
     assert positions(spool) == [1, 2, 9]
     assert (spool.count, spool.bytes) == (3, 30)
 
