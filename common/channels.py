@@ -1,4 +1,4 @@
-"""Channel type, Bybit topic, routing key: one identity in three spellings."""
+"""A channel by its three names: channel type with parameters, Bybit topic, and routing key."""
 
 import re
 from dataclasses import dataclass
@@ -39,12 +39,11 @@ _GAP = "gap."
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a channel type needs, and how its topic is spelled."""
+    """Which parameters a channel type has, and how its topic is spelled."""
 
     prefix: str
     categories: tuple[str, ...]
     parameter: str = ""  # "depth" or "interval"
-    wants_symbol: bool = True
 
 
 _TRADED = ("linear", "spot", "inverse", "option", "spread")
@@ -83,19 +82,19 @@ _UNFIT = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One field of a request that cannot be taken, and what would be."""
+    """One invalid field of a request, and what would be valid; `code` is stable."""
 
     field: str
     code: str
     message: str
 
     def within(self, place: str) -> "Fault":
-        """The same fault, of a request that is part of another one."""
+        """The same fault, in a request that is part of another one."""
         return Fault(f"{place}.{self.field}", self.code, self.message)
 
 
 class BadChannel(ValueError):
-    """A request names no channel; `faults` tells every field at fault."""
+    """A request that does not name a channel; `faults` has every invalid field."""
 
     def __init__(self, faults: list[Fault]) -> None:
         super().__init__("; ".join(f"{fault.field}: {fault.message}" for fault in faults))
@@ -130,7 +129,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a caller named, before it is known to make sense."""
+    """A channel as a caller names it, not yet checked."""
 
     channel_type: str | None = None
     symbol: str | None = None
@@ -141,10 +140,12 @@ class Request:
 
 
 def resolve(request: Request) -> Channel:
-    """The channel that a request means, by parts or by topic; raises BadChannel."""
+    """The channel that a request names, by its parts or by its topic; raises BadChannel."""
     if request.channel_type is not None and request.channel_type not in CHANNEL_TYPES:
         _refuse(
-            "channel_type", "unknown_channel_type", f"{request.channel_type!r} is none of {', '.join(CHANNEL_TYPES)}"
+            "channel_type",
+            "unknown_channel_type",
+            f"{request.channel_type!r} must be one of {', '.join(CHANNEL_TYPES)}",
         )
     if request.topic is None:
         return _from_parts(request)
@@ -154,16 +155,18 @@ def resolve(request: Request) -> Channel:
 
 
 def of_topic(endpoint: str, topic: str) -> Channel:
-    """The channel of a topic that is known to be held on this endpoint."""
+    """The channel of a topic that is subscribed to on this endpoint."""
     return _from_topic(topic, endpoint)
 
 
 def _from_parts(request: Request) -> Channel:
     name = request.channel_type
     if name is None:
-        _refuse("channel_type", "missing_field", f"is missing; name one of {', '.join(CHANNEL_TYPES)}, or a topic")
+        _refuse(
+            "channel_type", "missing_field", f"is required unless topic is given: one of {', '.join(CHANNEL_TYPES)}"
+        )
     if name == "raw":
-        _refuse("topic", "missing_topic", "a raw subscription names its Bybit topic")
+        _refuse("topic", "missing_topic", "is required for channel type raw: Bybit's topic")
     if name in FIXED:
         return _fixed(request, name)
     return _public(request, name)
@@ -180,8 +183,8 @@ def _fixed(request: Request, name: str) -> Channel:
 
 
 def _fixed_category(name: str, endpoint: str, category: str | None) -> Fault:
-    why = "Bybit refuses a categorised topic beside the all-in-one one; " if endpoint == "private" else ""
-    return Fault("category", "bad_category", f"{category!r}: {why}{name} has category {endpoint!r} or none given")
+    why = "; Bybit rejects categorised topics beside the all-in-one topic" if endpoint == "private" else ""
+    return Fault("category", "bad_category", f"{category!r} must be {endpoint!r} or omitted for {name}{why}")
 
 
 def _public(request: Request, name: str) -> Channel:
@@ -189,7 +192,8 @@ def _public(request: Request, name: str) -> Channel:
     category = request.category or "linear"
     faults = _superfluous(request, tuple({"depth", "interval"} - {kind.parameter}), name)
     if category not in kind.categories:
-        faults.append(Fault("category", "bad_category", f"{category!r}: {name} exists in {', '.join(kind.categories)}"))
+        categories = ", ".join(kind.categories)
+        faults.append(Fault("category", "bad_category", f"{category!r} must be one of {categories} for {name}"))
     symbol_fault = _symbol_fault(name, category, request.symbol)
     if symbol_fault:
         faults.append(symbol_fault)
@@ -198,7 +202,8 @@ def _public(request: Request, name: str) -> Channel:
     value = str(given) if given is not None else allowed[0]
     if category in kind.categories and value not in allowed:
         what = kind.parameter
-        faults.append(Fault(what, f"bad_{what}", f"{value!r}: {name} of {category} has {', '.join(allowed)}"))
+        values = ", ".join(allowed)
+        faults.append(Fault(what, f"bad_{what}", f"{value!r} must be one of {values} for {name} in {category}"))
     if faults or request.symbol is None:
         raise BadChannel(faults)
     return _built(name, category, request.symbol, value)
@@ -222,14 +227,16 @@ def _built(name: str, category: str, symbol: str, value: str) -> Channel:
 
 def _from_topic(topic: str, category: str | None) -> Channel:
     if not topic or _UNFIT.search(topic):
-        _refuse("topic", "bad_topic", "is Bybit's topic: text without white space, for instance publicTrade.BTCUSDT")
+        allowed = "must be Bybit's topic without white space or control characters, e.g. publicTrade.BTCUSDT"
+        _refuse("topic", "bad_topic", f"{topic!r} {allowed}")
     if category is not None and category not in RAW_CATEGORIES:
-        _refuse("category", "bad_category", f"{category!r} is none of {', '.join(RAW_CATEGORIES)}")
+        _refuse("category", "bad_category", f"{category!r} must be one of {', '.join(RAW_CATEGORIES)}")
     if topic.split(".")[0] == "dcp":
-        _refuse("topic", "refused_topic", "dcp topics push no data: they arm the cancelling of your orders")
+        why = "it pushes no data, it arms the cancellation of your orders"
+        _refuse("topic", "refused_topic", f"{topic!r} cannot be subscribed to: {why}; name another topic")
     if _CATEGORISED.fullmatch(topic) and category in (None, "private"):
         whole = topic.rpartition(".")[0]
-        _refuse("topic", "categorised_topic", f"Bybit refuses {topic!r} beside {whole!r}; subscribe {whole!r}")
+        _refuse("topic", "categorised_topic", f"Bybit rejects {topic!r} beside {whole!r}; subscribe to {whole!r}")
     return _known_topic(topic, category) or _raw(topic, category or "linear")
 
 
@@ -245,7 +252,7 @@ def _known_topic(topic: str, category: str | None) -> Channel | None:
 
 
 def _spelled(name: str, category: str, rest: str) -> Channel | None:
-    """`rest` is what follows the prefix; a depth that is a word (`rpi`, `full`) makes another topic: a raw one."""
+    """`rest` follows the prefix; a depth that is a word (`rpi`, `full`) makes it another topic, which is raw."""
     parameter = PUBLIC[name].parameter
     if not parameter:
         return _public(Request(name, rest, category), name)
@@ -264,7 +271,7 @@ def _raw(topic: str, category: str) -> Channel:
 
 
 def _agree(request: Request, channel: Channel) -> None:
-    """Parts beside a topic may repeat what it says, and may not contradict it."""
+    """Parts beside a topic may repeat it, and must not contradict it."""
     named = {
         "channel_type": (request.channel_type, channel.channel_type),
         "symbol": (request.symbol, channel.symbol),
@@ -272,7 +279,11 @@ def _agree(request: Request, channel: Channel) -> None:
         "interval": (request.interval, channel.interval),
     }
     faults = [
-        Fault(name, "conflict", f"{given!r} contradicts topic {request.topic!r}, which means {meant!r}; leave one out")
+        Fault(
+            name,
+            "conflict",
+            f"{given!r} contradicts topic {request.topic!r}, which means {meant!r}; omit one of the two",
+        )
         for name, (given, meant) in named.items()
         if given is not None and given != meant
     ]
@@ -282,19 +293,21 @@ def _agree(request: Request, channel: Channel) -> None:
 
 def _superfluous(request: Request, names: tuple[str, ...], channel_type: str) -> list[Fault]:
     given = [name for name in sorted(names) if getattr(request, name) is not None]
-    return [Fault(name, "unexpected_field", f"{channel_type} has no {name}; leave it out") for name in given]
+    return [Fault(name, "unexpected_field", f"{channel_type} has no {name}; omit it") for name in given]
 
 
 def _symbol_fault(name: str, category: str, symbol: str | None) -> Fault | None:
     if not symbol:
         example = "BTC" if (name, category) == ("trades", "option") else "BTCUSDT"
-        what = "the pool (USDT, USDC, inverse)" if name in POOLED else f"a symbol, for instance {example}"
-        return Fault("symbol", "missing_symbol", f"{name} needs {what}")
+        what = "a pool: USDT, USDC or inverse" if name in POOLED else f"a symbol, e.g. {example}"
+        return Fault("symbol", "missing_symbol", f"{name} requires {what}")
     if _UNFIT.search(symbol):
-        return Fault("symbol", "bad_symbol", "is Bybit's symbol: text without white space or control characters")
+        allowed = "must be Bybit's symbol without white space or control characters"
+        return Fault("symbol", "bad_symbol", f"{symbol!r} {allowed}")
     pools = POOLS.get(category, ()) if name == "insurance" else sum(POOLS.values(), ())
     if name in POOLED and symbol not in pools:
-        return Fault("symbol", "bad_symbol", f"{symbol!r}: the pools of {name} in {category} are {', '.join(pools)}")
+        allowed = f"must be one of {', '.join(pools)}" if pools else "is not a pool"
+        return Fault("symbol", "bad_symbol", f"{symbol!r} {allowed} for {name} in {category}")
     return None
 
 
@@ -307,12 +320,14 @@ def _allowed(kind: Kind, category: str) -> tuple[str, ...]:
 def _check_length(key: str, field: str) -> None:
     if len(_GAP + key) > MOST_KEY_BYTES:  # percent-encoded, hence ASCII
         _refuse(
-            field, "key_too_long", f"makes a routing key of {len(key)} bytes; AMQP allows {MOST_KEY_BYTES - len(_GAP)}"
+            field,
+            "key_too_long",
+            f"makes a routing key of {len(key)} bytes, the maximum is {MOST_KEY_BYTES - len(_GAP)}; shorten it",
         )
 
 
 def _escaped(text: str) -> str:
-    """Percent-encoded as UTF-8, all but A-Za-z0-9_- (quote would also keep `.` and `~`)."""
+    """Percent-encoded as UTF-8, except A-Za-z0-9_- (quote would also keep `.` and `~`)."""
     return quote(text, safe="").replace(".", "%2E").replace("~", "%7E")
 
 

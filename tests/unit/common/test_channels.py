@@ -1,4 +1,4 @@
-"""One channel in three spellings."""
+"""A channel by its channel type, its topic and its routing key."""
 
 from contextlib import suppress
 
@@ -72,16 +72,53 @@ def test_parts_and_topic_mean_the_same(parts: Request, topic: Request):
         (Request(topic="orderbook.500.BTCUSDT"), "depth", "bad_depth"),
     ],
 )
-def test_what_makes_no_sense_names_the_field(request_: Request, field: str, code: str):
-    with pytest.raises(BadChannel) as refused:
+def test_an_invalid_request_names_the_field(request_: Request, field: str, code: str):
+    with pytest.raises(BadChannel) as rejected:
         resolve(request_)
-    assert (field, code) in [(fault.field, fault.code) for fault in refused.value.faults]
+    assert (field, code) in [(fault.field, fault.code) for fault in rejected.value.faults]
 
 
-def test_all_fields_at_fault_are_reported_at_once():
-    with pytest.raises(BadChannel) as refused:
+def test_all_invalid_fields_are_named_at_once():
+    with pytest.raises(BadChannel) as rejected:
         resolve(Request("orderbook", None, depth=7, interval="1"))
-    assert {fault.field for fault in refused.value.faults} == {"symbol", "depth", "interval"}
+    assert {fault.field for fault in rejected.value.faults} == {"symbol", "depth", "interval"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Request("depth"), "channel_type: 'depth' must be one of trades, ticker, orderbook, kline,"),
+        (Request(), "channel_type: is required unless topic is given: one of trades,"),
+        (Request("raw"), "topic: is required for channel type raw: Bybit's topic"),
+        (
+            Request("order", category="linear"),
+            "category: 'linear' must be 'private' or omitted for order; Bybit rejects",
+        ),
+        (Request("kline", "BTC", "option"), "category: 'option' must be one of linear, spot, inverse for kline"),
+        (Request("orderbook", "X", depth=7), "depth: '7' must be one of 50, 1, 200, 1000 for orderbook in linear"),
+        (Request("kline", "X", interval="2"), "interval: '2' must be one of 1, 3, 5,"),
+        (Request("trades", "X", depth=50), "depth: trades has no depth; omit it"),
+        (Request("trades"), "symbol: trades requires a symbol, e.g. BTCUSDT"),
+        (Request("trades", category="option"), "symbol: trades requires a symbol, e.g. BTC"),
+        (Request("insurance"), "symbol: insurance requires a pool: USDT, USDC or inverse"),
+        (Request("insurance", "BTC"), "symbol: 'BTC' must be one of USDT, USDC for insurance in linear"),
+        (Request("insurance", "BTC", "spot"), "symbol: 'BTC' is not a pool for insurance in spot"),
+        (Request("trades", "A B"), "symbol: 'A B' must be Bybit's symbol without white space"),
+        (Request(topic="A B"), "topic: 'A B' must be Bybit's topic without white space"),
+        (Request(topic="x", category="y"), "category: 'y' must be one of spot, linear,"),
+        (Request(topic="dcp.future"), "topic: 'dcp.future' cannot be subscribed to: it pushes no data,"),
+        (Request(topic="order.linear"), "topic: Bybit rejects 'order.linear' beside 'order'; subscribe to 'order'"),
+        (
+            Request("trades", "X", topic="publicTrade.Y"),
+            "symbol: 'X' contradicts topic 'publicTrade.Y', which means 'Y'; omit one of the two",
+        ),
+        (Request("trades", "é" * 60), "symbol: makes a routing key of 374 bytes, the maximum is 251; shorten it"),
+    ],
+)
+def test_a_message_names_the_field_the_value_and_the_remedy(request_: Request, message: str):
+    with pytest.raises(BadChannel) as rejected:
+        resolve(request_)
+    assert message in str(rejected.value)
 
 
 names = st.text(st.characters(exclude_categories=("Cs", "Cc", "Z")), min_size=1, max_size=20)
