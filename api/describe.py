@@ -10,23 +10,23 @@ from api.settings import Settings
 from common import database
 from common.notifications import Notification
 
-_NOBODY = {"POSTGRES_PASSWORD": "-", "RABBITMQ_PASSWORD": "-", "WS_GATEWAY_API_KEY": "-"}
+_UNUSED = {"POSTGRES_PASSWORD": "-", "RABBITMQ_PASSWORD": "-", "WS_GATEWAY_API_KEY": "-"}
 
 
-class _Deaf:
+class _NoNotifier:
     def notify(self, notification: Notification) -> None: ...
 
 
 def description() -> dict[str, Any]:
-    """Needs no neighbours."""
-    settings = Settings.from_env(_NOBODY)
-    spec: dict[str, Any] = create(settings, database.engine(settings.postgres, "description"), _Deaf()).spec
+    """The OpenAPI description; connects to nothing."""
+    settings = Settings.from_env(_UNUSED)
+    spec: dict[str, Any] = create(settings, database.engine(settings.postgres, "description"), _NoNotifier()).spec
     return spec
 
 
-def written() -> bytes:
+def rendered() -> bytes:
     return orjson.dumps(description(), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(written())
+    sys.stdout.buffer.write(rendered())

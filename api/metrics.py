@@ -1,4 +1,4 @@
-"""Figures of all workers together."""
+"""Prometheus metrics of all gunicorn workers together."""
 
 import os
 import time
@@ -18,9 +18,7 @@ DURATION = Histogram(
     ["route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-NOTIFICATIONS = Counter(
-    f"{PREFIX}_api_notifications", "Notifications of the ingestor, by what became of them.", ["outcome"]
-)
+NOTIFICATIONS = Counter(f"{PREFIX}_api_notifications", "Notifications to the ingestor, by outcome.", ["outcome"])
 
 
 def register(app: Flask) -> None:
@@ -28,7 +26,7 @@ def register(app: Flask) -> None:
 
 
 def exposed() -> Response:
-    """Under gunicorn the workers' figures are added up; a lone process shows its own."""
+    """Under gunicorn the metrics of all workers are added up; a single process shows its own."""
     registry: CollectorRegistry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
@@ -46,5 +44,5 @@ def _count(response: Response) -> Response:
 
 @cache
 def _of(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
-    """There are few of them, and looking one up takes as long as counting."""
+    """Cached: there are few of them, and looking one up takes as long as counting."""
     return REQUESTS.labels(method, route, status), DURATION.labels(route)

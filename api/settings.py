@@ -1,4 +1,4 @@
-"""What the api is told by its environment."""
+"""The settings of the api, read from its environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How many requests are answered in a second."""
+    """The maximum of requests per second."""
 
     of_a_key: int
     of_an_address: int
@@ -22,7 +22,7 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`proxies` are those whose word is taken for where a request came from."""
+    """`proxies` are trusted to name the address that a request came from."""
 
     name: str
     bind: str

@@ -1,5 +1,6 @@
 """A minimal API on Flask and SQLAlchemy with the same statements: no keys, no checks, no log, no metrics."""
 
+from dataclasses import asdict
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
@@ -27,18 +28,18 @@ def made() -> Flask:
     def listed() -> Response:
         limit = int(request.args.get("limit", "100"))
         with engine.connect() as connection:
-            rows, total = subscription_status.page(connection, {}, None, limit, 0)
-        return jsonify(items=[dict(row._mapping) for row in rows], total=total)
+            page = subscription_status.page(connection, {}, None, limit, 0)
+        return jsonify(items=[asdict(view) for view in page.items], total=page.total)
 
     @app.post("/api/v1/subscriptions")
     def subscribe() -> tuple[Response, int]:
         given: dict[str, Any] = request.get_json()
         channel = resolve(Request(given["channel_type"], given["symbol"]))
         with engine.connect() as connection:
-            row = subscription_status.ask(
+            found = subscription_status.subscribe(
                 connection, channel, given["requesting_service"], None, None, CAPS, Counted(0, 0)
             )
-        return jsonify(dict(row._mapping) if row else {}), 201
+        return jsonify(asdict(found[0]) if found else {}), 201
 
     return app
 

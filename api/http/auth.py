@@ -1,4 +1,4 @@
-"""Who is asking, and what they may touch."""
+"""Authentication, and which services a caller may act for."""
 
 import hashlib
 import hmac
@@ -10,8 +10,8 @@ from typing import Protocol, TypeVar
 
 from flask import Flask, g, request
 
-from api.http.errors import Refusal, no_such
-from api.services.store import Store
+from api.http.errors import ApiError, no_such
+from api.services.guarded_database import GuardedDatabase
 from api.settings import Rates
 from common.errors import Unavailable
 from common.tables import api_keys
@@ -21,16 +21,16 @@ V = TypeVar("V", bound=Callable[..., object])
 ADMINISTRATOR = "administrator"
 SERVICE = "service"
 _OPEN = "open_without_a_key"
-_UNCOUNTED = ("/health", "/health/live", "/ready", "/metrics")  # a probe that is refused restarts what is well
+_UNCOUNTED = ("/health", "/health/live", "/ready", "/metrics")  # a rejected probe restarts a healthy process
 
 
-class Counter(Protocol):
-    def allow(self, name: str, most_per_s: int, now: float) -> bool: ...
+class RequestCounter(Protocol):
+    def allow(self, name: str, max_per_s: int, now: float) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """`service` is None for the administrator, who acts for all of them."""
+class Principal:
+    """Who a request acts as; `service` is None for the administrator, who acts for all of them."""
 
     kind: str
     service: str | None = None
@@ -39,51 +39,52 @@ class Caller:
         return self.service in (None, service)
 
 
-class Doorkeeper:
-    """Tells callers apart by their key; every path is closed unless its view is marked open."""
+class Authenticator:
+    """Identifies callers by their key; every path is closed unless its view is marked open."""
 
-    def __init__(self, store: Store, administrator_key: str, counter: Counter, rates: Rates) -> None:
-        self._store = store
+    def __init__(
+        self, database: GuardedDatabase, administrator_key: str, counter: RequestCounter, rates: Rates
+    ) -> None:
+        self._database = database
         self._administrator = digest(administrator_key)
         self._counter = counter
         self._rates = rates
 
     def register(self, app: Flask) -> None:
-        app.before_request(lambda: self._let_in(app))
+        app.before_request(lambda: self._authenticate(app))
 
-    def _let_in(self, app: Flask) -> None:
+    def _authenticate(self, app: Flask) -> None:
         if request.path not in _UNCOUNTED:
-            self._count(f"address {g.address}", self._rates.of_an_address)
+            self._count("address", g.address, self._rates.of_an_address)
         if request.endpoint is None or is_open(app, request.endpoint):
-            return  # a path that does not exist is refused by the framework
+            return  # the framework answers a path that does not exist
         key = request.headers.get("X-API-Key", "")
         if not key:
-            raise _unknown("missing_key", "this call needs a key in the header X-API-Key")
+            raise _unauthorized("missing_key", "the header X-API-Key is missing; send a key in it")
         given = digest(key)
-        g.caller = self._caller(given)
-        self._count(f"key {given.hex()}", self._rates.of_a_key)
+        g.caller = self._principal(given)
+        self._count("key", given.hex(), self._rates.of_a_key)
 
-    def _caller(self, given: bytes) -> Caller:
-        """Raises Refusal for a key that is none."""
+    def _principal(self, given: bytes) -> Principal:
+        """Raises ApiError for a key that is not live."""
         if hmac.compare_digest(given, self._administrator):
-            return Caller(ADMINISTRATOR)
+            return Principal(ADMINISTRATOR)
         return self._service(given)
 
-    def _service(self, given: bytes) -> Caller:
-        with self._store.reading() as connection:
+    def _service(self, given: bytes) -> Principal:
+        with self._database.reading() as connection:
             user = api_keys.user_of(connection, given)
         if user is None:
-            raise _unknown("unknown_key", "the key in X-API-Key is not known, or no longer")
+            raise _unauthorized("unknown_key", "the key in X-API-Key is unknown, revoked or expired; send a live one")
         if user.use_is_news:
-            with suppress(Unavailable), self._store.changing_at_once() as connection:
+            with suppress(Unavailable), self._database.changing_at_once() as connection:
                 api_keys.note_use(connection, user.id)
-        return Caller(SERVICE, user.service)
+        return Principal(SERVICE, user.service)
 
-    def _count(self, name: str, most_per_s: int) -> None:
-        if not self._counter.allow(name, most_per_s, time.monotonic()):
-            whose = name.split(" ")[0]
-            detail = f"this {whose} may ask {most_per_s} times a second"
-            raise Refusal(429, f"too_many_requests_of_{whose}", detail, headers={"Retry-After": "1"})
+    def _count(self, kind: str, name: str, max_per_s: int) -> None:
+        if not self._counter.allow(f"{kind} {name}", max_per_s, time.monotonic()):
+            detail = f"this {kind} exceeds {max_per_s} requests per second; retry after 1 s"
+            raise ApiError(429, f"too_many_requests_of_{kind}", detail, headers={"Retry-After": "1"})
 
 
 def digest(key: str) -> bytes:
@@ -91,7 +92,7 @@ def digest(key: str) -> bytes:
 
 
 def open_without_a_key(view: V) -> V:
-    """Marks a view that anybody may call."""
+    """Marks a view that needs no key."""
     setattr(view, _OPEN, True)
     return view
 
@@ -103,24 +104,26 @@ def is_open(app: Flask, endpoint: str) -> bool:
 def acting_for(service: str) -> None:
     """Raises 403 when the caller names a service that is not its own."""
     if not caller().may_touch(service):
-        raise Refusal(403, "not_your_service", f"this key acts for {caller().service!r} only")
+        own = caller().service
+        detail = f"this key acts for {own!r} only; use the key of {service!r} or the administrator's"
+        raise ApiError(403, "not_your_service", detail)
 
 
-def owned(service: str, what: str) -> None:
-    """Raises 404 when a thing is another service's: its very existence is not told."""
+def owned(service: str, what: str, id: object) -> None:
+    """Raises 404 when this is another service's: not even its existence is disclosed."""
     if not caller().may_touch(service):
-        raise no_such(what)
+        raise no_such(what, id)
 
 
 def administrator_only() -> None:
     if caller().kind != ADMINISTRATOR:
-        raise Refusal(403, "administrator_only", "this call needs the administrator's key")
+        raise ApiError(403, "administrator_only", "this call requires the administrator's key in X-API-Key")
 
 
-def caller() -> Caller:
-    found: Caller = g.caller
+def caller() -> Principal:
+    found: Principal = g.caller
     return found
 
 
-def _unknown(code: str, detail: str) -> Refusal:
-    return Refusal(401, code, detail, headers={"WWW-Authenticate": 'ApiKey realm="ws-gateway"'})
+def _unauthorized(code: str, detail: str) -> ApiError:
+    return ApiError(401, code, detail, headers={"WWW-Authenticate": 'ApiKey realm="ws-gateway"'})

@@ -7,7 +7,7 @@ from api.settings import Network
 
 
 def address(peer: str, forwarded_for: str, proxies: Sequence[Network]) -> str:
-    """The nearest address that is no proxy of ours; only our proxies' word is taken for what is further away."""
+    """The nearest address that is not one of our proxies; only our proxies are trusted for what is further away."""
     nearest = peer
     for claimed in reversed(forwarded_for.split(",")):
         if not _is_one_of(nearest, proxies):

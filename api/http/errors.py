@@ -1,4 +1,4 @@
-"""How a refusal looks to a caller."""
+"""How an error looks to a caller: application/problem+json (RFC 9457)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
@@ -22,7 +22,7 @@ _TITLES = {413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisf
 """RFC 9110's names, where those of Python depend on its version."""
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """A request that is answered with a problem; `code` is stable, `detail` is for people."""
 
     def __init__(
@@ -41,24 +41,24 @@ class Refusal(Exception):
         self.headers = headers or {}
 
 
-def unprocessable(faults: Sequence[Fault]) -> Refusal:
+def unprocessable(faults: Sequence[Fault]) -> ApiError:
     """All fields at fault at once; the code is theirs when they share one."""
     codes = {fault.code for fault in faults}
     detail = "; ".join(f"{fault.field}: {fault.message}" for fault in faults)
-    return Refusal(422, codes.pop() if len(codes) == 1 else "several_faults", detail, faults)
+    return ApiError(422, codes.pop() if len(codes) == 1 else "several_faults", detail, faults)
 
 
-def no_such(what: str) -> Refusal:
-    return Refusal(404, f"no_such_{what}", f"there is no such {what}")
+def no_such(what: str, id: object) -> ApiError:
+    return ApiError(404, f"no_such_{what}", f"{what} {id} does not exist or belongs to another service; check the id")
 
 
 def register(app: Flask) -> None:
-    """Every refusal, ours or the framework's, leaves as application/problem+json."""
-    app.register_error_handler(Refusal, problem)
+    """Every error, ours or the framework's, leaves as application/problem+json."""
+    app.register_error_handler(ApiError, problem)
     app.register_error_handler(BadChannel, lambda error: problem(unprocessable(error.faults)))
     app.register_error_handler(Unavailable, _unavailable)
     app.register_error_handler(HTTPException, _from_framework)
-    app.register_error_handler(Exception, _our_mistake)
+    app.register_error_handler(Exception, _internal)
 
 
 def title_of(status: int) -> str:
@@ -66,7 +66,7 @@ def title_of(status: int) -> str:
 
 
 def shape(status: int, code: str, detail: str) -> dict[str, Any]:
-    """RFC 9457."""
+    """The members of a problem that every one has."""
     return {
         "type": f"urn:ws-gateway:problem:{code}",
         "title": title_of(status),
@@ -77,12 +77,12 @@ def shape(status: int, code: str, detail: str) -> dict[str, Any]:
     }
 
 
-def problem(refusal: Refusal) -> Response:
-    shown = shape(refusal.status, refusal.code, refusal.detail)
-    if refusal.faults:
-        shown["errors"] = _listed(refusal.faults)
-    response = Response(orjson.dumps(shown), refusal.status, mimetype=MIME_TYPE)
-    response.headers.update(refusal.headers)
+def problem(error: ApiError) -> Response:
+    members = shape(error.status, error.code, error.detail)
+    if error.faults:
+        members["errors"] = _listed(error.faults)
+    response = Response(orjson.dumps(members), error.status, mimetype=MIME_TYPE)
+    response.headers.update(error.headers)
     return response
 
 
@@ -92,17 +92,17 @@ def _listed(faults: Iterable[Fault]) -> list[dict[str, str]]:
 
 def _unavailable(error: Unavailable) -> Response:
     log.warning("dependency unavailable", error=str(error))
-    detail = "the database does not answer; asking again is safe"
-    return problem(Refusal(503, "unavailable", detail, headers={"Retry-After": str(RETRY_AFTER_S)}))
+    detail = "the database is unavailable; retrying is safe"
+    return problem(ApiError(503, "unavailable", detail, headers={"Retry-After": str(RETRY_AFTER_S)}))
 
 
 def _from_framework(error: HTTPException) -> Response:
     status = error.code or 500
     code = _CODES.get(status) or title_of(status).lower().replace(" ", "_")
     kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After", "Location")}
-    return problem(Refusal(status, code, error.description or title_of(status), headers=kept))
+    return problem(ApiError(status, code, error.description or title_of(status), headers=kept))
 
 
-def _our_mistake(_error: Exception) -> Response:
+def _internal(_error: Exception) -> Response:
     log.exception("request failed")
-    return problem(Refusal(500, "internal_error", "internal error; see the log for this trace_id"))
+    return problem(ApiError(500, "internal_error", "internal error; see the log for this trace_id"))

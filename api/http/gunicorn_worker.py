@@ -1,4 +1,4 @@
-"""How a gunicorn worker treats those who do not speak HTTP, or speak it slowly."""
+"""A gunicorn worker with deadlines for clients that are slow or do not speak HTTP."""
 
 import selectors
 import socket
@@ -16,7 +16,7 @@ from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseExc
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
 from api.http.errors import MIME_TYPE, shape
-from api.http.request_head import MOST_AWAITED, lacking
+from api.http.request_head import MAX_BUFFERED, missing
 
 log = structlog.get_logger(__name__)
 
@@ -27,23 +27,23 @@ _STATUS = {LimitRequestLine: 414, LimitRequestHeaders: 431}
 
 
 @dataclass(frozen=True, slots=True)
-class Half:
-    """What is there of a request that waits for its rest."""
+class PartialRequest:
+    """How many bytes of a request have arrived, and until when the rest is waited for."""
 
     length: int
     ends_at: float
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """Gives a thread to requests that are there, cuts off who keeps one too long, and refuses in our own form.
+    """Gives threads to complete requests only, disconnects clients that hold one too long, and answers problems.
 
-    Left alone, as many half-sent requests as there are threads would stop the api.
+    Without this, as many half-sent requests as there are threads would stop the api.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._patience: dict[TConn, float] = {}
-        self._halves: dict[TConn, Half] = {}
+        self._deadlines: dict[TConn, float] = {}
+        self._partial: dict[TConn, PartialRequest] = {}
 
     def enqueue_req(self, conn: TConn) -> None:
         """In the main thread, whenever a connection has something to read."""
@@ -51,83 +51,89 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             try:
                 if self._waits_for_more(conn):
                     return
-            except OSError:  # it is gone: the thread finds out
-                self._halves.pop(conn, None)
+            except OSError:  # it is closed: the thread finds out
+                self._partial.pop(conn, None)
         super().enqueue_req(conn)
 
     def _waits_for_more(self, conn: TConn) -> bool:
-        seen, half = _peeked(conn.sock), self._halves.pop(conn, None)
-        missing = 0 if seen is None else lacking(seen)
-        if seen is not None and missing and (half is None or len(seen) > half.length):
-            ends_at = half.ends_at if half else time.monotonic() + HEADERS_WITHIN_S
-            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + missing)  # wakes us no earlier
-            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._more_came, conn))
-            self._halves[conn] = Half(len(seen), ends_at)
+        received = _peeked(conn.sock)
+        before = self._partial.pop(conn, None)
+        lacks = 0 if received is None else missing(received)
+        if received is not None and lacks and (before is None or len(received) > before.length):
+            ends_at = before.ends_at if before else time.monotonic() + HEADERS_WITHIN_S
+            # The poller reports the connection no earlier than this.
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(received) + lacks)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._more_arrived, conn))
+            self._partial[conn] = PartialRequest(len(received), ends_at)
             return True
-        if half is not None:
+        if before is not None:
             conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         conn.data_ready = True
         return False
 
-    def _more_came(self, conn: TConn, client: socket.socket) -> None:
-        """Or its sender went: then there is no more than before."""
+    def _more_arrived(self, conn: TConn, client: socket.socket) -> None:
+        """Or the client disconnected: then there is no more than before."""
         self.poller.unregister(client)
         self.enqueue_req(conn)
 
     def handle(self, conn: TConn) -> Any:
-        self._patience[conn] = time.monotonic() + HEADERS_WITHIN_S
+        self._deadlines[conn] = time.monotonic() + HEADERS_WITHIN_S
         try:
             outcome = super().handle(conn)
         finally:
-            self._patience.pop(conn, None)
+            self._deadlines.pop(conn, None)
         if outcome is False:
-            util.close_graceful(conn.sock, timeout=_DRAINED_WITHIN_S)  # later it would hold up the worker's main thread
+            util.close_graceful(conn.sock, timeout=_DRAINED_WITHIN_S)  # later it would block the worker's main thread
         return outcome
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
-        self._patience[conn] = time.monotonic() + DONE_WITHIN_S
+        self._deadlines[conn] = time.monotonic() + DONE_WITHIN_S
         return super().handle_request(req, conn)
 
     def murder_pending(self) -> None:
         """Called about once a second."""
         super().murder_pending()
         now = time.monotonic()
-        for conn in [conn for conn, half in self._halves.items() if now >= half.ends_at]:
+        for conn in [conn for conn, half in self._partial.items() if now >= half.ends_at]:
             self._give_up(conn)
-        for conn, ends_at in list(self._patience.items()):
+        for conn, ends_at in list(self._deadlines.items()):
             if now >= ends_at:
                 with suppress(OSError):
                     conn.sock.shutdown(socket.SHUT_RDWR)
 
     def _give_up(self, conn: TConn) -> None:
-        del self._halves[conn]
+        del self._partial[conn]
         self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         with suppress(OSError):
-            conn.sock.send(_answer(408, "malformed_request"), socket.MSG_DONTWAIT)
+            conn.sock.send(_malformed(408), socket.MSG_DONTWAIT)
         conn.close()
 
     def handle_error(self, _req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         if isinstance(exc, ParseException):
-            status, code = _STATUS.get(type(exc), 400), "malformed_request"
-            log.warning("request is no HTTP", address=addr[0] if addr else None, error=str(exc)[:200])
+            log.warning("malformed request", address=addr[0] if addr else None, error=str(exc)[:200])
+            answer = _malformed(_STATUS.get(type(exc), 400))
         else:
-            status, code = 500, "internal_error"
             log.error("request failed", exc_info=exc)
+            answer = _answer(500, "internal_error", "internal error; see the log of the api")
         with suppress(OSError):
-            client.sendall(_answer(status, code))
+            client.sendall(answer)
 
 
 def _peeked(sock: socket.socket) -> bytes | None:
-    """What can be read without waiting, and stays to be read; None at its end."""
+    """What can be read without waiting, and remains to be read; None at its end."""
     try:
-        return sock.recv(MOST_AWAITED, socket.MSG_PEEK | socket.MSG_DONTWAIT) or None
+        return sock.recv(MAX_BUFFERED, socket.MSG_PEEK | socket.MSG_DONTWAIT) or None
     except BlockingIOError:
         return b""
 
 
-def _answer(status: int, code: str) -> bytes:
-    body = orjson.dumps(shape(status, code, "this is not an HTTP request that can be answered"))
+def _malformed(status: int) -> bytes:
+    return _answer(status, "malformed_request", "the request must be valid HTTP/1.1 and complete within 5 s")
+
+
+def _answer(status: int, code: str, detail: str) -> bytes:
+    body = orjson.dumps(shape(status, code, detail))
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\n"
         f"Content-Type: {MIME_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -1,4 +1,4 @@
-"""JSON as strictly as it is defined."""
+"""Reads the body of a request as strict JSON (RFC 8259)."""
 
 import json
 import math
@@ -6,27 +6,30 @@ from typing import Any, NoReturn
 
 from flask import Request
 
-from api.http.errors import Refusal
+from api.http.errors import ApiError
 
-MOST_BYTES = 65_536
-MOST_DEPTH = 8
-_CLOSE = {"Connection": "close"}  # what is left of the body is nobody's next request
+MAX_BYTES = 65_536
+MAX_DEPTH = 8
+_CLOSE = {"Connection": "close"}  # the rest of the body must not be taken for the next request
 
 
 def read(request: Request) -> Any:
-    """The body's value; raises Refusal for anything but well-formed JSON of a sane size."""
+    """The body's value; raises ApiError for anything but well-formed JSON within the limits."""
     if request.mimetype != "application/json" or request.mimetype_params.get("charset", "utf-8").lower() != "utf-8":
-        raise Refusal(415, "unsupported_media_type", "the body is to be application/json in UTF-8")
+        raise ApiError(415, "unsupported_media_type", "Content-Type must be application/json, in UTF-8")
     return parsed(_bytes(request))
 
 
 def parsed(body: bytes) -> Any:
     try:
         value = json.loads(
-            body.decode("utf-8"), parse_constant=_no_number, parse_float=_number, object_pairs_hook=_without_repeats
+            body.decode("utf-8"),
+            parse_constant=_reject_constant,
+            parse_float=_number,
+            object_pairs_hook=_without_repeats,
         )
     except UnicodeDecodeError as error:
-        raise _malformed("it is not UTF-8") from error
+        raise _malformed("it must be UTF-8") from error
     except RecursionError as error:
         raise _too_deep() from error
     except ValueError as error:
@@ -36,16 +39,16 @@ def parsed(body: bytes) -> Any:
 
 
 def _bytes(request: Request) -> bytes:
-    if (request.content_length or 0) > MOST_BYTES:
+    if (request.content_length or 0) > MAX_BYTES:
         raise _too_large()
     body = bytearray()
     stream = request.environ["wsgi.input"]  # not request.stream: that ends a chunked body silently at its limit
     try:
-        while len(body) <= MOST_BYTES and (part := stream.read(_left(request, body))):
+        while len(body) <= MAX_BYTES and (part := stream.read(_left(request, body))):
             body += part
-    except Exception as error:  # gunicorn's own, for chunks that are none or a caller that went away
+    except Exception as error:  # gunicorn's own, for malformed chunks or a caller that disconnected
         raise _cut_short() from error
-    if len(body) > MOST_BYTES:
+    if len(body) > MAX_BYTES:
         raise _too_large()
     if len(body) < (request.content_length or 0):
         raise _cut_short()
@@ -53,7 +56,7 @@ def _bytes(request: Request) -> bytes:
 
 
 def _left(request: Request, body: bytearray) -> int:
-    ends = MOST_BYTES + 1 if request.content_length is None else request.content_length
+    ends = MAX_BYTES + 1 if request.content_length is None else request.content_length
     return ends - len(body)
 
 
@@ -73,21 +76,21 @@ def _check(value: Any, depth: int) -> None:
 
 
 def _check_depth(depth: int) -> None:
-    if depth > MOST_DEPTH:
+    if depth > MAX_DEPTH:
         raise _too_deep()
 
 
 def _check_text(text: str) -> None:
     if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise _malformed("a string holds a lone surrogate")
+        raise _malformed("a string contains a lone surrogate")
     if "\0" in text:
-        raise _malformed("a string holds NUL")
+        raise _malformed("a string contains NUL")
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name occurs twice in one object")
+        raise ValueError("a name is repeated within one object")
     return found
 
 
@@ -99,21 +102,21 @@ def _number(text: str) -> float:
     return int(number) if number.is_integer() else number
 
 
-def _no_number(text: str) -> NoReturn:
+def _reject_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not valid JSON")
 
 
-def _malformed(why: str) -> Refusal:
-    return Refusal(400, "malformed_json", f"the body is not well-formed JSON: {why}")
+def _malformed(why: str) -> ApiError:
+    return ApiError(400, "malformed_json", f"the body is not well-formed JSON: {why}")
 
 
-def _cut_short() -> Refusal:
-    return Refusal(400, "malformed_body", "the body could not be read to its end", headers=_CLOSE)
+def _cut_short() -> ApiError:
+    return ApiError(400, "malformed_body", "the body is incomplete; send it again", headers=_CLOSE)
 
 
-def _too_deep() -> Refusal:
-    return Refusal(400, "too_deep", f"the body nests deeper than {MOST_DEPTH} levels")
+def _too_deep() -> ApiError:
+    return ApiError(400, "too_deep", f"the body is nested deeper than {MAX_DEPTH} levels, the maximum")
 
 
-def _too_large() -> Refusal:
-    return Refusal(413, "body_too_large", f"the body is longer than {MOST_BYTES} bytes", headers=_CLOSE)
+def _too_large() -> ApiError:
+    return ApiError(413, "body_too_large", f"the body is longer than {MAX_BYTES} bytes, the maximum", headers=_CLOSE)

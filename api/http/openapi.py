@@ -1,15 +1,16 @@
-"""What the generated description says beyond each view's own words."""
+"""Completes the generated description: security, problems, and what the views do not repeat."""
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from apiflask import APIFlask
+from pydantic import BaseModel
 
 from api.http.auth import is_open
 from api.http.errors import MIME_TYPE
+from api.http.problem import Problem
 from api.http.validation import REFS
-from api.schemas import Problem
 
 Operation = dict[str, Any]
 
@@ -26,7 +27,7 @@ def register(app: APIFlask) -> None:
         AUTO_AUTH_ERROR_RESPONSE=False,
         AUTO_OPERATION_ID=True,
         AUTO_VALIDATION_ERROR_RESPONSE=False,
-        DESCRIPTION="Bybit's events for a whole trading system: ask here, read your RabbitMQ queue.",
+        DESCRIPTION="Bybit's events for a whole trading system: subscribe here, read your RabbitMQ queue.",
         OPENAPI_VERSION="3.1.0",
         SECURITY_SCHEMES=_SECURITY,
         SERVERS=[{"url": "/"}],
@@ -45,12 +46,20 @@ def _completed(app: APIFlask, spec: dict[str, Any]) -> dict[str, Any]:
     closed = set(_closed(app))
     for path, operations in spec["paths"].items():
         for method, operation in operations.items():
-            _complete(operation, (path, method) in closed)
+            _complete(operation, closed=(path, method) in closed)
     return spec
 
 
+def alternative(model: type[BaseModel], description: str, *, or_problem: bool = False) -> dict[str, Any]:
+    """A further response with this model, for the description of a call; or a problem with the same status."""
+    content = {"application/json": {"schema": {"$ref": REFS.format(model=model.__name__)}}}
+    if or_problem:
+        content[MIME_TYPE] = {"schema": {"$ref": REFS.format(model="Problem")}}
+    return {"description": description, "content": content}
+
+
 def _drop_null_default(schema: dict[str, Any]) -> None:
-    """It tells nothing, and generated clients take it for a field that has to be sent."""
+    """It means nothing, and generated clients take it for a field that has to be sent."""
     if schema.get("default", ...) is None:
         del schema["default"]
 
@@ -63,7 +72,7 @@ def _closed(app: APIFlask) -> Iterator[tuple[str, str]]:
             yield from ((path, method.lower()) for method in rule.methods or ())
 
 
-def _complete(operation: Operation, closed: bool) -> None:
+def _complete(operation: Operation, *, closed: bool) -> None:
     for parameter in operation["parameters"]:
         if parameter["in"] == "path" and parameter["name"] in _PATH_ARGUMENTS:
             parameter["schema"] = _PATH_ARGUMENTS[parameter["name"]]
@@ -74,15 +83,15 @@ def _complete(operation: Operation, closed: bool) -> None:
         operation["security"] = [{_SCHEME: []}]
     if "requestBody" in operation:
         operation["requestBody"]["required"] = True
-    told = operation["responses"]
-    for status, response in told.items():
+    responses = operation["responses"]
+    for status, response in responses.items():
         if status >= "400" and "application/json" not in response.get("content", {}):
-            told[status] = _problem(int(status), response["description"])
-    for code, description in _refusals(operation, closed):
-        told.setdefault(str(code), _problem(code, description))
+            responses[status] = _problem(int(status), response["description"])
+    for code, description in _errors(operation, closed=closed):
+        responses.setdefault(str(code), _problem(code, description))
 
 
-def _refusals(operation: Operation, closed: bool) -> Iterator[tuple[int, str]]:
+def _errors(operation: Operation, *, closed: bool) -> Iterator[tuple[int, str]]:
     if "requestBody" in operation:
         yield 400, "The body is not well-formed JSON"
         yield 413, "The body is longer than 64 KiB"
@@ -91,11 +100,11 @@ def _refusals(operation: Operation, closed: bool) -> Iterator[tuple[int, str]]:
     if "requestBody" in operation or "query" in {place for place, _ in named} or ("path", "service") in named:
         yield 422, "Validation failed; every invalid field is listed"
     if "path" in {place for place, _ in named}:
-        yield 404, "There is no such thing, or it is another service's"
+        yield 404, "Not found, or it belongs to another service"
     if closed:
-        yield 401, "No key, or one that is not known"
-        yield 403, "This key may not do that"
-        yield 503, "The database does not answer"
+        yield 401, "The key is missing, unknown, revoked or expired"
+        yield 403, "This key is not allowed to do that"
+        yield 503, "The database is unavailable"
     yield 429, "Too many requests"
 
 

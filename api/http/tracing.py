@@ -1,4 +1,4 @@
-"""One line and one trace id per request."""
+"""One log line and one trace id per request."""
 
 import re
 import secrets
@@ -25,7 +25,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f
 
 
 def trace_id(headers: Headers) -> str:
-    """The caller's own, when it is fit to be written down; otherwise a fresh one."""
+    """The caller's own, where it is safe to log; otherwise a new one."""
     given = headers.get("X-Request-ID", "")
     if _REQUEST_ID.fullmatch(given):
         return given
@@ -42,7 +42,7 @@ def _begin(proxies: Sequence[Network]) -> None:
     g.began_at = time.perf_counter()
     g.address = address(request.remote_addr or "", request.headers.get("X-Forwarded-For", ""), proxies)
     g.trace_id = trace_id(request.headers)
-    clear_contextvars()  # threads are used again
+    clear_contextvars()  # threads are reused
     bind_contextvars(trace_id=g.trace_id)
 
 

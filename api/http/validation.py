@@ -1,4 +1,4 @@
-"""What arrived, checked against a schema; what does not fit is named field by field."""
+"""Requests checked against a schema, faults named field by field; answers read by one."""
 
 # mypy: allow-subclassing-any
 
@@ -23,7 +23,7 @@ REFS = "#/components/schemas/{model}"
 
 
 def checked(model: type[M], value: Any) -> M:
-    """The value as this model; raises Refusal naming all fields at fault."""
+    """The value as this model; raises ApiError naming all fields at fault."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -50,17 +50,22 @@ def _code(kind: str) -> str:
 
 
 class _Adapter(PydanticAdapter):
-    """Reads bodies and queries our way; answers are written by the views themselves."""
+    """Reads bodies and queries strictly, and an answer from the attributes of a view's value."""
 
     def validate_input(self, request: Request, location: str, **_kwargs: Any) -> Any:
         if location == "json":
             body = json_body.read(request)
-            read = getattr(self.model_class, "read", None)  # a model that has more to say than its fields
+            read = getattr(self.model_class, "read", None)  # of a model that checks more than the form of its fields
             return read(body) if read else checked(self.model_class, body)
         if location == "headers":
             given = ((name, request.headers.get(name)) for name in self.model_class.model_fields)
             return self.model_class.model_validate({name: value for name, value in given if value is not None})
         return checked(self.model_class, _query(request))
+
+    def serialize_output(self, data: Any, many: bool = False) -> BaseModel:  # noqa: ARG002
+        """The answer as this model, which `json_answer` writes."""
+        answer: BaseModel = self.model_class.model_validate(data)
+        return answer
 
     def get_openapi_schema(self, **_kwargs: Any) -> dict[str, Any]:
         found: dict[str, Any] = self.model_class.model_json_schema(ref_template=REFS)
@@ -68,9 +73,9 @@ class _Adapter(PydanticAdapter):
 
 
 def _query(request: Request) -> dict[str, str]:
-    """Each parameter once, in text that a database can hold."""
+    """Each parameter once, as text that the database can store."""
     given = request.args.to_dict(flat=False)
-    faults = [Fault(name, "repeated", "is given more than once") for name, values in given.items() if len(values) > 1]
+    faults = [Fault(name, "repeated", "must be given only once") for name, values in given.items() if len(values) > 1]
     faults += [
         Fault(name, "bad_value", "must be valid UTF-8 without NUL")
         for name, values in given.items()

@@ -1,79 +1,62 @@
-"""Whether the gateway does its work."""
+"""Health, liveness and readiness of the gateway, and the metrics of the api."""
 
-from importlib.metadata import version
-from typing import Any
+from dataclasses import dataclass
 
 from apiflask import APIBlueprint
 from flask import Response
 
-from api import metrics, showing
+from api import metrics
 from api.http.auth import open_without_a_key
-from api.schemas import Health, Live, Ready, ReadyQuery
+from api.http.openapi import alternative
+from api.schemas.health import Health, Live, Ready, ReadyQuery
 from api.services import health, readiness
-from api.services.health import Component, Evidence
-from api.services.store import Store
-from api.showing import answer
-from common.errors import Unavailable
+from api.services.guarded_database import GuardedDatabase
+from api.services.health import HealthReport
+from api.services.readiness import Readiness
 
 
-def routes(store: Store) -> APIBlueprint:
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    status: str = "live"
+
+
+def routes(database: GuardedDatabase) -> APIBlueprint:
     blueprint = APIBlueprint("health", __name__)
 
     @blueprint.get("/health")
     @blueprint.output(Health)
-    @blueprint.doc(responses={503: showing.also(Health, "A component is down")})
+    @blueprint.doc(responses={503: alternative(Health, "A component is down")})
     @open_without_a_key
-    def whole() -> Response:
-        """Whether every part of the gateway does its work."""
-        shown = judged(store)
-        return answer(shown, 200 if shown["status"] == "healthy" else 503)
+    def whole() -> tuple[HealthReport, int]:
+        """Whether every component of the gateway does its work."""
+        report = health.report(database)
+        return report, 200 if report.status == "healthy" else 503
 
     @blueprint.get("/health/live")
     @blueprint.output(Live)
     @open_without_a_key
-    def live() -> Response:
+    def live() -> Liveness:
         """Liveness probe: this process answers."""
-        return answer({"status": "live"})
+        return Liveness()
 
     @blueprint.get("/ready")
     @blueprint.input(ReadyQuery, location="query")
     @blueprint.output(Ready)
     @blueprint.doc(
-        responses={503: showing.also(Ready, "Something is missing, or the database does not answer", or_problem=True)}
+        responses={503: alternative(Ready, "Something is missing, or the database is unavailable", or_problem=True)}
     )
     @open_without_a_key
-    def ready(query_data: ReadyQuery) -> Response:
-        """Whether all that a service wants is live and its queues are there; what is missing is named."""
-        with store.reading() as connection:
-            found = readiness.missing(connection, query_data.service)
-        shown = {"service": query_data.service, "ready": not found, "missing": found}
-        return answer(shown, 503 if found else 200)
+    def ready(query_data: ReadyQuery) -> tuple[Readiness, int]:
+        """Whether all subscriptions of a service are live and its queues exist; what is missing is listed."""
+        with database.reading() as connection:
+            found = readiness.of(connection, query_data.service)
+        return found, 200 if found.ready else 503
 
     @blueprint.get("/metrics")
     @blueprint.doc(hide=True)
     @open_without_a_key
-    def figures() -> Response:
-        """Prometheus figures of the api."""
+    def exposed_metrics() -> Response:
+        """Prometheus metrics of the api."""
         return metrics.exposed()
 
     return blueprint
-
-
-def judged(store: Store) -> dict[str, Any]:
-    try:
-        with store.reading() as connection:
-            evidence = health.gathered(connection)
-    except Unavailable as error:
-        return _shown(health.without_database(str(error), store.since), None)
-    return _shown(health.components(evidence, store.since), evidence)
-
-
-def _shown(parts: dict[str, Component], evidence: Evidence | None) -> dict[str, Any]:
-    return {
-        "status": "healthy" if health.healthy(parts.values()) else "unhealthy",
-        "websocket_connected": parts["sockets"].state in (health.UP, health.IDLE),
-        "active_subscriptions": evidence.active_subscriptions if evidence else None,
-        "last_heartbeat_at": health.last_heartbeat_at(evidence) if evidence else None,
-        "version": version("ws-gateway"),
-        "components": {name: part.shown() for name, part in parts.items()},
-    }

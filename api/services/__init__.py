@@ -1,1 +1,1 @@
-"""What the routes ask for."""
+"""Domain logic: what the routes call, as values in and values out."""

@@ -1,334 +1,334 @@
-"""Where the way from a subscription to its reader is broken."""
+"""Where the way from a subscription to its consumer is broken."""
 
-import threading
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
-from api.services.health import QUEUES_FRESH_S, broker_trouble
-from common import topology
+from api.services.health import broker_trouble
+from api.services.observation import Observation
 from common.channels import POOLED
 from common.tables import instruments
-from common.views import observations
-from common.views.subscription_status import FRESH_S
+from common.views import gaps, queues
+from common.views.freshness import QUEUES_FRESH_S
+from common.views.gaps import GapView
+from common.views.ingestors import IngestorView
+from common.views.queues import QueueView
+from common.views.subscription_status import SubscriptionView
 
 OK, BROKEN, WAITING, QUIET, UNKNOWN = "ok", "broken", "waiting", "quiet", "unknown"
-CARRIED_OUT_WITHIN_S = 5.0
+APPLIED_WITHIN_S = 5.0
 _QUIET_AFTER_S = 60.0
-_UNREAD_S = 60.0
-_DISK_ADVICE = "make room in WS_GATEWAY_SPOOL_DIR, on a disk that takes writes"
-_FROM_BROKER = "cannot be told while RabbitMQ is away"
+_UNACKNOWLEDGED_S = 60.0
+_DISK_ADVICE = "free space in WS_GATEWAY_SPOOL_DIR, and make sure that its disk is writable"
+_BROKER_ADVICE = (
+    "start RabbitMQ: supervisorctl start gateway:rabbitmq; if it is running, see its alarms: rabbitmqctl status"
+)
+_NO_BROKER = "RabbitMQ is unavailable"
 
 
 @dataclass(frozen=True, slots=True)
-class Hop:
-    """`evidence` says what is the case, `since` when it was, `advice` what a person can do about it."""
+class HopState:
+    """`evidence` is what was found, `since` when that began, `advice` what an operator can do about it."""
 
     hop: str
     state: str
     evidence: str
     since: datetime | None = None
     advice: str | None = None
+    age_s: float | None = None
+    """Seconds since `since`, where the caller has determined it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What the ingestor has written down of itself, as of `now`."""
+class TopicFacts:
+    """A subscription's queue, the oldest open gap of its topic, and whether its symbol was delisted."""
 
-    now: datetime
-    leader: Row[Any] | None
-    sockets: Sequence[Row[Any]]
-
-    def age_s(self, moment: datetime) -> float:
-        return (self.now - moment).total_seconds()
-
-    def broker_answers(self, row: Row[Any]) -> bool:
-        return self.fresh is not None and broker_trouble(self.fresh, _lane(row)) is None
-
-    @property
-    def fresh(self) -> Row[Any] | None:
-        """The leading ingestor, as long as it is heard of."""
-        return self.leader if self.leader is not None and self.leader.age_s < FRESH_S else None
-
-
-@dataclass(frozen=True, slots=True)
-class FarEnd:
-    """What is known of the way behind the exchange."""
-
-    queue: Row[Any] | None
-    gap: Row[Any] | None
+    queue: QueueView | None
+    gap: GapView | None
     delisted: bool = False
 
 
-def seen(connection: Connection) -> Seen:
-    leader = observations.leader(connection)
-    sockets = observations.sockets(connection, epoch=leader.epoch) if leader else []
-    return Seen(observations.clock(connection), leader, sockets)
+@dataclass(frozen=True, slots=True)
+class DiagnosedSubscription:
+    """`broken` names the first broken hop, None when none is."""
+
+    subscription: SubscriptionView
+    broken: str | None
+    verdict: str
+    advice: str | None
+    hops: Sequence[HopState]
 
 
-class Watch:
-    """The ingestor's own words, at most a moment old: they explain what waits, they decide nothing."""
-
-    def __init__(self, fresh_for_s: float = 0.25, clock: Callable[[], float] = time.monotonic) -> None:
-        self._fresh_for_s = fresh_for_s
-        self._clock = clock
-        self._last: tuple[float, Seen] | None = None
-        self._looking = threading.Lock()
-
-    def seen(self, connection: Connection) -> Seen:
-        """One request at a time looks again; the others make do with the last look."""
-        last = self._last
-        if last is not None and self._clock() - last[0] < self._fresh_for_s:
-            return last[1]
-        if not self._looking.acquire(blocking=last is None):
-            return last[1] if last else seen(connection)
-        try:
-            self._last = (self._clock(), seen(connection))
-            return self._last[1]
-        finally:
-            self._looking.release()
-
-
-def far_end(connection: Connection, row: Row[Any]) -> FarEnd:
-    return FarEnd(
-        observations.queue(connection, topology.service_queue(row.channel_type, row.requesting_service)),
-        observations.open_gap(connection, row.endpoint, row.topic),
-        _delisted(connection, row),
+def diagnosed(view: SubscriptionView, observed: Observation, facts: TopicFacts) -> DiagnosedSubscription:
+    way = hops(view, observed, facts)
+    broken = first_broken(way)
+    return DiagnosedSubscription(
+        subscription=explained(view, observed),
+        broken=broken.hop if broken else None,
+        verdict=verdict(way),
+        advice=broken.advice if broken else None,
+        hops=[_aged(hop, observed) for hop in way],
     )
 
 
-def _delisted(connection: Connection, row: Row[Any]) -> bool:
-    """The exchange lists others in this category, but not this one."""
-    if row.symbol is None or row.channel_type in POOLED:
-        return False
-    by_coin = instruments.goes_by_coin(row.channel_type, row.category)
-    if instruments.listed(connection, row.category, [row.symbol], by_base_coin=by_coin):
-        return False
-    return instruments.newest(connection, row.category) is not None
+def explained(view: SubscriptionView, observed: Observation | None) -> SubscriptionView:
+    """The subscription with what it waits for, while it is pending and there is an observation."""
+    if view.status != "pending" or observed is None:
+        return view
+    return replace(view, waits_for=why_pending(view, observed))
 
 
-def hops(row: Row[Any], seen: Seen, far: FarEnd) -> list[Hop]:
+def all_explained(views: Sequence[SubscriptionView], observed: Observation | None) -> Sequence[SubscriptionView]:
+    return views if observed is None else [explained(view, observed) for view in views]
+
+
+def facts_of(connection: Connection, view: SubscriptionView) -> TopicFacts:
+    return TopicFacts(
+        queues.one(connection, view.queue),
+        gaps.oldest_open(connection, view.endpoint, view.topic),
+        _delisted(connection, view),
+    )
+
+
+def _delisted(connection: Connection, view: SubscriptionView) -> bool:
+    """The exchange lists other symbols of this category, but not this one."""
+    if view.symbol is None or view.channel_type in POOLED:
+        return False
+    by_coin = instruments.goes_by_coin(view.channel_type, view.category)
+    if instruments.listed(connection, view.category, [view.symbol], by_coin):
+        return False
+    return instruments.newest(connection, view.category) is not None
+
+
+def hops(view: SubscriptionView, observed: Observation, facts: TopicFacts) -> list[HopState]:
     """The whole way, in the order in which a subscription and then an event travel it."""
     return [
-        _intent(row),
-        _reconciled(row, seen),
-        _socket(row, seen),
-        _ack(row, seen),
-        _last_frame(row, seen, far),
-        _last_publish(row, seen),
-        _binding(row, seen),
-        queue_hop(row, seen, far.queue),
-        _consumer(row, seen, far.queue),
+        _intent(view),
+        _reconciled(view, observed),
+        _socket(view, observed),
+        _ack(view, observed),
+        _last_frame(view, observed, facts),
+        _last_publish(view, observed),
+        _binding(view, observed),
+        queue_hop(view, observed, facts.queue),
+        _consumer(view, observed, facts.queue),
     ]
 
 
-def first_broken(way: Iterable[Hop]) -> Hop | None:
+def first_broken(way: Iterable[HopState]) -> HopState | None:
     return next((hop for hop in way if hop.state in (BROKEN, WAITING)), None)
 
 
-def verdict(way: Sequence[Hop]) -> str:
-    """In one sentence; all is well only where every hop says so."""
+def verdict(way: Sequence[HopState]) -> str:
+    """In one sentence; events reach the consumer only where every hop is ok."""
     if (broken := first_broken(way)) is not None:
         return broken.evidence
-    if (untold := next((hop for hop in way if hop.state == UNKNOWN), None)) is not None:
-        return f"nothing is known to be broken, but {untold.hop} is unknown: {untold.evidence}"
+    if (unknown := next((hop for hop in way if hop.state == UNKNOWN), None)) is not None:
+        return f"nothing is known to be broken, but {unknown.hop} is unknown: {unknown.evidence}"
     quiet = next((hop for hop in way if hop.state == QUIET), None)
-    return quiet.evidence if quiet else "events reach their reader"
+    return quiet.evidence if quiet else "events reach the consumer"
 
 
-def why_pending(row: Row[Any], seen: Seen) -> str | None:
-    """What a subscription waits for, in words."""
-    questions = (_reconciled, _socket, _ack, _last_publish, _binding)
-    broken = first_broken(question(row, seen) for question in questions)
+def why_pending(view: SubscriptionView, observed: Observation) -> str | None:
+    """What a pending subscription waits for."""
+    checks = (_reconciled, _socket, _ack, _last_publish, _binding)
+    broken = first_broken(check(view, observed) for check in checks)
     return broken.evidence if broken else None
 
 
-def _intent(row: Row[Any]) -> Hop:
-    if row.is_active:
-        return Hop("intent", OK, f"{row.requesting_service} asked for {row.topic}", row.created_at)
-    how = "its lease ran out" if row.ended == "expired" else "it was cancelled"
-    again = "ask for it again: POST /api/v1/subscriptions"
-    return Hop("intent", BROKEN, f"nobody wants it any more: {how}", row.updated_at, again)
+def _intent(view: SubscriptionView) -> HopState:
+    if view.is_active:
+        return HopState("intent", OK, f"{view.requesting_service} subscribed to {view.topic}", view.created_at)
+    how = "its lease expired" if view.ended == "expired" else "it was cancelled"
+    again = "subscribe again: POST /api/v1/subscriptions"
+    return HopState("intent", BROKEN, f"the subscription has ended: {how}", view.updated_at, again)
 
 
-def _reconciled(row: Row[Any], seen: Seen) -> Hop:
-    name, leader = "reconciled", seen.leader
+def _reconciled(view: SubscriptionView, observed: Observation) -> HopState:
+    name = "reconciled"
+    leader = observed.leader
     if leader is None:
-        return Hop(name, BROKEN, "no ingestor leads", advice="start it: supervisorctl start gateway:ingestor")
-    if seen.fresh is None:
-        words = f"the ingestor was last heard of {leader.age_s:.0f} s ago"
-        return Hop(name, BROKEN, words, leader.heartbeat_at, "restart it: supervisorctl restart gateway:ingestor")
-    words = f"the ingestor has carried out generation {leader.generation}, this is {row.generation}"
-    if leader.generation >= row.generation or _held(row, seen):
-        return Hop(name, OK, words, leader.heartbeat_at)
-    if _is_young(row, seen):
-        trouble = broker_trouble(seen.fresh, _lane(row))
-        why = f"; {trouble[0]}" if trouble else ""
-        return Hop(name, WAITING, f"waiting for the ingestor{why}", row.created_at)
-    advice = "look for this subscription's trace id in the ingestor's log"
-    return Hop(name, BROKEN, f"the ingestor does not come to it: {words}", row.created_at, advice)
+        return HopState(name, BROKEN, "no ingestor is running", advice="start it: supervisorctl start gateway:ingestor")
+    if not leader.fresh:
+        words = f"the last heartbeat of the ingestor is {leader.age_s:.0f} s old"
+        return HopState(name, BROKEN, words, leader.heartbeat_at, "restart it: supervisorctl restart gateway:ingestor")
+    words = f"the ingestor has applied generation {leader.generation}; this subscription has {view.generation}"
+    if leader.generation >= view.generation or _held(view, observed):
+        return HopState(name, OK, words, leader.heartbeat_at)
+    if _is_young(view, observed):
+        trouble = broker_trouble(leader, _lane(view))
+        why = f"; {trouble.reason}" if trouble else ""
+        return HopState(name, WAITING, f"waiting for the ingestor{why}", view.created_at)
+    advice = "search the ingestor's log for the trace id of this subscription"
+    return HopState(name, BROKEN, f"the ingestor has not applied this subscription: {words}", view.created_at, advice)
 
 
-def _socket(row: Row[Any], seen: Seen) -> Hop:
-    if seen.fresh is None:
-        return _untold("socket")
-    mine = [socket for socket in seen.sockets if socket.endpoint == row.endpoint]
+def _socket(view: SubscriptionView, observed: Observation) -> HopState:
+    if observed.reporting is None:
+        return _unknown("socket")
+    mine = [connection for connection in observed.connections if connection.endpoint == view.endpoint]
     if not mine:
-        return _no_socket(row, seen)
-    if row.endpoint == "private" and seen.fresh.disk_trouble:
-        words = f"the private socket is not read, because its events cannot be made safe: {seen.fresh.disk_trouble}"
-        return Hop("socket", BROKEN, words, seen.fresh.disk_since, _DISK_ADVICE)
-    lost = next((socket for socket in mine if socket.state != "live"), None)
+        return _no_connection(view, observed)
+    if view.endpoint == "private" and observed.reporting.disk_trouble:
+        trouble = observed.reporting.disk_trouble
+        words = f"the private connection is paused because its events cannot be stored: {trouble}"
+        return HopState("socket", BROKEN, words, observed.reporting.disk_since, _DISK_ADVICE)
+    lost = next((connection for connection in mine if connection.state != "live"), None)
     if lost is None:
-        return Hop("socket", OK, f"the socket {row.endpoint} is live", max(socket.since for socket in mine))
+        since = max(connection.since for connection in mine)
+        return HopState("socket", OK, f"the {view.endpoint} connection is live", since)
     why = f": {lost.last_error}" if lost.last_error else ""
-    words = f"the socket {row.endpoint} is {lost.state}, attempt {lost.attempts}{why}"
-    return Hop("socket", BROKEN, words, lost.since, _socket_advice(lost.state))
+    words = f"the {view.endpoint} connection is in state {lost.state}, attempt {lost.attempts}{why}"
+    return HopState("socket", BROKEN, words, lost.since, _connection_advice(lost.state))
 
 
-def _no_socket(row: Row[Any], seen: Seen) -> Hop:
-    words = f"there is no socket {row.endpoint}"
-    if _is_young(row, seen):
-        return Hop("socket", WAITING, f"{words} yet", row.created_at)
-    if row.endpoint != "private":
-        return Hop("socket", BROKEN, words, row.created_at, "see the ingestor's log")
-    advice = "give the gateway BYBIT_API_KEY and BYBIT_API_SECRET: without them there is public data only"
-    return Hop("socket", BROKEN, words, row.created_at, advice)
+def _no_connection(view: SubscriptionView, observed: Observation) -> HopState:
+    words = f"there is no {view.endpoint} connection"
+    if _is_young(view, observed):
+        return HopState("socket", WAITING, f"{words} yet", view.created_at)
+    if view.endpoint != "private":
+        return HopState("socket", BROKEN, words, view.created_at, "check the ingestor's log")
+    advice = "set BYBIT_API_KEY and BYBIT_API_SECRET: without them only public topics are available"
+    return HopState("socket", BROKEN, words, view.created_at, advice)
 
 
-def _socket_advice(state: str) -> str:
+def _connection_advice(state: str) -> str:
     if state == "parked":
         return "correct BYBIT_API_KEY and BYBIT_API_SECRET, then: supervisorctl signal HUP gateway:ingestor"
-    return "it tries again by itself; if it goes on, see whether the exchange can be reached from this machine"
+    return "it reconnects on its own; if this persists, check that this machine can reach the exchange"
 
 
-def _ack(row: Row[Any], seen: Seen) -> Hop:
-    if seen.fresh is None:
-        return _untold("ack")
-    if not _held(row, seen):
-        return Hop("ack", WAITING, "the exchange has not been asked for it yet", row.created_at)
-    if row.topic_state == "rejected":
-        words = f"the exchange refuses {row.topic}: {row.reason or 'without a word'}"
-        advice = f"end this subscription and ask for what is listed in {row.category}"
-        return Hop("ack", BROKEN, words, row.topic_updated_at, advice)
-    if row.topic_state != "live":
-        return Hop("ack", WAITING, f"the exchange has not acknowledged {row.topic} yet", row.topic_updated_at)
-    return Hop("ack", OK, f"the exchange acknowledged {row.topic}", row.acked_at)
+def _ack(view: SubscriptionView, observed: Observation) -> HopState:
+    if observed.reporting is None:
+        return _unknown("ack")
+    if not _held(view, observed):
+        return HopState("ack", WAITING, "the subscribe request has not been sent yet", view.created_at)
+    if view.topic_state == "rejected":
+        words = f"the exchange rejected {view.topic}: {view.topic_reason or 'no reason given'}"
+        advice = f"end this subscription and subscribe to a symbol that is listed in {view.category}"
+        return HopState("ack", BROKEN, words, view.topic_updated_at, advice)
+    if view.topic_state != "live":
+        return HopState("ack", WAITING, f"the exchange has not acknowledged {view.topic} yet", view.topic_updated_at)
+    return HopState("ack", OK, f"the exchange acknowledged {view.topic}", view.acked_at)
 
 
-def _last_frame(row: Row[Any], seen: Seen, far: FarEnd) -> Hop:
+def _last_frame(view: SubscriptionView, observed: Observation, facts: TopicFacts) -> HopState:
     name = "last_frame"
-    if far.gap is not None:
-        advice = "it closes with the first event after the cause is gone"
-        return Hop(name, BROKEN, f"the topic may be missing data: {far.gap.cause}", far.gap.opened, advice)
-    age_s = None if row.last_event_at is None else seen.age_s(row.last_event_at)
-    words = "no event has come yet" if age_s is None else f"the last event came {age_s:.0f} s ago"
+    if facts.gap is not None:
+        advice = "the gap closes with the first event after its cause is resolved"
+        return HopState(name, BROKEN, f"the topic may have missed data: {facts.gap.cause}", facts.gap.opened, advice)
+    age_s = None if view.last_event_at is None else observed.age_s(view.last_event_at)
+    words = "no event received yet" if age_s is None else f"the last event was received {age_s:.0f} s ago"
     if age_s is not None and age_s < _QUIET_AFTER_S:
-        return Hop(name, OK, words, row.last_event_at)
-    if far.delisted:
-        advice = f"end this subscription and ask for what is listed in {row.category}"
-        return Hop(name, BROKEN, f"{words}; {row.symbol} is not listed in {row.category}", row.last_event_at, advice)
-    return Hop(name, QUIET, f"{words}; a quiet market sends none", row.last_event_at)
+        return HopState(name, OK, words, view.last_event_at)
+    if facts.delisted:
+        advice = f"end this subscription and subscribe to a symbol that is listed in {view.category}"
+        words = f"{words}; {view.symbol} is not listed in {view.category}"
+        return HopState(name, BROKEN, words, view.last_event_at, advice)
+    return HopState(name, QUIET, f"{words}; a quiet market sends no events", view.last_event_at)
 
 
-def _last_publish(row: Row[Any], seen: Seen) -> Hop:
-    name, leader = "last_publish", seen.fresh
+def _last_publish(view: SubscriptionView, observed: Observation) -> HopState:
+    name = "last_publish"
+    leader = observed.reporting
     if leader is None:
-        return _untold(name)
-    if (trouble := broker_trouble(leader, _lane(row))) is not None:
-        reason, since = trouble
-        advice = "start RabbitMQ: supervisorctl start gateway:rabbitmq; if it runs, rabbitmqctl status names its alarms"
-        return Hop(name, BROKEN, f"{reason}; what comes is kept in the spool", since, advice)
+        return _unknown(name)
+    if (trouble := broker_trouble(leader, _lane(view))) is not None:
+        return HopState(name, BROKEN, f"{trouble.reason}; events are spooled", trouble.since, _BROKER_ADVICE)
     if leader.disk_trouble:
-        return Hop(name, BROKEN, leader.disk_trouble, leader.disk_since, _DISK_ADVICE)
-    lane = leader.lanes.get(_lane(row), {})
-    at = _moment(lane.get("confirmed_at"))  # of all events that share the topic's lane to RabbitMQ
+        return HopState(name, BROKEN, leader.disk_trouble, leader.disk_since, _DISK_ADVICE)
+    lane = leader.lanes.get(_lane(view))
+    at = lane.confirmed_at if lane else None  # of all events that share the topic's lane to RabbitMQ
     if at is None:
-        return Hop(name, OK, "RabbitMQ has had nothing to confirm yet")
-    return Hop(name, OK, f"RabbitMQ confirmed an event {max(0.0, seen.age_s(at)):.0f} s ago", at)
+        return HopState(name, OK, "no event was published to RabbitMQ yet")
+    return HopState(name, OK, f"RabbitMQ confirmed an event {max(0.0, observed.age_s(at)):.0f} s ago", at)
 
 
-def _lane(row: Row[Any]) -> str:
-    """Private events and market data go to RabbitMQ on a connection each."""
-    return "private" if row.endpoint == "private" else "market"
+def _lane(view: SubscriptionView) -> str:
+    """Private events and market data have a connection to RabbitMQ each."""
+    return "private" if view.endpoint == "private" else "market"
 
 
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+def _binding(view: SubscriptionView, observed: Observation) -> HopState:
+    if observed.reporting is None:
+        return _unknown("binding")
+    if not _broker_answers(observed.reporting, view):
+        return HopState("binding", UNKNOWN, _NO_BROKER)
+    if observed.reporting.generation >= view.generation:
+        return HopState("binding", OK, f"the queue is bound to {view.routing_key}", observed.reporting.heartbeat_at)
+    if _is_young(view, observed) or observed.age_s(observed.reporting.broker_since) < APPLIED_WITHIN_S:
+        return HopState("binding", WAITING, "the queue is not bound yet", view.created_at)
+    advice = "check the ingestor's log for what RabbitMQ refused"
+    return HopState("binding", BROKEN, "the queue is not bound", view.created_at, advice)
 
 
-def _binding(row: Row[Any], seen: Seen) -> Hop:
-    if seen.fresh is None:
-        return _untold("binding")
-    if not seen.broker_answers(row):
-        return Hop("binding", UNKNOWN, _FROM_BROKER)
-    if seen.fresh.generation >= row.generation:
-        return Hop("binding", OK, f"the queue is bound to {row.routing_key}", seen.fresh.heartbeat_at)
-    if _is_young(row, seen) or seen.age_s(seen.fresh.broker_since) < CARRIED_OUT_WITHIN_S:
-        return Hop("binding", WAITING, "its queue is not bound yet", row.created_at)
-    advice = "see the ingestor's log for what RabbitMQ refused"
-    return Hop("binding", BROKEN, "its queue is not bound", row.created_at, advice)
-
-
-def queue_hop(row: Row[Any], seen: Seen, queue: Row[Any] | None) -> Hop:
-    name = topology.service_queue(row.channel_type, row.requesting_service)
-    advice = "the ingestor makes it anew within seconds; if it does not, see its log"
-    if seen.fresh is None:
-        return _untold("queue")
-    if not seen.broker_answers(row):
-        return Hop("queue", UNKNOWN, _FROM_BROKER)
-    if queue is None and seen.age_s(row.created_at) < QUEUES_FRESH_S:
-        made = seen.fresh.generation >= row.generation
-        words = f"{name} was made, and has not been looked at yet" if made else f"{name} is not made yet"
-        return Hop("queue", OK if made else WAITING, words, row.created_at)
+def queue_hop(view: SubscriptionView, observed: Observation, queue: QueueView | None) -> HopState:
+    name = view.queue
+    advice = "the ingestor declares it again within seconds; if it does not, check its log"
+    if observed.reporting is None:
+        return _unknown("queue")
+    if not _broker_answers(observed.reporting, view):
+        return HopState("queue", UNKNOWN, _NO_BROKER)
+    if queue is None and observed.age_s(view.created_at) < QUEUES_FRESH_S:
+        declared = observed.reporting.generation >= view.generation
+        words = f"{name} is declared and not measured yet" if declared else f"{name} is not declared yet"
+        return HopState("queue", OK if declared else WAITING, words, view.created_at)
     if queue is None:
-        return Hop("queue", BROKEN, f"there is no queue {name}", advice=advice)
-    if queue.age_s >= QUEUES_FRESH_S or queue.ready is None:
-        return Hop("queue", BROKEN, f"{name} was last seen {queue.age_s:.0f} s ago", queue.observed_at, advice)
-    worry = f" ({queue.alarm}: {queue.reason})" if queue.alarm else ""
-    return Hop("queue", OK, f"{queue.ready} events wait in {name}{worry}", queue.observed_at)
+        return HopState("queue", BROKEN, f"the queue {name} does not exist", advice=advice)
+    if queue.stale or queue.ready is None:
+        return HopState("queue", BROKEN, f"{name} was last measured {queue.age_s:.0f} s ago", queue.observed_at, advice)
+    alarm = f" ({queue.alarm}: {queue.reason})" if queue.alarm else ""
+    return HopState("queue", OK, f"{queue.ready} events are ready in {name}{alarm}", queue.observed_at)
 
 
-def _consumer(row: Row[Any], seen: Seen, queue: Row[Any] | None) -> Hop:
-    service = row.requesting_service
-    if seen.fresh is None:
-        return _untold("consumer")
-    if not seen.broker_answers(row):
-        return Hop("consumer", UNKNOWN, _FROM_BROKER)
-    if queue is None or queue.age_s >= QUEUES_FRESH_S or queue.consumers is None:
-        return Hop("consumer", UNKNOWN, "only a look at the queue could tell")
+def _consumer(view: SubscriptionView, observed: Observation, queue: QueueView | None) -> HopState:
+    service = view.requesting_service
+    if observed.reporting is None:
+        return _unknown("consumer")
+    if not _broker_answers(observed.reporting, view):
+        return HopState("consumer", UNKNOWN, _NO_BROKER)
+    if queue is None or queue.stale or queue.consumers is None:
+        return HopState("consumer", UNKNOWN, "the queue has not been measured recently")
     if not queue.consumers:
-        advice = f"start {service}, or end the subscription: unread events are dropped after a while"
-        since = queue.nobody_since or queue.observed_at
-        return Hop("consumer", BROKEN, f"nobody reads {queue.name}", since, advice)
-    if _unacknowledged(queue, seen):
-        words = f"{queue.consumers} read {queue.name} and acknowledge nothing; {queue.ready} events wait"
-        return Hop("consumer", BROKEN, words, queue.oldest_at, f"see why {service} acknowledges nothing: restart it")
+        advice = f"start {service}, or end the subscription: unread events are dropped eventually"
+        since = queue.unread_since or queue.observed_at
+        return HopState("consumer", BROKEN, f"{queue.name} has no consumer", since, advice)
+    if _unacknowledged(queue, observed):
+        words = f"the consumers of {queue.name} ({queue.consumers}) acknowledge nothing; {queue.ready} events are ready"
+        advice = f"check why {service} acknowledges nothing, or restart it"
+        return HopState("consumer", BROKEN, words, queue.oldest_at, advice)
     if queue.alarm == "critical":
-        words = f"{queue.name} is read too slowly: {queue.reason}"
-        advice = f"let {service} read faster, or ask for less: when the queue is full the oldest events are dropped"
-        return Hop("consumer", BROKEN, words, queue.observed_at, advice)
-    return Hop("consumer", OK, f"{queue.consumers} read {queue.name}", queue.observed_at)
+        words = f"{queue.name} is consumed too slowly: {queue.reason}"
+        advice = f"let {service} consume faster or subscribe to less: a full queue drops its oldest events"
+        return HopState("consumer", BROKEN, words, queue.observed_at, advice)
+    return HopState("consumer", OK, f"consumers of {queue.name}: {queue.consumers}", queue.observed_at)
 
 
-def _unacknowledged(queue: Row[Any], seen: Seen) -> bool:
-    """Its oldest event waits, and none is acknowledged; both are known only where RabbitMQ's management is asked."""
-    waits = queue.ready and queue.oldest_at is not None and seen.age_s(queue.oldest_at) > _UNREAD_S
-    return bool(waits and not queue.consume_rate)
+def _unacknowledged(queue: QueueView, observed: Observation) -> bool:
+    """Its oldest event is old, and none is acknowledged; both are known only with RabbitMQ's management plugin."""
+    if not queue.ready or queue.oldest_at is None:
+        return False
+    return observed.age_s(queue.oldest_at) > _UNACKNOWLEDGED_S and not queue.consume_rate
 
 
-def _held(row: Row[Any], seen: Seen) -> bool:
-    """The ingestor that leads says something of this topic."""
-    return seen.leader is not None and row.topic_epoch == seen.leader.epoch
+def _held(view: SubscriptionView, observed: Observation) -> bool:
+    """The leading ingestor reports this topic."""
+    return observed.leader is not None and view.topic_epoch == observed.leader.epoch
 
 
-def _is_young(row: Row[Any], seen: Seen) -> bool:
-    return seen.age_s(row.created_at) < CARRIED_OUT_WITHIN_S
+def _broker_answers(leader: IngestorView, view: SubscriptionView) -> bool:
+    return broker_trouble(leader, _lane(view)) is None
 
 
-def _untold(hop: str) -> Hop:
-    return Hop(hop, UNKNOWN, "only the ingestor could tell")
+def _is_young(view: SubscriptionView, observed: Observation) -> bool:
+    return observed.age_s(view.created_at) < APPLIED_WITHIN_S
+
+
+def _unknown(hop: str) -> HopState:
+    return HopState(hop, UNKNOWN, "the ingestor does not report")
+
+
+def _aged(hop: HopState, observed: Observation) -> HopState:
+    return hop if hop.since is None else replace(hop, age_s=observed.age_s(hop.since))

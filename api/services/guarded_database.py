@@ -1,4 +1,4 @@
-"""How the api reaches Postgres."""
+"""How the api reaches Postgres: a circuit breaker around the connection pool."""
 
 import threading
 import time
@@ -11,16 +11,16 @@ from sqlalchemy import Connection, Engine
 from common import database
 from common.errors import Unavailable
 
-ANSWER_WITHIN_S = 2.5  # a caller is told after at most 5 s that we cannot say,
+ANSWER_WITHIN_S = 2.5  # a caller gets its 503 within 5 s,
 PROBED_WITHIN_S = 1.0  # even when it first waited for a thread that waited for the database
 _HANGS_AFTER_S = 0.9
 
 
-class Store:
-    """Lends connections; what time heals is raised as Unavailable.
+class GuardedDatabase:
+    """Lends connections; raises Unavailable for what recovers without us.
 
-    While Postgres hangs, one request at a time tries it and the others are refused at once:
-    it may not take every thread with it. What fails fast needs no such care.
+    While Postgres hangs, one request at a time probes it and the others fail at once: it must not take every thread
+    with it. What fails fast needs no such care.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -30,11 +30,11 @@ class Store:
         self._probing = threading.Lock()
         self._up: bool | None = None
         self.since: datetime | None = None
-        """When it last went or came back, as far as this process knows."""
+        """When it last became unavailable or available, as far as this process knows."""
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Each statement stands for itself."""
+        """Each statement is a transaction of its own."""
         with self._guarded(), self._statements.connect() as connection:
             yield connection
 
@@ -57,15 +57,16 @@ class Store:
             with database.ends_within(PROBED_WITHIN_S if probes else ANSWER_WITHIN_S), database.available():
                 yield
         except Unavailable as error:
-            self._turned(up=False)
+            self._note(up=False)
             self._hanging = str(error) if time.monotonic() - began_at >= _HANGS_AFTER_S else None
             raise
         finally:
             if probes:
                 self._probing.release()
-        self._turned(up=True)
+        self._note(up=True)
         self._hanging = None
 
-    def _turned(self, up: bool) -> None:
+    def _note(self, *, up: bool) -> None:
         if self._up is not up:
-            self._up, self.since = up, datetime.now(UTC)
+            self._up = up
+            self.since = datetime.now(UTC)

@@ -3,7 +3,7 @@
 import difflib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from math import inf
 
 from sqlalchemy import Connection
@@ -11,16 +11,16 @@ from sqlalchemy import Connection
 from common.channels import POOLED, Channel, Fault
 from common.tables import instruments
 
-_MOST_SUGGESTIONS = 10  # each compares a name with the whole list
-_MOST_REMEMBERED = 20_000
+_MAX_SUGGESTIONS = 10  # each compares a name with the whole list
+_MAX_REMEMBERED = 20_000
 REMEMBERED_S = 60.0
-NEVER_LOADED_S = 1.0  # short, because the ingestor may be loading it just now
+NEVER_LOADED_S = 1.0  # short, because the ingestor may be loading the list right now
 
 Name = tuple[str, bool, str]  # category, by base coin, symbol
 
 
 class InstrumentCheck:
-    """Asks the table of instruments; that something is listed holds for a minute."""
+    """Looks symbols up in the table of instruments; a listed one is remembered for a minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -28,7 +28,7 @@ class InstrumentCheck:
         self._never_loaded: dict[tuple[str, bool], float] = {}
 
     def faults(self, connection: Connection, channels: Iterable[Channel]) -> dict[Channel, Fault]:
-        """Those that are not listed; none while the list of their category has never been looked up."""
+        """A fault for each channel that is not listed; none as long as the list of its category was never loaded."""
         named: dict[tuple[str, bool], list[Channel]] = defaultdict(list)
         for channel in channels:
             if channel.symbol is not None and channel.channel_type not in POOLED and not self._remembers(channel):
@@ -36,11 +36,11 @@ class InstrumentCheck:
         found: dict[Channel, Fault] = {}
         for (category, by_coin), mine in named.items():
             if self._clock() - self._never_loaded.get((category, by_coin), -inf) >= NEVER_LOADED_S:
-                found |= self._faults(connection, category, by_coin, mine)
+                found |= self._faults(connection, category, mine, by_coin=by_coin)
         return found
 
     def _faults(
-        self, connection: Connection, category: str, by_coin: bool, channels: Sequence[Channel]
+        self, connection: Connection, category: str, channels: Sequence[Channel], *, by_coin: bool
     ) -> dict[Channel, Fault]:
         listed = instruments.listed(connection, category, {str(each.symbol) for each in channels}, by_base_coin=by_coin)
         self._remember((category, by_coin, symbol) for symbol in listed)
@@ -51,20 +51,22 @@ class InstrumentCheck:
         if not names:
             self._never_loaded[category, by_coin] = self._clock()
             return {}
-        return {channel: _fault(channel, names, place < _MOST_SUGGESTIONS) for place, channel in enumerate(missing)}
+        suggested_from = (names if place < _MAX_SUGGESTIONS else () for place in range(len(missing)))
+        return {channel: _fault(channel, known) for channel, known in zip(missing, suggested_from, strict=True)}
 
     def _remembers(self, channel: Channel) -> bool:
-        seen_at = self._listed.get((channel.category, _goes_by_coin(channel), str(channel.symbol)))
-        return seen_at is not None and self._clock() - seen_at < REMEMBERED_S
+        found_at = self._listed.get((channel.category, _goes_by_coin(channel), str(channel.symbol)))
+        return found_at is not None and self._clock() - found_at < REMEMBERED_S
 
     def _remember(self, names: Iterable[Name]) -> None:
-        if len(self._listed) > _MOST_REMEMBERED:
+        if len(self._listed) > _MAX_REMEMBERED:
             self._listed = {}
         self._listed |= dict.fromkeys(names, self._clock())
 
 
-def _fault(channel: Channel, names: set[str], suggest: bool) -> Fault:
-    near = difflib.get_close_matches(str(channel.symbol).upper(), names, n=1) if suggest else []
+def _fault(channel: Channel, names: Collection[str]) -> Fault:
+    """With the most similar of the names, if there is a similar one."""
+    near = difflib.get_close_matches(str(channel.symbol).upper(), names, n=1)
     meant = f"; did you mean {near[0]}?" if near else ""
     return Fault("symbol", "unknown_symbol", f"{channel.symbol} is not listed in {channel.category}{meant}")
 

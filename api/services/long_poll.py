@@ -1,4 +1,4 @@
-"""Answers that a caller is willing to wait for."""
+"""Requests that wait for a result (RFC 7240)."""
 
 import re
 import threading
@@ -8,32 +8,32 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-MOST_S = 10
-MOST_WAITING = 4
-_LOOKED_EVERY_S = 0.05
+MAX_WAIT_S = 10
+MAX_WAITING = 4
+_POLL_EVERY_S = 0.05
 _WAIT = re.compile(r"wait=(\d{1,6})")
 
 
 def preferred_s(prefer: str) -> int:
-    """What `Prefer: wait=N` asks for, as far as we go along with it; 0 for nothing (RFC 7240)."""
+    """The seconds of `Prefer: wait=N`, at most 10; 0 for none or an invalid one."""
     named = (_WAIT.fullmatch(each.strip()) for each in prefer.lower().split(","))
-    return min(MOST_S, next((int(each.group(1)) for each in named if each), 0))
+    return min(MAX_WAIT_S, next((int(each.group(1)) for each in named if each), 0))
 
 
 class LongPollSlots:
-    """Has few seats for all that wait in a process: each takes a thread, but holds no connection to the database."""
+    """Limits how many requests of a process wait: each holds a thread, but no database connection."""
 
-    def __init__(self, seats: int = MOST_WAITING) -> None:
-        self._seats = threading.BoundedSemaphore(seats)
+    def __init__(self, slots: int = MAX_WAITING) -> None:
+        self._slots = threading.BoundedSemaphore(slots)
 
-    def wait(self, look: Callable[[], T], settled: Callable[[T], bool], within_s: float) -> T | None:
-        """What is seen when it is settled or the time is up; None when all seats are taken."""
-        if not self._seats.acquire(blocking=False):
+    def wait(self, poll: Callable[[], T], settled: Callable[[T], bool], within_s: float) -> T | None:
+        """The first settled value, or the last one when the time is up; None when no slot is free."""
+        if not self._slots.acquire(blocking=False):
             return None
         try:
             ends_at = time.monotonic() + within_s
-            while not settled(found := look()) and (left_s := ends_at - time.monotonic()) > 0:
-                time.sleep(min(_LOOKED_EVERY_S, left_s))
+            while not settled(found := poll()) and (left_s := ends_at - time.monotonic()) > 0:
+                time.sleep(min(_POLL_EVERY_S, left_s))
             return found
         finally:
-            self._seats.release()
+            self._slots.release()

@@ -1,43 +1,62 @@
-"""Whether a service may count on its events, and what is missing if not."""
+"""Whether a service can rely on its events, and what is missing otherwise."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
-from api.services import diagnosis
-from api.services.diagnosis import BROKEN, UNKNOWN, Seen
-from common import topology
-from common.views import observations, subscription_status
+from api.services import diagnosis, observation
+from api.services.diagnosis import BROKEN, UNKNOWN
+from api.services.observation import Observation
+from common.views import queues, subscription_status
+from common.views.queues import QueueView
+from common.views.subscription_status import SubscriptionView
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class MissingPart:
+    """`what` is subscription or queue, `name` its topic or its name."""
+
     what: str
     name: str
     reason: str
 
 
-def missing(connection: Connection, service: str) -> list[Missing]:
-    """Nothing, for a service that wants nothing."""
-    rows = subscription_status.active_of(connection, service)
-    seen = diagnosis.seen(connection)
-    queues = {queue.name: queue for queue in observations.queues_of(connection, service)}
-    return [*_not_live(rows, seen), *_not_there(rows, seen, queues)]
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    service: str
+    missing: Sequence[MissingPart]
+
+    @property
+    def ready(self) -> bool:
+        return not self.missing
 
 
-def _not_live(rows: list[Row[Any]], seen: Seen) -> list[Missing]:
-    waiting = [row for row in rows if row.status != "live"]
-    return [Missing("subscription", row.topic, _reason(row, seen)) for row in waiting]
+def of(connection: Connection, service: str) -> Readiness:
+    """A service without subscriptions is ready."""
+    views = subscription_status.active_of(connection, service)
+    observed = observation.observe(connection)
+    measured = {queue.name: queue for queue in queues.of_service(connection, service)}
+    return Readiness(service, [*_not_live(views, observed), *_without_queue(views, observed, measured)])
 
 
-def _reason(row: Row[Any], seen: Seen) -> str:
-    if row.status == "rejected":
-        return f"rejected: {row.reason or 'without a word'}"
-    return diagnosis.why_pending(row, seen) or "pending"
+def _not_live(views: Sequence[SubscriptionView], observed: Observation) -> Iterator[MissingPart]:
+    for view in views:
+        if view.status != "live":
+            yield MissingPart("subscription", view.topic, _reason(view, observed))
 
 
-def _not_there(rows: list[Row[Any]], seen: Seen, queues: dict[str, Row[Any]]) -> list[Missing]:
-    eldest = {topology.service_queue(row.channel_type, row.requesting_service): row for row in reversed(rows)}
-    looks = {name: diagnosis.queue_hop(row, seen, queues.get(name)) for name, row in eldest.items()}
-    return [Missing("queue", name, hop.evidence) for name, hop in looks.items() if hop.state in (BROKEN, UNKNOWN)]
+def _reason(view: SubscriptionView, observed: Observation) -> str:
+    if view.status == "rejected":
+        return f"rejected: {view.reason or 'no reason given'}"
+    return diagnosis.why_pending(view, observed) or "pending"
+
+
+def _without_queue(
+    views: Sequence[SubscriptionView], observed: Observation, measured: Mapping[str, QueueView]
+) -> Iterator[MissingPart]:
+    oldest = {view.queue: view for view in reversed(views)}
+    for name, view in oldest.items():
+        hop = diagnosis.queue_hop(view, observed, measured.get(name))
+        if hop.state in (BROKEN, UNKNOWN):
+            yield MissingPart("queue", name, hop.evidence)

@@ -1,35 +1,27 @@
-"""The totals of an account from each wallet message: rows are only added, one partition per month.
+"""The account's totals as each message reported them; rows are only ever added.
 
 A trigger of the migration maintains `latest_account_margin_balances`.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Column,
-    Connection,
     Identity,
     Index,
     Integer,
     PrimaryKeyConstraint,
-    Row,
     Table,
     Text,
     func,
-    select,
-    true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from common.tables.schema import Moment, WrittenJSON, amount, as_text, metadata
+from common.tables.schema import Moment, WrittenJSON, amount, metadata
 
 _ARRIVAL = "rises in order of arrival"
 
 
-def _common_columns() -> list[Column]:  # type: ignore[type-arg]
+def _columns() -> list[Column]:  # type: ignore[type-arg]
     return [
         Column("event_timestamp", Moment, nullable=False, comment="creationTime; received_at where Bybit gave none"),
         Column("event_id", Text, nullable=False),
@@ -61,7 +53,7 @@ account_margin_balances = Table(
     "account_margin_balances",
     metadata,
     Column("id", BigInteger, Identity(always=True), nullable=False, comment=_ARRIVAL),
-    *_common_columns(),
+    *_columns(),
     Column("raw", WrittenJSON, nullable=False, comment="the whole message as Bybit wrote it"),
     PrimaryKeyConstraint("event_timestamp", "event_id", "account_no"),
     Index("ix_account_margin_balances_account_type", "account_type", "event_timestamp", "id"),  # one type's history
@@ -72,24 +64,7 @@ latest_account_margin_balances = Table(
     "latest_account_margin_balances",
     metadata,
     Column("id", BigInteger, nullable=False, comment=_ARRIVAL),
-    *_common_columns(),
+    *_columns(),
     PrimaryKeyConstraint("account_type"),
     postgresql_with={"fillfactor": 50},  # changes with each event: room for heap-only updates
 )
-
-_ledger, _latest = account_margin_balances.c, latest_account_margin_balances.c
-_rows = select(*as_text(account_margin_balances, leaving_out=("raw",)))
-_latest_rows = select(*as_text(latest_account_margin_balances)).order_by(_latest.account_type)
-
-
-def latest(connection: Connection) -> Sequence[Row[Any]]:
-    """The newest row of each account type."""
-    return connection.execute(_latest_rows).all()
-
-
-def known_at(connection: Connection, moment: datetime) -> Sequence[Row[Any]]:
-    """The newest row of each account type at that moment."""
-    rows = _rows.where(_ledger.account_type == _latest.account_type, _ledger.event_timestamp <= moment)
-    newest = rows.order_by(_ledger.event_timestamp.desc(), _ledger.id.desc()).limit(1).lateral("newest")
-    each = select(newest).select_from(latest_account_margin_balances.join(newest, true()))
-    return connection.execute(each.order_by("account_type")).all()

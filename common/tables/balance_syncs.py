@@ -8,6 +8,7 @@ the caller gets an answer.
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -16,7 +17,6 @@ from sqlalchemy import (
     Connection,
     Index,
     Integer,
-    Row,
     Table,
     Text,
     Uuid,
@@ -62,27 +62,44 @@ _it = balance_syncs.c
 
 
 @dataclass(frozen=True, slots=True)
+class BalanceSync:
+    """A comparison with the exchange; `outcome` is None until `done_at`, `snapshots` are event ids."""
+
+    id: uuid.UUID
+    requested_by: str
+    requested_at: datetime
+    trace_id: str | None
+    due_at: datetime
+    snapshots: Sequence[str]
+    coins: int | None
+    changes: Sequence[Any]
+    done_at: datetime | None
+    outcome: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class DueSync:
-    """A request that waits for its snapshot; `due_in_s` is 0 when it is due."""
+    """One that waits to be fetched; `due_in_s` is 0 when it is time."""
 
     id: uuid.UUID
     due_in_s: float
     trace_id: str | None
 
 
-def ask(connection: Connection, trace_id: str | None) -> uuid.UUID:
-    """Store a request of the api and return its id."""
+def request(connection: Connection, trace_id: str | None) -> uuid.UUID:
     sync = uuid.uuid4()
     connection.execute(insert(balance_syncs).values(id=sync, requested_by="api", trace_id=trace_id))
     return sync
 
 
-def one(connection: Connection, id: uuid.UUID) -> Row[Any] | None:
-    return connection.execute(select(balance_syncs).where(_it.id == id)).one_or_none()
+def one(connection: Connection, id: uuid.UUID) -> BalanceSync | None:
+    row = connection.execute(select(balance_syncs).where(_it.id == id)).one_or_none()
+    return None if row is None else BalanceSync(**row._mapping)
 
 
 def waiting(connection: Connection) -> list[DueSync]:
-    """Requests that wait for a snapshot, the most urgent first; those older than a minute have timed out."""
+    """What is to be fetched, now or soon, the most urgent first; whoever asked a minute ago has left."""
     due_in_s = func.greatest(0, extract("epoch", _it.due_at - func.now()))
     found = select(_it.id, due_in_s, _it.trace_id).where(_waits()).order_by(_it.due_at)
     return [DueSync(row[0], float(row[1]), row[2]) for row in connection.execute(found)]

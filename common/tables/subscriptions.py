@@ -115,6 +115,7 @@ _DESIRED = (
     subscriptions.c.generation,
     subscriptions.c.trace_id,
 )
+_HELD_COLUMNS = (subscriptions.c.id, subscriptions.c.endpoint, subscriptions.c.topic, subscriptions.c.expires_at)
 _CONTINUE_ABOVE = text(
     "SELECT setval('subscription_generation', greatest(last_value, :generation)) FROM subscription_generation"
 )
@@ -188,6 +189,16 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldSubscription:
+    """An active subscription of one service; `expires_at` is None without a lease."""
+
+    id: uuid.UUID
+    endpoint: str
+    topic: str
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Caps:
     """Maximum active subscriptions, per service and in total."""
 
@@ -220,7 +231,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionChange:
-    """A subscription that was added or ended, with the generation of that change."""
+    """A row that was added or ended, and the generation of that."""
 
     id: uuid.UUID
     generation: int
@@ -264,7 +275,7 @@ def add(
     caps: Caps,
     known: Counted,
 ) -> list[SubscriptionChange]:
-    """Add those subscriptions that the service does not hold yet, all or none; return those added.
+    """Add the service's subscriptions that it does not hold yet, all of them or none; the answer holds those added.
 
     Raises OverCap.
     """
@@ -303,19 +314,18 @@ def held(connection: Connection, channels: Sequence[Channel], service: str) -> l
     return list(found.scalars())
 
 
-def held_by(connection: Connection, service: str) -> list[Row[Any]]:
-    """All active rows of the service."""
-    found = select(subscriptions).where(subscriptions.c.is_active, subscriptions.c.requesting_service == service)
-    return list(connection.execute(found))
+def held_by(connection: Connection, service: str) -> list[HeldSubscription]:
+    """All of the service's active subscriptions."""
+    found = select(*_HELD_COLUMNS).where(subscriptions.c.is_active, subscriptions.c.requesting_service == service)
+    return [HeldSubscription(*row) for row in connection.execute(found)]
 
 
 def cancel(connection: Connection, ids: Sequence[uuid.UUID], trace_id: str | None) -> list[SubscriptionChange]:
-    """End these; return those that were active."""
+    """End these; the answer holds those that were active until now."""
     if not ids:
         return []
     parameters = {"writers": _WRITERS, "ids": [str(each) for each in ids], "trace_id": trace_id}
-    rows = connection.execute(_CANCEL, parameters)
-    return [SubscriptionChange(*row) for row in rows]
+    return [SubscriptionChange(*row) for row in connection.execute(_CANCEL, parameters)]
 
 
 def expire(connection: Connection) -> list[Row[Any]]:

@@ -1,1 +1,1 @@
-"""Reads across tables."""
+"""Reads across tables. Each returns frozen dataclasses, never rows."""

@@ -1,7 +1,9 @@
-"""Each subscription beside what the ingestor sees of its topic."""
+"""Each subscription with its status, read together with what the ingestor reports of its topic."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -27,15 +29,62 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql.base import PGDialect
 
+from common import topology
 from common.channels import Channel
-from common.tables import subscriptions as subscriptions_room
 from common.tables.ingestors import ingestors
-from common.tables.subscriptions import Caps, Counted, subscriptions
+from common.tables.subscriptions import ADD, Caps, Counted, add_parameters, subscriptions
 from common.tables.topics import topics
+from common.views.freshness import FRESH_S
+from common.views.pages import ResultPage
 
-FRESH_S = 4.5
-"""An ingestor not heard of for longer is not believed: it writes every second, and we promise to know within 5."""
 
+@dataclass(frozen=True, slots=True)
+class SubscriptionView:
+    """`status` is pending, live, rejected, cancelled or expired; `topic_…`: the newest report of its topic, if any.
+
+    `waits_for` is the reason of a pending one, where the reader has determined it.
+    """
+
+    id: str
+    channel_type: str
+    category: str
+    symbol: str | None
+    endpoint: str
+    topic: str
+    routing_key: str
+    requesting_service: str
+    is_active: bool
+    ended: str | None
+    generation: int
+    expires_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    status: str
+    topic_reason: str | None
+    acked_at: datetime | None
+    last_event_at: datetime | None
+    topic_state: str | None
+    topic_epoch: str | None
+    topic_updated_at: datetime | None
+    waits_for: str | None = None
+
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> "SubscriptionView":
+        """By position, because lists are long; a further column of the statement comes after these."""
+        return cls(*row[:_COLUMNS])
+
+    @property
+    def reason(self) -> str | None:
+        """Why the exchange rejects it, or what a pending one waits for."""
+        return self.topic_reason if self.status == "rejected" else self.waits_for
+
+    @property
+    def queue(self) -> str:
+        """The queue in which the service reads its events."""
+        return topology.service_queue(self.channel_type, self.requesting_service)
+
+
+_COLUMNS = len(fields(SubscriptionView)) - 1  # all but waits_for
 _leader = (
     select(
         ingestors.c.epoch,
@@ -47,14 +96,14 @@ _leader = (
     .limit(literal_column("1"))
     .subquery("leader")
 )
-_ENDS = ("cancelled", "expired")
-_seen_by_leader = topics.c.epoch == _leader.c.epoch
+_ENDED = ("cancelled", "expired")
+_reported_by_leader = topics.c.epoch == _leader.c.epoch
 _status: ColumnElement[str] = case(
     (~subscriptions.c.is_active, subscriptions.c.ended),
-    (and_(_seen_by_leader, topics.c.state == literal_column("'rejected'")), literal_column("'rejected'")),
+    (and_(_reported_by_leader, topics.c.state == literal_column("'rejected'")), literal_column("'rejected'")),
     (
         and_(
-            _seen_by_leader,
+            _reported_by_leader,
             topics.c.state == literal_column("'live'"),
             _leader.c.generation >= subscriptions.c.generation,  # its queue and bindings are made
             _leader.c.fresh,
@@ -66,7 +115,7 @@ _status: ColumnElement[str] = case(
 _joined = subscriptions.outerjoin(
     topics, and_(topics.c.endpoint == subscriptions.c.endpoint, topics.c.topic == subscriptions.c.topic)
 ).outerjoin(_leader, true())
-_standing = select(
+_select = select(
     cast(subscriptions.c.id, Text).label("id"),
     subscriptions.c.channel_type,
     subscriptions.c.category,
@@ -82,7 +131,7 @@ _standing = select(
     subscriptions.c.created_at,
     subscriptions.c.updated_at,
     _status.label("status"),
-    topics.c.reason,
+    topics.c.reason.label("topic_reason"),
     topics.c.acked_at,
     topics.c.last_event_at,
     topics.c.state.label("topic_state"),
@@ -90,33 +139,31 @@ _standing = select(
     topics.c.updated_at.label("topic_updated_at"),
 ).select_from(_joined)
 _NAMED = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
-_eldest_first = (subscriptions.c.created_at, subscriptions.c.id)
+_oldest_first = (subscriptions.c.created_at, subscriptions.c.id)
 
 
-def _spelled(statement: Select[Any]) -> TextClause:
-    """Spelled once: what is asked with every request is not put together anew each time."""
+def _compiled(statement: Select[Any]) -> TextClause:
+    """Compiled once: what every request executes is not put together anew each time."""
     return text(str(statement.compile(dialect=_NAMED)))
 
 
-_ONE = _spelled(_standing.where(subscriptions.c.id == cast(bindparam("id", type_=Text), Uuid)))
-_OF = _spelled(
-    _standing.where(subscriptions.c.id == any_(cast(bindparam("ids", type_=ARRAY(Text)), ARRAY(Uuid)))).order_by(
-        *_eldest_first
+_ONE = _compiled(_select.where(subscriptions.c.id == cast(bindparam("id", type_=Text), Uuid)))
+_OF = _compiled(
+    _select.where(subscriptions.c.id == any_(cast(bindparam("ids", type_=ARRAY(Text)), ARRAY(Uuid)))).order_by(
+        *_oldest_first
     )
 )
-_ACTIVE_OF = _spelled(
-    _standing.where(subscriptions.c.is_active, subscriptions.c.requesting_service == bindparam("service")).order_by(
-        *_eldest_first
+_ACTIVE_OF = _compiled(
+    _select.where(subscriptions.c.is_active, subscriptions.c.requesting_service == bindparam("service")).order_by(
+        *_oldest_first
     )
 )
-
-
-_ASK = text(
+_SUBSCRIBE = text(
     ";".join(
         (
-            subscriptions_room.ADD,
+            ADD,
             str(
-                _standing.add_columns((subscriptions.c.created_at == func.now()).label("is_new"))
+                _select.add_columns((subscriptions.c.created_at == func.now()).label("is_new"))
                 .where(
                     subscriptions.c.is_active,
                     subscriptions.c.requesting_service == bindparam("service"),
@@ -130,7 +177,7 @@ _ASK = text(
 )
 
 
-def ask(
+def subscribe(
     connection: Connection,
     channel: Channel,
     service: str,
@@ -138,48 +185,57 @@ def ask(
     trace_id: str | None,
     caps: Caps,
     known: Counted,
-) -> Row[Any] | None:
-    """The service's subscription for this channel, which is added unless it is held already or over a cap: then None.
+) -> tuple[SubscriptionView, bool] | None:
+    """The service's active subscription to this channel, and whether it was added now; None where a cap forbids that.
 
     On an autocommitting connection this is one round trip, so that no writer keeps the others waiting for its network.
     """
-    asked = subscriptions_room.add_parameters([channel], service, lease_s, trace_id, caps, known)
-    return connection.execute(_ASK, asked | {"endpoint": channel.endpoint, "topic": channel.topic}).one_or_none()
+    parameters = add_parameters([channel], service, lease_s, trace_id, caps, known)
+    topic = {"endpoint": channel.endpoint, "topic": channel.topic}
+    row = connection.execute(_SUBSCRIBE, parameters | topic).one_or_none()
+    return None if row is None else (SubscriptionView.from_row(row), row.is_new)
 
 
-def one(connection: Connection, subscription: uuid.UUID | str) -> Row[Any] | None:
-    return connection.execute(_ONE, {"id": str(subscription)}).one_or_none()
+def one(connection: Connection, subscription: uuid.UUID | str) -> SubscriptionView | None:
+    row = connection.execute(_ONE, {"id": str(subscription)}).one_or_none()
+    return None if row is None else SubscriptionView.from_row(row)
 
 
-def of(connection: Connection, ids: Sequence[uuid.UUID]) -> list[Row[Any]]:
-    return list(connection.execute(_OF, {"ids": [str(each) for each in ids]}))
+def of(connection: Connection, ids: Sequence[uuid.UUID]) -> list[SubscriptionView]:
+    """These, oldest first."""
+    return _views(connection.execute(_OF, {"ids": [str(each) for each in ids]}))
 
 
-def active_of(connection: Connection, service: str) -> list[Row[Any]]:
-    """All that a service wants, the eldest subscription first."""
-    return list(connection.execute(_ACTIVE_OF, {"service": service}))
+def active_of(connection: Connection, service: str) -> list[SubscriptionView]:
+    """The service's active subscriptions, oldest first."""
+    return _views(connection.execute(_ACTIVE_OF, {"service": service}))
 
 
 def page(
     connection: Connection, filters: Mapping[str, Any], status: str | None, limit: int, offset: int
-) -> tuple[list[Row[Any]], int]:
-    """One page of those that match, eldest first, and how many match in all."""
-    if status is not None:  # says so itself, but only this finds an index
-        filters = {"is_active": status not in _ENDS} | dict(filters)
-    found, counted = statements(tuple(sorted(filters)), status is not None)
-    given = dict(filters) | ({"status": status} if status is not None else {})
-    rows = list(connection.execute(found, given | {"most": limit, "passed": offset}))
-    return rows, int(rows[0].total if rows else connection.execute(counted, given).scalar_one())
+) -> ResultPage[SubscriptionView]:
+    """Those that match, oldest first; `filters` maps columns to values."""
+    if status is not None:  # implied by the status, but only this lets Postgres use an index
+        filters = {"is_active": status not in _ENDED} | dict(filters)
+    found, counted = statements(tuple(sorted(filters)), by_status=status is not None)
+    parameters = dict(filters) | ({"status": status} if status is not None else {})
+    rows = list(connection.execute(found, parameters | {"most": limit, "passed": offset}))
+    total = int(rows[0].total if rows else connection.execute(counted, parameters).scalar_one())
+    return ResultPage(_views(rows), total, limit, offset)
 
 
 @cache
-def statements(filters: tuple[str, ...], by_status: bool = False) -> tuple[TextClause, TextClause]:
-    """Of a page, `most` rows after `passed` with the count in each, and of the count alone, for a page without rows."""
-    wanted = [subscriptions.c[name] == bindparam(name) for name in filters]
+def statements(filters: tuple[str, ...], *, by_status: bool = False) -> tuple[TextClause, TextClause]:
+    """A page: `most` rows after `passed`, with the count in each; and the count alone, for a page without rows."""
+    conditions = [subscriptions.c[name] == bindparam(name) for name in filters]
     source = _joined if by_status else subscriptions
     if by_status:
-        wanted.append(_status == bindparam("status", type_=Text))
-    counted = select(func.count()).select_from(source).where(*wanted)
+        conditions.append(_status == bindparam("status", type_=Text))
+    counted = select(func.count()).select_from(source).where(*conditions)
     total = counted.correlate(None).scalar_subquery().label("total")
-    found = _standing.add_columns(total).where(*wanted).order_by(*_eldest_first)
-    return _spelled(found.limit(bindparam("most")).offset(bindparam("passed"))), _spelled(counted)
+    found = _select.add_columns(total).where(*conditions).order_by(*_oldest_first)
+    return _compiled(found.limit(bindparam("most")).offset(bindparam("passed"))), _compiled(counted)
+
+
+def _views(rows: Iterable[Row[Any]]) -> list[SubscriptionView]:
+    return [SubscriptionView.from_row(row) for row in rows]

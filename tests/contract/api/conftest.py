@@ -22,14 +22,14 @@ UNLIMITED = Rates(of_a_key=1_000_000, of_an_address=1_000_000)
 
 
 class Notifications(list[Notification]):
-    """Remembers instead of telling anybody."""
+    """Remembers notifications instead of sending them."""
 
     def notify(self, notification: Notification) -> None:
         self.append(notification)
 
 
 class Ingestor:
-    """Writes down what a real one would have seen."""
+    """Writes what a real one would report."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -128,13 +128,20 @@ def ingestor(engine: Engine) -> Ingestor:
 
 @pytest.fixture
 def client(settings: Settings, engine: Engine, notifications: Notifications) -> FlaskClient:
-    """Asks with the administrator's key."""
+    """Sends the administrator's key."""
     return asking(create(settings, engine, notifications).test_client(), ADMINISTRATOR_KEY)
 
 
 @pytest.fixture
+def impatient_client(settings: Settings, engine: Engine, notifications: Notifications) -> FlaskClient:
+    """`client` of an api that does not wait for a comparison with the exchange."""
+    app = create(settings, engine, notifications, sync_wait_s=0.0)
+    return asking(app.test_client(), ADMINISTRATOR_KEY)
+
+
+@pytest.fixture
 def service_client(client: FlaskClient) -> Callable[[str], FlaskClient]:
-    """Asks with a key of the service's own."""
+    """Sends a key of the service."""
 
     def made(service: str) -> FlaskClient:
         key = body(client.post("/api/v1/keys", json={"service": service}))["key"]
@@ -154,7 +161,7 @@ def body(answer: TestResponse) -> Any:
 
 
 def code(answer: TestResponse) -> tuple[int, str]:
-    """A refusal's status and code; every refusal has both."""
+    """The status and code of a problem."""
     assert answer.content_type == "application/problem+json", answer.text
     assert answer.json is not None
     assert answer.json["status"] == answer.status_code

@@ -116,7 +116,7 @@ def test_read_only(api: Served, administered: Database):
         try:
             assert eventually(lambda: is_refused(ask(api)), 10, "writes are refused")
             assert api.ask("GET", PATH, within_s=ANSWERED_WITHIN_S).status == 200
-            assert health(api)[1]["reason"] == "it takes no writes"
+            assert health(api)[1]["reason"] == "it is read-only"
         finally:
             administered.execute("ALTER ROLE gateway RESET default_transaction_read_only")
             hang_up(administered)
@@ -133,7 +133,7 @@ def test_no_connection_left(api: Served, administered: Database):
             administered.execute("ALTER ROLE gateway CONNECTION LIMIT -1")
 
 
-def test_connections_that_were_cut_are_not_noticed(api: Served, administered: Database):
+def test_a_caller_does_not_notice_that_connections_were_cut(api: Served, administered: Database):
     with recovering(api):
         hang_up(administered)
         assert ask(api).status == 201
@@ -143,8 +143,8 @@ def hang_up(administered: Database) -> None:
     administered.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'gateway'")
 
 
-def test_a_broker_that_is_away_delays_nobody(api: Served):
-    """It is away in all tests above, too."""
+def test_an_unavailable_broker_delays_no_request(api: Served):
+    """It is unavailable in all tests above, too."""
     assert ask(api).json["status"] == "pending"
     assert [line for line in api.logged() if line.get("dependency") == "rabbitmq"]
 

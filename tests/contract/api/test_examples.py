@@ -38,9 +38,8 @@ def examples() -> Iterator[tuple[Message, Message]]:
 
 
 @pytest.fixture
-def placeholders(client: FlaskClient, ingestor: Ingestor, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The world of the page: one live subscription that nobody reads; the ingestor is about to come to the rest."""
-    monkeypatch.setattr("api.routes.balances._SYNCED_WITHIN_S", 0.0)
+def placeholders(client: FlaskClient, ingestor: Ingestor) -> dict[str, str]:
+    """What the page presumes: one live subscription without a consumer; the ingestor has not applied the others yet."""
     ingestor.lists("linear", "BTCUSDT", "ETHUSDT")
     ingestor.leads(generation=1, age_s=-3600)  # heard of for as long as this test takes
     ingestor.delivers()
@@ -56,45 +55,54 @@ def placeholders(client: FlaskClient, ingestor: Ingestor, monkeypatch: pytest.Mo
     return {"$ADMINISTRATOR": ADMINISTRATOR_KEY, "$LIVE": live}
 
 
-def test_the_examples_are_true(client: FlaskClient, placeholders: dict[str, str]):
+def test_the_examples_are_true(impatient_client: FlaskClient, placeholders: dict[str, str]):
+    client = impatient_client
     del client.environ_base["HTTP_X_API_KEY"]
-    for asked, told in examples():
-        answer = ask(client, asked, placeholders)
-        assert str(answer.status_code) == told.first, (asked.first, answer.text)
-        for name, value in told.headers.items():
-            assert matches(answer.headers[name], value), (asked.first, name)
-        assert matches(answer.json, json.loads(told.body)), f"{asked.first}\n{json.dumps(answer.json, indent=1)}"
-        if asked.first == "POST /api/v1/keys":
+    for request, expected in examples():
+        answer = ask(client, request, placeholders)
+        assert str(answer.status_code) == expected.first, (request.first, answer.text)
+        for name, value in expected.headers.items():
+            assert matches(answer.headers[name], value), (request.first, name)
+        assert matches(answer.json, json.loads(expected.body)), f"{request.first}\n{json.dumps(answer.json, indent=1)}"
+        if request.first == "POST /api/v1/keys":
             placeholders["$KEY"] = answer.json["id"] if answer.json else ""
-        if asked.first == "POST /api/v1/balances/sync":
+        if request.first == "POST /api/v1/balances/sync":
             placeholders["$SYNC"] = answer.json["id"] if answer.json else ""
 
 
-def ask(client: FlaskClient, asked: Message, placeholders: dict[str, str]) -> TestResponse:
+def ask(client: FlaskClient, request: Message, placeholders: dict[str, str]) -> TestResponse:
     def filled(text: str) -> str:
         return re.sub(r"\$[A-Z]+", lambda found: placeholders[found.group()], text)
 
-    method, path = asked.first.split(" ")
-    headers = {name: filled(value) for name, value in asked.headers.items()}
-    if asked.body:
+    method, path = request.first.split(" ")
+    headers = {name: filled(value) for name, value in request.headers.items()}
+    if request.body:
         headers["Content-Type"] = "application/json"
-    return client.open(filled(path), method=method, headers=headers, data=asked.body or None)
+    return client.open(filled(path), method=method, headers=headers, data=request.body or None)
 
 
-def matches(found: Any, told: Any) -> bool:
+def matches(found: Any, expected: Any) -> bool:
     """Equal, but for `…`, which stands for something that is there."""
-    if isinstance(told, dict):
-        return isinstance(found, dict) and found.keys() == told.keys() and all(matches(found[k], told[k]) for k in told)
-    if isinstance(told, list):
-        return isinstance(found, list) and len(found) == len(told) and all(map(matches, found, told))
-    if isinstance(told, str) and "…" in told:
-        return found is not None and re.fullmatch(".+".join(map(re.escape, told.split("…"))), str(found)) is not None
-    return bool(found == told)
+    if isinstance(expected, dict):
+        return (
+            isinstance(found, dict)
+            and found.keys() == expected.keys()
+            and all(matches(found[k], expected[k]) for k in expected)
+        )
+    if isinstance(expected, list):
+        return isinstance(found, list) and len(found) == len(expected) and all(map(matches, found, expected))
+    if isinstance(expected, str) and "…" in expected:
+        return (
+            found is not None and re.fullmatch(".+".join(map(re.escape, expected.split("…"))), str(found)) is not None
+        )
+    return bool(found == expected)
 
 
 def test_every_call_has_an_example():
     spec = json.loads((DOCS / "openapi.json").read_text())
-    shown = {(asked.first.split(" ")[0].lower(), asked.first.split(" ")[1].split("?")[0]) for asked, _ in examples()}
+    shown = {
+        (request.first.split(" ")[0].lower(), request.first.split(" ")[1].split("?")[0]) for request, _ in examples()
+    }
     for path, operations in spec["paths"].items():
         form = re.compile(re.sub(r"\{[^}]+\}", "[^/]+", path))
         for method in operations:
@@ -104,7 +112,7 @@ def test_every_call_has_an_example():
 def test_every_code_that_is_raised_is_explained():
     files = [path for folder in ("api", "common") for path in (DOCS.parent / folder).rglob("*.py")]
     source = "\n".join(path.read_text() for path in files)
-    raised = set(re.findall(r'Refusal\(\s*\d+, "(\w+)"', source)) | set(re.findall(r'Fault\([^"\n]+"(\w+)",', source))
+    raised = set(re.findall(r'ApiError\(\s*\d+, "(\w+)"', source)) | set(re.findall(r'Fault\([^"\n]+"(\w+)",', source))
     raised |= set(re.findall(r'_refuse\(\s*"\w+", "(\w+)"', source)) | set(re.findall(r'Fault\("\w+", "(\w+)"', source))
     assert len(raised) > 20
     assert sorted(raised - set(re.findall(r"\w+", PAGE))) == []

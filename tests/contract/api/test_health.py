@@ -1,4 +1,4 @@
-"""What /health reads from the tables that the ingestor writes."""
+"""What /health reads from the reports of the ingestor."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -18,8 +18,8 @@ WELL = DeliveryState(True, datetime.now(UTC), "connected", {"private": LANE, "ma
 
 
 def beat(engine: Engine, **changed: Any) -> None:
-    """One sign of life of an ingestor that leads."""
-    delivery = DeliveryState(**{name: changed.get(name, getattr(WELL, name)) for name in DeliveryState.__slots__})
+    """One heartbeat of a leading ingestor."""
+    delivery = Delivery(**{name: changed.get(name, getattr(WELL, name)) for name in Delivery.__slots__})
     with engine.begin() as connection:
         ingestors.beat(connection, epoch="E1", host="here", role="leader", generation=1, delivery=delivery)
 
@@ -41,9 +41,9 @@ def test_all_is_well(client: FlaskClient, engine: Engine):
         (
             {"broker_connected": False, "broker_reason": "blocked by the broker"},
             "broker",
-            "RabbitMQ takes nothing from the ingestor: blocked by the broker",
+            "RabbitMQ accepts no events: blocked by the broker",
         ),
-        ({"lanes": {"private": STUCK, "market": LANE}}, "broker", "RabbitMQ confirms nothing, and 7 events wait"),
+        ({"lanes": {"private": STUCK, "market": LANE}}, "broker", "RabbitMQ confirms nothing; 7 events are waiting"),
     ],
 )
 def test_what_keeps_events_from_their_queues_is_red(
@@ -56,18 +56,18 @@ def test_what_keeps_events_from_their_queues_is_red(
     assert found["since"]
 
 
-def test_an_ingestor_that_ended_in_order_leads_no_more_and_says_when(client: FlaskClient, engine: Engine):
+def test_an_ingestor_that_stopped_is_down_since_then(client: FlaskClient, engine: Engine):
     beat(engine)
     with engine.begin() as connection:
         ingestors.leave(connection, "E1")
     found = components(client)["ingestor"]
-    assert (found["state"], found["reason"]) == ("down", "no ingestor leads")
+    assert (found["state"], found["reason"]) == ("down", "no ingestor is running")
     assert found["since"]
     beat(engine)
     assert components(client)["ingestor"]["state"] == "up"
 
 
-@pytest.mark.parametrize("path", ["/health", "/health/live", "/ready?service=nobody", "/metrics"])
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/ready?service=unknown", "/metrics"])
 def test_a_probe_answered_well_is_logged_at_debug_alone(client: FlaskClient, engine: Engine, path: str):
     beat(engine)
     with capture_logs() as lines:
@@ -82,20 +82,16 @@ def test_a_probe_that_fails_is_logged_like_any_request(client: FlaskClient, path
     assert [line["log_level"] for line in lines if line["event"] == "request"] == ["info"]
 
 
-def test_a_socket_that_is_missing_is_missed_since_somebody_wants_it(
-    client: FlaskClient, engine: Engine, ingestor: Ingestor
-):
+def test_a_missing_connection_is_down_since_it_is_needed(client: FlaskClient, engine: Engine, ingestor: Ingestor):
     client.post(PATH, json=TRADES)
     ingestor.execute("UPDATE subscriptions SET created_at = now() - interval '1 minute'")
     beat(engine)
     linear = components(client)["sockets"]["endpoints"]["linear"]
-    assert (linear["state"], linear["reason"]) == ("down", "there is no socket")
+    assert (linear["state"], linear["reason"]) == ("down", "there is no connection")
     assert linear["since"]
 
 
-def test_a_queue_with_other_arguments_is_told_and_turns_nothing_red(
-    client: FlaskClient, engine: Engine, ingestor: Ingestor
-):
+def test_a_queue_with_other_arguments_is_listed_and_healthy(client: FlaskClient, engine: Engine, ingestor: Ingestor):
     beat(engine)
     ingestor.sees_queue("ws-gateway.trades.model", "trades", "model")
     ingestor.execute("UPDATE queues SET other_arguments = true, reason = 'rabbitmqctl delete_queue it'")

@@ -1,4 +1,4 @@
-"""The nasties of HTTP, against the api as it is deployed."""
+"""Malformed and hostile HTTP, against the api as it is deployed."""
 
 import json
 import re
@@ -124,16 +124,16 @@ def test_a_forged_origin_changes_nothing(api: Served):
     assert "https" not in api.ask("GET", "/openapi.json", None, forged).text
 
 
-def test_one_line_tells_of_a_request_and_nothing_secret(api: Served):
+def test_each_request_is_logged_in_one_line_without_secrets(api: Served):
     query = "?requesting_service=model&limit=7"
-    api.ask("GET", PATH + query, None, {"X-Request-ID": "told"})
-    [line] = [line for line in api.logged() if line["trace_id"] == "told"]
+    api.ask("GET", PATH + query, None, {"X-Request-ID": "logged"})
+    [line] = [line for line in api.logged() if line["trace_id"] == "logged"]
     assert {"method": "GET", "path": PATH, "status": 200, "key": "administrator"}.items() <= line.items()
     assert line["duration_ms"] > 0
     assert KEY not in api.log.read_text()
 
 
-def test_half_sent_requests_keep_nobody_waiting(api: Served):
+def test_half_sent_requests_do_not_delay_others(api: Served):
     crowd = [api.connect() for _ in range(200)]
     try:
         for number, line in enumerate(crowd):
@@ -158,7 +158,7 @@ def test_a_request_that_comes_in_pieces_is_answered_when_it_is_whole(api: Served
             answer.read()
 
 
-def test_the_workers_figures_are_added_up(api: Served):
+def test_the_metrics_of_the_workers_are_added_up(api: Served):
     def count() -> float:
         line = r'wsgw_api_requests_total\{method="GET",route="/ready",status="200"\} (\S+)'
         found = re.search(line, api.ask("GET", "/metrics").text)
@@ -200,20 +200,20 @@ def test_a_restart_loses_no_request(database: Database, tmp_path: Path):
 
 def test_it_leaves_nothing_in_memory(database: Database, tmp_path: Path):
     with served(database, tmp_path) as api:
-        figures = f"wsgw-api-metrics-{api.process.pid}-*"
-        assert list(Path("/dev/shm").glob(figures))
+        metrics = f"wsgw-api-metrics-{api.process.pid}-*"
+        assert list(Path("/dev/shm").glob(metrics))
         api.stop()
-        assert not list(Path("/dev/shm").glob(figures))
+        assert not list(Path("/dev/shm").glob(metrics))
 
 
 def test_it_removes_what_one_that_was_killed_has_left(database: Database, tmp_path: Path):
     with served(database, tmp_path) as killed:
         killed.process.kill()
         killed.process.wait()
-    figures = f"wsgw-api-metrics-{killed.process.pid}-*"
-    assert list(Path("/dev/shm").glob(figures))
+    metrics = f"wsgw-api-metrics-{killed.process.pid}-*"
+    assert list(Path("/dev/shm").glob(metrics))
     with served(database, tmp_path):
-        assert not list(Path("/dev/shm").glob(figures))
+        assert not list(Path("/dev/shm").glob(metrics))
 
 
 def _pending(api: Served) -> list[object]:

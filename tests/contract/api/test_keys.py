@@ -1,4 +1,4 @@
-"""Who is asking, and what they may touch."""
+"""Authentication, and what a key may access."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +38,9 @@ class World:
 
 
 @pytest.fixture
-def world(client: FlaskClient, ingestor: Ingestor) -> World:
+def world(impatient_client: FlaskClient, ingestor: Ingestor) -> World:
+    client = impatient_client
+
     def made(service: str, **more: Any) -> dict[str, Any]:
         found: dict[str, Any] = body(client.post(KEYS, json={"service": service} | more))
         return found
@@ -61,7 +63,7 @@ def world(client: FlaskClient, ingestor: Ingestor) -> World:
 
 
 def matrix(world: World) -> dict[tuple[str, str], list[tuple[str, Any, int, int]]]:
-    """(method, rule) -> what is asked: path, body, the administrator's answer, the answer to the key of `model`."""
+    """(method, rule) -> requests: path, body, the status for the administrator, the status for the key of `model`."""
     subscription, others_subscription = (
         TRADES | {"symbol": "A"},
         TRADES | {"requesting_service": "other", "symbol": "B"},
@@ -103,7 +105,7 @@ OPEN_RULES = {"/health", "/health/live", "/ready", "/metrics", "/openapi.json", 
 OPEN_RULES |= {"/docs/<path:name>", "/", "/page/<name>"}
 
 
-def test_every_route_is_open_by_name_or_stands_in_the_matrix(client: FlaskClient, world: World):
+def test_every_route_is_open_by_name_or_is_in_the_matrix(client: FlaskClient, world: World):
     rules = {
         (method, rule.rule)
         for rule in client.application.url_map.iter_rules()
@@ -114,9 +116,9 @@ def test_every_route_is_open_by_name_or_stands_in_the_matrix(client: FlaskClient
 
 
 @pytest.mark.parametrize("kind", ["none", "wrong", "revoked", "expired"])
-def test_without_a_live_key_nothing_is_told_or_done(world: World, kind: str):
-    for (method, _), asked in matrix(world).items():
-        for path, sent, _, _ in asked:
+def test_without_a_live_key_nothing_is_disclosed_or_done(world: World, kind: str):
+    for (method, _), requests in matrix(world).items():
+        for path, sent, _, _ in requests:
             answer = world.clients[kind].open(path, method=method, json=sent)
             expected = "missing_key" if kind == "none" else "unknown_key"
             assert code(answer) == (401, expected), path
@@ -126,7 +128,7 @@ def test_without_a_live_key_nothing_is_told_or_done(world: World, kind: str):
 
 @pytest.mark.parametrize("kind", ["administrator", "own", "none"])
 def test_other_methods_open_no_back_door(world: World, kind: str):
-    """HEAD is GET without a body; what is not in the matrix is refused before a key is looked at."""
+    """HEAD is GET without a body; what is not in the matrix is rejected before the key is checked."""
     known = matrix(world)
     for method, rule in known:
         path, _, whole, own = known[method, rule][-1]
@@ -141,13 +143,12 @@ def test_other_methods_open_no_back_door(world: World, kind: str):
 def _in_order(world: World) -> list[tuple[str, str, Any, int, int]]:
     """What ends things comes last, and the key is revoked at the very end."""
     late = {"PUT": 1, "DELETE": 2}
-    asked = [(method, rule, *each) for (method, rule), all_ in matrix(world).items() for each in all_]
-    asked.sort(key=lambda each: (late.get(each[0], 0), each[1].startswith(KEYS)))
-    return [(method, path, sent, whole, own) for method, _, path, sent, whole, own in asked]
+    requests = [(method, rule, *each) for (method, rule), all_ in matrix(world).items() for each in all_]
+    requests.sort(key=lambda each: (late.get(each[0], 0), each[1].startswith(KEYS)))
+    return [(method, path, sent, whole, own) for method, _, path, sent, whole, own in requests]
 
 
-def test_the_administrator_reaches_everything_and_a_service_its_own(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("api.routes.balances._SYNCED_WITHIN_S", 0.0)
+def test_the_administrator_reaches_everything_and_a_service_its_own(world: World):
     own = world.clients["own"]
     for method, path, sent, _, expected in _in_order(world):
         assert own.open(path, method=method, json=sent).status_code in (expected, 201 if expected == 200 else expected)
@@ -215,7 +216,7 @@ def test_the_last_use_is_noted(client: FlaskClient, service_client: Callable[[st
 
 
 @pytest.mark.parametrize("sent", [{}, {"service": "No!"}, {"service": "persister"}, {"service": "a", "ttl_seconds": 0}])
-def test_a_key_for_nobody_is_refused(client: FlaskClient, sent: dict[str, Any]):
+def test_a_key_without_a_valid_service_is_rejected(client: FlaskClient, sent: dict[str, Any]):
     assert client.post(KEYS, json=sent).status_code == 422
 
 
@@ -232,14 +233,14 @@ class Still:
     """Counts as if the clock stood still."""
 
     def __init__(self) -> None:
-        self._seen: list[str] = []
+        self._counted: list[str] = []
 
-    def allow(self, name: str, most_per_s: int, now: float) -> bool:
-        self._seen.append(name)
-        return self._seen.count(name) <= most_per_s
+    def allow(self, name: str, max_per_s: int, now: float) -> bool:
+        self._counted.append(name)
+        return self._counted.count(name) <= max_per_s
 
 
-def test_a_key_that_asks_too_often_is_told_when_to_come_back(limited: Callable[[int, int], FlaskClient]):
+def test_a_key_beyond_its_rate_is_answered_with_when_to_retry(limited: Callable[[int, int], FlaskClient]):
     client = limited(3, 100)
     assert [client.get(PATH).status_code for _ in range(4)] == [200, 200, 200, 429]
     answer = client.get(PATH)
@@ -247,12 +248,12 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_back(limited: Callable[[
     assert answer.headers["Retry-After"] == "1"
 
 
-def test_an_address_is_stopped_before_its_key_is_looked_at(limited: Callable[[int, int], FlaskClient]):
+def test_an_address_is_limited_before_its_key_is_checked(limited: Callable[[int, int], FlaskClient]):
     client = asking(limited(100, 2), "wrong")
     assert [client.get(PATH).status_code for _ in range(3)] == [401, 401, 429]
     assert code(client.get("/no/such/path")) == (429, "too_many_requests_of_address")
 
 
-def test_a_probe_is_never_stopped(limited: Callable[[int, int], FlaskClient]):
+def test_a_probe_is_never_limited(limited: Callable[[int, int], FlaskClient]):
     client = limited(1, 1)
     assert [client.get("/health/live").status_code for _ in range(5)] == [200] * 5

@@ -1,4 +1,4 @@
-"""All that a service wants, in one piece."""
+"""All subscriptions of a service at once."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -23,7 +23,7 @@ def symbols(items: list[dict[str, str]]) -> list[str]:
     return sorted(item["symbol"] for item in items)
 
 
-def test_a_list_replaces_what_was_wanted(client: FlaskClient, notifications: Notifications):
+def test_a_list_replaces_the_subscriptions(client: FlaskClient, notifications: Notifications):
     put(client, "A", "B")
     answer = body(put(client, "B", "C"))
     assert {what: symbols(items) for what, items in answer.items()} == {"added": ["C"], "kept": ["B"], "removed": ["A"]}
@@ -71,28 +71,28 @@ def test_the_lease_is_of_the_whole_list(client: FlaskClient):
     assert body(put(client, "A", "B"))["kept"][0]["expires_at"] is None
 
 
-def test_a_name_that_is_no_services_is_refused(client: FlaskClient):
+def test_an_invalid_service_name_is_rejected(client: FlaskClient):
     for name, expected in (("No!", "bad_service_name"), ("persister", "reserved_service_name")):
         answer = client.put(f"/api/v1/services/{name}/subscriptions", json={"subscriptions": []})
         assert code(answer) == (422, expected)
 
 
-def test_what_is_no_list_is_refused(client: FlaskClient):
+def test_a_body_that_is_not_a_list_is_rejected(client: FlaskClient):
     assert code(client.put(WHOLE, json={"subscriptions": "A"})) == (422, "wrong_type")
     assert code(client.put(WHOLE, json={})) == (422, "missing_field")
     assert code(client.put(WHOLE, json=[])) == (422, "wrong_type")
 
 
-def test_asking_replacing_and_ending_at_once_refuse_nobody(client: FlaskClient, engine: Engine):
-    """A lease makes each asking change the row, so that it may find it ended under its hands."""
-    wanted = {"subscriptions": [{"topic": "publicTrade.BTCUSDT"}], "ttl_seconds": 60}
+def test_subscribing_replacing_and_ending_at_once_all_succeed(client: FlaskClient, engine: Engine):
+    """A lease makes each request change the row, which another one may have ended meanwhile."""
+    desired = {"subscriptions": [{"topic": "publicTrade.BTCUSDT"}], "ttl_seconds": 60}
 
     def ask(number: int) -> int:
         mine = asking(client.application.test_client(), ADMINISTRATOR_KEY)
         if number % 3 == 0:
             return mine.post(PATH, json=TRADES | {"ttl_seconds": 60}).status_code
         if number % 3 == 1:
-            return mine.put(WHOLE, json=wanted).status_code
+            return mine.put(WHOLE, json=desired).status_code
         return mine.delete(f"{PATH}/by-service/model").status_code
 
     with ThreadPoolExecutor(12) as crowd:

@@ -1,4 +1,4 @@
-"""Asking for topics and ending it."""
+"""Subscribing to topics and ending subscriptions."""
 
 import re
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from tests.contract.api.conftest import ADMINISTRATOR_KEY, PATH, TRADES, Ingesto
 from tests.kit.waiting import eventually
 
 
-def test_a_first_subscription_is_stored_and_told_to_the_ingestor(client: FlaskClient, notifications: Notifications):
+def test_a_first_subscription_is_stored_and_notified_to_the_ingestor(client: FlaskClient, notifications: Notifications):
     answer = client.post(PATH, json=TRADES, headers={"X-Request-ID": "abc"})
     assert answer.status_code == 201, answer.text
     assert body(answer)["status"] == "pending"
@@ -28,7 +28,7 @@ def test_a_first_subscription_is_stored_and_told_to_the_ingestor(client: FlaskCl
     assert [notification.trace_id for notification in notifications] == ["abc"]
 
 
-def test_asking_again_answers_with_the_same_row(client: FlaskClient, notifications: Notifications):
+def test_subscribing_again_answers_with_the_same_row(client: FlaskClient, notifications: Notifications):
     first, again = (client.post(PATH, json=TRADES) for _ in range(2))
     assert (first.status_code, again.status_code) == (201, 200)
     assert first.json == again.json
@@ -54,13 +54,13 @@ def test_fifty_at_once_make_one_row(client: FlaskClient, engine: Engine):
     assert len({found for _, found in answers}) == 1
 
 
-def test_ending_it_keeps_the_row_and_says_so_again(client: FlaskClient, notifications: Notifications):
-    asked = body(client.post(PATH, json=TRADES))
-    ended = body(client.delete(f"{PATH}/{asked['id']}"))
+def test_an_ended_subscription_can_be_ended_again(client: FlaskClient, notifications: Notifications):
+    requested = body(client.post(PATH, json=TRADES))
+    ended = body(client.delete(f"{PATH}/{requested['id']}"))
     assert (ended["is_active"], ended["status"]) == (False, "cancelled")
-    assert body(client.delete(f"{PATH}/{asked['id']}")) == ended
+    assert body(client.delete(f"{PATH}/{requested['id']}")) == ended
     assert len(notifications) == 2
-    assert body(client.post(PATH, json=TRADES))["id"] != asked["id"]
+    assert body(client.post(PATH, json=TRADES))["id"] != requested["id"]
 
 
 def test_all_of_a_service_end_together(client: FlaskClient):
@@ -85,7 +85,7 @@ def test_the_list_is_filtered_counted_and_paged(client: FlaskClient, ingestor: I
     assert [item["symbol"] for item in body(client.get(f"{PATH}?status=live"))["items"]] == ["ETHUSDT"]
     assert body(client.get(f"{PATH}?status=pending"))["total"] == 3
     assert body(client.get(f"{PATH}?channel_type=balance"))["total"] == 1
-    assert body(client.get(f"{PATH}?requesting_service=nobody"))["items"] == []
+    assert body(client.get(f"{PATH}?requesting_service=unknown"))["items"] == []
 
 
 @pytest.mark.parametrize(
@@ -103,11 +103,11 @@ def test_the_list_is_filtered_counted_and_paged(client: FlaskClient, ingestor: I
         "limit=1&limit=2",
     ],
 )
-def test_a_query_that_makes_no_sense_is_refused(client: FlaskClient, query: str):
+def test_an_invalid_query_is_rejected(client: FlaskClient, query: str):
     assert client.get(f"{PATH}?{query}").status_code == 422
 
 
-def test_everything_wrong_is_named_at_once(client: FlaskClient, ingestor: Ingestor):
+def test_all_faults_are_named_at_once(client: FlaskClient, ingestor: Ingestor):
     ingestor.lists("linear", "BTCUSDT")
     wrong = {"channel_type": "trades", "symbol": "BTCUSD", "requesting_service": "No!", "ttl_seconds": 0, "x": 1}
     answer = client.post(PATH, json=wrong)
@@ -145,7 +145,7 @@ def test_each_cause_has_its_code(client: FlaskClient, given: dict[str, object], 
     assert code(client.post(PATH, json=TRADES | given)) == (422, expected)
 
 
-def test_a_near_miss_is_told_what_is_listed(client: FlaskClient, ingestor: Ingestor):
+def test_a_misspelt_symbol_is_answered_with_the_similar_one(client: FlaskClient, ingestor: Ingestor):
     ingestor.lists("linear", "BTCUSDT", "ETHUSDT")
     answer = client.post(PATH, json=TRADES | {"symbol": "BTCUSD"})
     assert code(answer) == (422, "unknown_symbol")
@@ -153,7 +153,7 @@ def test_a_near_miss_is_told_what_is_listed(client: FlaskClient, ingestor: Inges
     assert answer.json["errors"][0]["message"] == "BTCUSD is not listed in linear; did you mean BTCUSDT?"
 
 
-def test_a_category_that_was_never_looked_up_refuses_nothing(client: FlaskClient, ingestor: Ingestor):
+def test_a_category_that_was_never_looked_up_rejects_nothing(client: FlaskClient, ingestor: Ingestor):
     ingestor.lists("spot", "ETHUSDT")
     assert body(client.post(PATH, json=TRADES))["status"] == "pending"
 
@@ -168,7 +168,9 @@ def test_option_trades_go_by_the_base_coin(client: FlaskClient, ingestor: Ingest
     )
 
 
-def test_a_lease_is_renewed_by_asking_again_and_ends_without(client: FlaskClient, engine: Engine, ingestor: Ingestor):
+def test_a_lease_is_renewed_by_subscribing_again_and_expires_without(
+    client: FlaskClient, engine: Engine, ingestor: Ingestor
+):
     first = body(client.post(PATH, json=TRADES | {"ttl_seconds": 60}))
     again = body(client.post(PATH, json=TRADES | {"ttl_seconds": 120}))
     assert again["id"] == first["id"]
@@ -179,20 +181,20 @@ def test_a_lease_is_renewed_by_asking_again_and_ends_without(client: FlaskClient
     assert body(client.get(f"{PATH}/{first['id']}"))["status"] == "expired"
 
 
-def test_asking_without_a_lease_makes_it_permanent(client: FlaskClient):
+def test_subscribing_without_a_lease_makes_it_permanent(client: FlaskClient):
     client.post(PATH, json=TRADES | {"ttl_seconds": 60})
     assert body(client.post(PATH, json=TRADES))["expires_at"] is None
 
 
-def test_the_status_tells_what_the_ingestor_made_of_it(client: FlaskClient, ingestor: Ingestor):
-    asked = body(client.post(PATH, json=TRADES))
-    assert asked["reason"] == "no ingestor leads"
+def test_the_status_follows_the_reports_of_the_ingestor(client: FlaskClient, ingestor: Ingestor):
+    requested = body(client.post(PATH, json=TRADES))
+    assert requested["reason"] == "no ingestor is running"
 
     def becomes(status: str, reason: str) -> bool:
         """The reason, a pattern, may be a moment old."""
 
         def found() -> bool:
-            shown = body(client.get(f"{PATH}/{asked['id']}"))
+            shown = body(client.get(f"{PATH}/{requested['id']}"))
             return shown["status"] == status and re.fullmatch(reason, str(shown["reason"])) is not None
 
         return eventually(found, 5, f"{status}: {reason}")
@@ -203,25 +205,25 @@ def test_the_status_tells_what_the_ingestor_made_of_it(client: FlaskClient, inge
     ingestor.holds("publicTrade.BTCUSDT", "pending")
     assert becomes("pending", "the exchange has not acknowledged publicTrade.BTCUSDT yet")
     ingestor.holds("publicTrade.BTCUSDT")
-    assert becomes("pending", "its queue is not bound yet")
+    assert becomes("pending", "the queue is not bound yet")
     ingestor.leads()
     assert becomes("live", "None")
     ingestor.leads(age_s=60)
-    assert becomes("pending", r"the ingestor was last heard of 6\d s ago")
+    assert becomes("pending", r"the last heartbeat of the ingestor is 6\d s old")
     ingestor.leads()
     ingestor.holds("publicTrade.BTCUSDT", "rejected", "Invalid symbol")
     assert becomes("rejected", "Invalid symbol")
 
 
-def test_what_an_earlier_ingestor_saw_is_not_believed(client: FlaskClient, ingestor: Ingestor):
-    asked = body(client.post(PATH, json=TRADES))
+def test_the_report_of_an_earlier_ingestor_does_not_count(client: FlaskClient, ingestor: Ingestor):
+    requested = body(client.post(PATH, json=TRADES))
     ingestor.leads(epoch="E1", age_s=30)
     ingestor.holds("publicTrade.BTCUSDT")
     ingestor.leads(epoch="E2")
-    assert body(client.get(f"{PATH}/{asked['id']}"))["status"] == "pending"
+    assert body(client.get(f"{PATH}/{requested['id']}"))["status"] == "pending"
 
 
-def test_waiting_answers_with_what_the_exchange_said(client: FlaskClient, ingestor: Ingestor):
+def test_waiting_answers_with_the_status_of_the_exchange(client: FlaskClient, ingestor: Ingestor):
     ingestor.leads()
     ingestor.holds("publicTrade.BTCUSDT", "rejected", "Invalid symbol")
     answer = client.post(PATH, json=TRADES, headers={"Prefer": "wait=10"})
@@ -240,12 +242,12 @@ def test_a_database_that_goes_while_it_waits_does_not_hide_that_the_subscription
     client: FlaskClient, notifications: Notifications, engine: Engine
 ):
     with ThreadPoolExecutor(1) as pool, engine.connect() as other:
-        asked = pool.submit(client.post, PATH, json=TRADES, headers={"Prefer": "wait=10"})
+        requested = pool.submit(client.post, PATH, json=TRADES, headers={"Prefer": "wait=10"})
         eventually(lambda: notifications, 5, "the subscription is stored")
         other.execute(text("LOCK TABLE subscriptions IN ACCESS EXCLUSIVE MODE"))
-        assert asked.result(10).status_code == 201
+        assert requested.result(10).status_code == 201
         other.rollback()
-    assert client.get(asked.result().headers["Location"]).status_code == 200
+    assert client.get(requested.result().headers["Location"]).status_code == 200
 
 
 @pytest.fixture

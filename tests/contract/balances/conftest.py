@@ -18,7 +18,7 @@ KEY = "the-administrators-key"
 
 
 class Notifications(list[Notification]):
-    """Remembers instead of telling anybody."""
+    """Remembers notifications instead of sending them."""
 
     def notify(self, notification: Notification) -> None:
         self.append(notification)
@@ -46,15 +46,12 @@ def client(database: Database, engine: Engine, notifications: Notifications) -> 
 
 
 @pytest.fixture
-def told(engine: Engine) -> Callable[..., None]:
+def write(engine: Engine) -> Callable[..., None]:
     """Writes events into the ledger, as the persister does."""
     ledger = Ledger(engine)
     ledger.open()
 
-    def write(*bodies: bytes) -> None:
-        ledger.write([wallets.understood(body) for body in bodies])
-
-    return write
+    return lambda *bodies: ledger.write([wallets.understood(body) for body in bodies])
 
 
 def _settings(database: Database) -> Settings:

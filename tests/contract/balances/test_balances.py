@@ -10,7 +10,7 @@ from tests.kit import wallets
 from tests.kit.wallets import T0_MS
 
 PATH = "/api/v1/balances"
-Told = Callable[..., None]
+Write = Callable[..., None]
 
 
 def got(client: FlaskClient, path: str, **query: Any) -> dict[str, Any]:
@@ -40,8 +40,8 @@ def test_it_needs_a_key(client: FlaskClient) -> None:
     assert client.get(PATH).status_code == 401
 
 
-def test_a_real_frame_is_shown_to_the_last_digit(client: FlaskClient, told: Told) -> None:
-    told(wallets.live(wallets.real("private.wallet.2026.jsonl")))
+def test_a_real_frame_is_shown_to_the_last_digit(client: FlaskClient, write: Write) -> None:
+    write(wallets.live(wallets.real("private.wallet.2026.jsonl")))
     found = got(client, PATH)
     [item], [account] = found["items"], found["accounts"]
     assert (item["coin"], item["wallet_balance"], item["accrued_interest"]) == ("USDC", "-0.0664735", "0.00000022")
@@ -51,9 +51,9 @@ def test_a_real_frame_is_shown_to_the_last_digit(client: FlaskClient, told: Told
     assert "raw" not in item
 
 
-def test_amounts_of_any_size_are_plain_digits(client: FlaskClient, told: Told) -> None:
+def test_amounts_of_any_size_are_plain_digits(client: FlaskClient, write: Write) -> None:
     long = "-1234567890123456789012345678901234567890.1234567890123456789012345678901234567890"
-    told(balance(long, "LONG"), balance("1E-18", "SMALL", T0_MS + 1), balance("25e20", "LARGE", T0_MS + 2))
+    write(balance(long, "LONG"), balance("1E-18", "SMALL", T0_MS + 1), balance("25e20", "LARGE", T0_MS + 2))
     assert amounts(got(client, PATH)) == [
         ("LARGE", "2500000000000000000000"),
         ("LONG", long),
@@ -61,23 +61,23 @@ def test_amounts_of_any_size_are_plain_digits(client: FlaskClient, told: Told) -
     ]
 
 
-def test_the_newest_by_the_exchanges_clock_is_shown_whatever_arrives_last(client: FlaskClient, told: Told) -> None:
-    told(balance("2", at_ms=T0_MS + 1), balance("1", at_ms=T0_MS))
-    told(balance("0.5", at_ms=T0_MS - 1))
+def test_the_newest_by_the_exchanges_clock_is_shown_whatever_arrives_last(client: FlaskClient, write: Write) -> None:
+    write(balance("2", at_ms=T0_MS + 1), balance("1", at_ms=T0_MS))
+    write(balance("0.5", at_ms=T0_MS - 1))
     assert amounts(got(client, PATH)) == [("USDT", "2")]
-    told(balance("3", at_ms=T0_MS + 1))
+    write(balance("3", at_ms=T0_MS + 1))
     assert amounts(got(client, PATH)) == [("USDT", "3")], "the later arrival of the same moment"
 
 
-def test_coins_are_found_by_name_and_page_by_page(client: FlaskClient, told: Told) -> None:
-    told(*(balance("1", name) for name in ("ADA", "BTC", "ETH")))
+def test_coins_are_found_by_name_and_page_by_page(client: FlaskClient, write: Write) -> None:
+    write(*(balance("1", name) for name in ("ADA", "BTC", "ETH")))
     assert amounts(got(client, PATH, coin="BTC")) == [("BTC", "1")]
     page = got(client, PATH, limit=1, offset=1)
     assert (amounts(page), page["total"]) == ([("BTC", "1")], 3)
 
 
-def test_what_was_known_at_a_moment(client: FlaskClient, told: Told) -> None:
-    told(balance("1", at_ms=T0_MS), balance("2", at_ms=T0_MS + 1000), balance("7", "BTC", T0_MS + 2000))
+def test_the_balances_as_of_a_moment(client: FlaskClient, write: Write) -> None:
+    write(balance("1", at_ms=T0_MS), balance("2", at_ms=T0_MS + 1000), balance("7", "BTC", T0_MS + 2000))
     assert amounts(got(client, PATH, at="2026-03-29T10:15:51.206Z")) == [("USDT", "1")]
     assert amounts(got(client, PATH, at="2026-03-29T10:15:52.205999Z")) == [("USDT", "1")]
     assert amounts(got(client, PATH, at="2026-03-29T11:15:52.206+01:00")) == [("USDT", "2")]
@@ -85,18 +85,18 @@ def test_what_was_known_at_a_moment(client: FlaskClient, told: Told) -> None:
     assert len(got(client, PATH, at="2027-01-01T00:00:00Z")["items"]) == 2
 
 
-def test_history_is_newest_first_within_its_span(client: FlaskClient, told: Told) -> None:
-    told(*(balance(str(n), at_ms=T0_MS + n * 1000) for n in range(5)), balance("9", "BTC", T0_MS + 2500))
+def test_history_is_newest_first_within_its_span(client: FlaskClient, write: Write) -> None:
+    write(*(balance(str(n), at_ms=T0_MS + n * 1000) for n in range(5)), balance("9", "BTC", T0_MS + 2500))
     found = got(client, f"{PATH}/history", **{"from": "2026-03-29T10:15:52.206Z", "to": "2026-03-29T10:15:54.206Z"})
     assert amounts(found) == [("BTC", "9"), ("USDT", "2"), ("USDT", "1")]
     assert found["total"] == 3
     assert amounts(got(client, f"{PATH}/history", coin="USDT", limit=2, offset=1)) == [("USDT", "3"), ("USDT", "2")]
 
 
-def test_the_history_of_a_coin_in_two_accounts_is_one(client: FlaskClient, told: Told) -> None:
+def test_the_history_of_a_coin_in_two_accounts_is_one(client: FlaskClient, write: Write) -> None:
     for n, kind in enumerate(("UNIFIED", "SPOT", "UNIFIED", "SPOT")):
         held = wallets.account(wallets.coin(walletBalance=str(n)), accountType=kind)
-        told(wallets.live(wallets.frame(held, at_ms=T0_MS + n), T0_MS + n))
+        write(wallets.live(wallets.frame(held, at_ms=T0_MS + n), T0_MS + n))
     found = got(client, f"{PATH}/history", coin="USDT", limit=2, offset=1)
     assert [(item["account_type"], item["wallet_balance"]) for item in found["items"]] == [
         ("UNIFIED", "2"),
@@ -106,20 +106,20 @@ def test_the_history_of_a_coin_in_two_accounts_is_one(client: FlaskClient, told:
     assert [item["account_type"] for item in got(client, PATH, coin="USDT")["items"]] == ["SPOT", "UNIFIED"]
 
 
-def test_pages_by_cursor_stay_put_while_rows_are_added(client: FlaskClient, told: Told) -> None:
+def test_pages_by_cursor_stay_put_while_rows_are_added(client: FlaskClient, write: Write) -> None:
     for coin in ("USDT", None):
-        asked = {"coin": coin, "limit": 2} if coin else {"limit": 2}
-        told(*(balance(str(n), at_ms=T0_MS + n) for n in range(5)))
-        first = got(client, f"{PATH}/history", **asked)
-        told(balance("77", at_ms=T0_MS + 99))
-        second = got(client, f"{PATH}/history", cursor=first["next_cursor"], **asked)
-        third = got(client, f"{PATH}/history", cursor=second["next_cursor"], **asked)
+        query = {"coin": coin, "limit": 2} if coin else {"limit": 2}
+        write(*(balance(str(n), at_ms=T0_MS + n) for n in range(5)))
+        first = got(client, f"{PATH}/history", **query)
+        write(balance("77", at_ms=T0_MS + 99))
+        second = got(client, f"{PATH}/history", cursor=first["next_cursor"], **query)
+        third = got(client, f"{PATH}/history", cursor=second["next_cursor"], **query)
         seen = [amount for page in (first, second, third) for _, amount in amounts(page)]
         assert seen[-4:] == ["3", "2", "1", "0"], "and the twin of an equal moment is not passed over"
         assert third["next_cursor"] is None
 
 
-def test_what_cannot_be_asked_is_refused_field_by_field(client: FlaskClient) -> None:
+def test_an_invalid_query_is_rejected_field_by_field(client: FlaskClient) -> None:
     for query in ({"limit": 0}, {"at": "yesterday"}, {"at": "2026-03-29 10:15:51Z"}, {"coin": ""}, {"what": 1}):
         assert client.get(PATH, query_string=query).status_code == 422, query
     for query in ({"cursor": "abc"}, {"from": "1700000000"}, {"to": "9999-99-99T00:00:00Z"}):

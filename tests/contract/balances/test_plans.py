@@ -1,4 +1,4 @@
-"""How Postgres goes about the questions when there are many rows: by index, never by reading them all."""
+"""How Postgres plans the queries on many rows: by index, never by reading them all."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -11,9 +11,10 @@ from sqlalchemy import Connection, Engine
 
 from common import database as databases
 from common import settings
-from common.tables import account_balances, account_margin_balances, partitions
-from common.tables.account_balances import Place, Span
+from common.tables import partitions
 from common.tables.partitions import Month
+from common.views import balances
+from common.views.balances import Place, Span
 from tests.kit import servers
 from tests.kit.servers import Database, Postgres
 from tests.kit.statements import Sent, noted
@@ -65,15 +66,15 @@ def connection(large: Engine) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def asked(connection: Connection) -> Iterator[Sent]:
+def sent(connection: Connection) -> Iterator[Sent]:
     """The statements that were sent."""
     with noted(connection) as statements:
         yield statements
 
 
-def nodes(connection: Connection, asked: Sequence[tuple[str, Any]]) -> list[Node]:
+def nodes(connection: Connection, sent: Sequence[tuple[str, Any]]) -> list[Node]:
     """All steps of the plan of the last statement that was sent."""
-    statement, parameters = asked[-1]
+    statement, parameters = sent[-1]
     [(plan,)] = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).all()
     found = [(plan if isinstance(plan, list) else json.loads(plan))[0]["Plan"]]
     for node in found:  # grows while it is read
@@ -108,59 +109,59 @@ SPANS = {
 
 
 @pytest.mark.parametrize("span", SPANS.values(), ids=SPANS)
-def test_a_page_of_history_reads_about_a_page(connection: Connection, asked: Sent, span: Span) -> None:
-    assert len(account_balances.history(connection, span, 20, 0)) == 20
-    plan = nodes(connection, asked)
+def test_a_page_of_history_reads_about_a_page(connection: Connection, sent: Sent, span: Span) -> None:
+    assert len(balances.history(connection, span, 20, 0)) == 20
+    plan = nodes(connection, sent)
     assert_by_index(plan)
     assert read(plan) < 20 * 10, "a few rows of each month at most"
 
 
 @pytest.mark.parametrize("coin", ["C7", None])
-def test_a_page_far_down_is_found_in_the_index(connection: Connection, asked: Sent, coin: str | None) -> None:
-    page = account_balances.history(connection, Span(coin), 20, 3_000)
-    assert page == account_balances.history(connection, Span(coin), 3_020, 0)[3_000:]
-    down, rows, *_ = [each for each in asked if "latest_" not in each[0]]
+def test_a_page_far_down_is_found_in_the_index(connection: Connection, sent: Sent, coin: str | None) -> None:
+    page = balances.history(connection, Span(coin), 20, 3_000)
+    assert page == balances.history(connection, Span(coin), 3_020, 0)[3_000:]
+    down, rows, *_ = [each for each in sent if "latest_" not in each[0]]
     assert_by_index(nodes(connection, [down]))
     assert read(nodes(connection, [rows])) < 20 * 10
 
 
 @pytest.mark.parametrize("span", SPANS.values(), ids=SPANS)
-def test_counting_ends_at_ten_thousand(connection: Connection, asked: Sent, span: Span) -> None:
-    account_balances.history_count(connection, span)
-    assert read(nodes(connection, asked)) <= 10_000, "those that do not count included"
+def test_counting_ends_at_ten_thousand(connection: Connection, sent: Sent, span: Span) -> None:
+    balances.history_count(connection, span)
+    assert read(nodes(connection, sent)) <= 10_000, "those that do not count included"
 
 
 @pytest.mark.parametrize("coin", ["C7", None])
 def test_the_latest_balances_are_read_where_nothing_else_is(
-    connection: Connection, asked: Sent, coin: str | None
+    connection: Connection, sent: Sent, coin: str | None
 ) -> None:
-    assert len(account_balances.latest(connection, coin, 100, 0)) == (1 if coin else COINS)
-    plan = nodes(connection, asked)
+    assert len(balances.latest(connection, coin, 100, 0)) == (1 if coin else COINS)
+    plan = nodes(connection, sent)
     assert {node.get("Relation Name") for node in plan} <= {None, "latest_account_balances"}
 
 
 @pytest.mark.parametrize("coin", ["C7", None])
-def test_what_was_known_at_a_moment_is_one_look_for_each_coin_and_month(
-    connection: Connection, asked: Sent, coin: str | None
+def test_the_balances_as_of_a_moment_take_one_lookup_for_each_coin_and_month(
+    connection: Connection, sent: Sent, coin: str | None
 ) -> None:
-    assert len(account_balances.known_at(connection, MIDDLE, coin)) == (1 if coin else COINS)
-    plan = nodes(connection, asked)
+    assert len(balances.known_at(connection, MIDDLE, coin)) == (1 if coin else COINS)
+    plan = nodes(connection, sent)
     assert_by_index(plan)
     assert read(plan) <= (1 if coin else COINS) * 8
 
 
-def test_margins_are_found_the_same_way(connection: Connection, asked: Sent) -> None:
-    assert len(account_margin_balances.known_at(connection, MIDDLE)) == 1
-    plan = nodes(connection, asked)
+def test_margins_are_found_the_same_way(connection: Connection, sent: Sent) -> None:
+    assert len(balances.margins_known_at(connection, MIDDLE)) == 1
+    plan = nodes(connection, sent)
     assert_by_index(plan)
     assert read(plan) <= 8
 
 
 def test_pages_by_cursor_walk_through_everything_once(connection: Connection) -> None:
-    seen: list[int] = []
+    ids: list[int] = []
     before: Place | None = None
     span = Span(begins=MIDDLE, ends=MIDDLE + timedelta(days=2))
-    while rows := account_balances.history(connection, replace(span, before=before), 500, 0):
-        seen += [row.id for row in rows]
+    while rows := balances.history(connection, replace(span, before=before), 500, 0):
+        ids += [row.id for row in rows]
         before = Place(rows[-1].event_timestamp, rows[-1].id)
-    assert len(seen) == len(set(seen)) == account_balances.history_count(connection, span) > 2000
+    assert len(ids) == len(set(ids)) == balances.history_count(connection, span) > 2000

@@ -1,4 +1,4 @@
-"""Comparing with the exchange on demand: the api asks, the ingestor fetches, the persister compares."""
+"""Comparing with the exchange on demand: the api requests, the ingestor fetches, the persister compares."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 from werkzeug.test import TestResponse
 
-from api.services.long_poll import MOST_WAITING
+from api.services.long_poll import MAX_WAITING
 from common.tables import balance_syncs
 from tests.contract.balances.conftest import Notifications
 from tests.kit import wallets
@@ -18,21 +18,21 @@ from tests.kit.waiting import eventually
 from tests.kit.wallets import T0_MS
 
 PATH = "/api/v1/balances/sync"
-Told = Callable[..., None]
+Write = Callable[..., None]
 
 
 class Exchange:
-    """The ingestor's part: fetches what is waited for."""
+    """The ingestor's part: fetches the snapshots that are requested."""
 
-    def __init__(self, engine: Engine, told: Told) -> None:
+    def __init__(self, engine: Engine, write: Write) -> None:
         self._engine = engine
-        self._told = told
+        self._told = write
         self.looks = 0
 
     def look(self, *coins: dict[str, Any], seconds_later: int = 0) -> None:
-        """The next snapshot that somebody waits for."""
+        """The next snapshot that is waited for."""
         with self._engine.begin() as connection:
-            syncs = eventually(lambda: balance_syncs.waiting(connection), 5, "somebody waits")
+            syncs = eventually(lambda: balance_syncs.waiting(connection), 5, "a request waits")
             body = wallets.snapshot(wallets.account(*coins), at_ms=T0_MS + 1000 * seconds_later)
             balance_syncs.fetched(connection, [sync.id for sync in syncs], wallets.understood(body).id)
         self._told(body)
@@ -40,12 +40,12 @@ class Exchange:
 
 
 @pytest.fixture
-def exchange(engine: Engine, told: Told) -> Exchange:
-    return Exchange(engine, told)
+def exchange(engine: Engine, write: Write) -> Exchange:
+    return Exchange(engine, write)
 
 
 @pytest.fixture
-def asked(client: FlaskClient) -> Iterator[Callable[[], "Future[TestResponse]"]]:
+def request_sync(client: FlaskClient) -> Iterator[Callable[[], "Future[TestResponse]"]]:
     with ThreadPoolExecutor(4) as pool:
         yield lambda: pool.submit(client.post, PATH)
 
@@ -65,25 +65,25 @@ def last_audit(engine: Engine) -> str:
         )
 
 
-Asked = Callable[[], "Future[TestResponse]"]
+RequestSync = Callable[[], "Future[TestResponse]"]
 
 
 def test_a_ledger_that_agrees_is_proven_by_one_look(
-    asked: Asked, exchange: Exchange, told: Told, notifications: Notifications
+    request_sync: RequestSync, exchange: Exchange, write: Write, notifications: Notifications
 ) -> None:
-    told(wallets.live(wallets.frame(wallets.account(wallets.coin(walletBalance="5")))))
-    answer = asked()
+    write(wallets.live(wallets.frame(wallets.account(wallets.coin(walletBalance="5")))))
+    answer = request_sync()
     exchange.look(wallets.coin(walletBalance="5.00"), seconds_later=1)
     found = done(answer)
     assert (found["outcome"], found["coins"], found["changes"]) == ("proven", 1, [])
     assert len(notifications) == 1
 
 
-def test_what_two_looks_agree_on_is_corrected_and_told(
-    asked: Asked, exchange: Exchange, told: Told, client: FlaskClient
+def test_what_two_looks_agree_on_is_corrected_and_reported(
+    request_sync: RequestSync, exchange: Exchange, write: Write, client: FlaskClient
 ) -> None:
-    told(wallets.live(wallets.frame(wallets.account(wallets.coin(walletBalance="5"), wallets.coin("BTC")))))
-    answer = asked()
+    write(wallets.live(wallets.frame(wallets.account(wallets.coin(walletBalance="5"), wallets.coin("BTC")))))
+    answer = request_sync()
     exchange.look(wallets.coin(walletBalance="7"), seconds_later=1)
     exchange.look(wallets.coin(walletBalance="7"), seconds_later=6)
     found = done(answer)
@@ -101,15 +101,15 @@ def test_what_two_looks_agree_on_is_corrected_and_told(
     ]
 
 
-def test_what_moves_on_between_two_looks_keeps_nobody_waiting(
-    asked: Asked, exchange: Exchange, told: Told, engine: Engine
+def test_a_balance_that_changes_between_two_looks_does_not_delay_the_answer(
+    request_sync: RequestSync, exchange: Exchange, write: Write, engine: Engine
 ) -> None:
-    told(wallets.live(wallets.frame(wallets.account(wallets.coin("MNT"), wallets.coin()))))
+    write(wallets.live(wallets.frame(wallets.account(wallets.coin("MNT"), wallets.coin()))))
     first, second, third = (
         (wallets.coin("MNT", walletBalance=mnt), wallets.coin(walletBalance=usdt))
         for mnt, usdt in (("7", "1"), ("7", "2"), ("7", "2"))
     )
-    answer = asked()
+    answer = request_sync()
     exchange.look(*first, seconds_later=1)
     exchange.look(*second, seconds_later=7)
     found = done(answer)
@@ -118,8 +118,8 @@ def test_what_moves_on_between_two_looks_keeps_nobody_waiting(
     assert last_audit(engine) == "drift", "the persister's own look has settled the rest"
 
 
-def test_a_correction_is_looked_at_once_more(exchange: Exchange, told: Told, engine: Engine) -> None:
-    told(wallets.snapshot(wallets.account(wallets.coin())))
+def test_a_correction_is_looked_at_once_more(exchange: Exchange, write: Write, engine: Engine) -> None:
+    write(wallets.snapshot(wallets.account(wallets.coin())))
     exchange.look(wallets.coin(), seconds_later=6)
     assert last_audit(engine) == "drift"
     exchange.look(wallets.coin(), seconds_later=12)
@@ -128,27 +128,31 @@ def test_a_correction_is_looked_at_once_more(exchange: Exchange, told: Told, eng
         assert balance_syncs.waiting(connection) == []
 
 
-def test_what_two_looks_do_not_agree_on_is_told_as_unconfirmed(asked: Asked, exchange: Exchange, told: Told) -> None:
-    told(wallets.live(wallets.frame(wallets.account(wallets.coin(walletBalance="5")))))
-    answer = asked()
+def test_what_two_looks_do_not_agree_on_is_unconfirmed(
+    request_sync: RequestSync, exchange: Exchange, write: Write
+) -> None:
+    write(wallets.live(wallets.frame(wallets.account(wallets.coin(walletBalance="5")))))
+    answer = request_sync()
     exchange.look(wallets.coin(walletBalance="6"), seconds_later=1)
     exchange.look(wallets.coin(walletBalance="7"), seconds_later=7)
     found = done(answer)
     assert (found["outcome"], found["coins"], found["changes"]) == ("unconfirmed", 1, [])
 
 
-def test_several_that_wait_share_one_look(asked: Asked, exchange: Exchange, notifications: Notifications) -> None:
-    answers = [asked(), asked()]
-    eventually(lambda: len(notifications) == 2, 5, "both are written down")
+def test_several_that_wait_share_one_look(
+    request_sync: RequestSync, exchange: Exchange, notifications: Notifications
+) -> None:
+    answers = [request_sync(), request_sync()]
+    eventually(lambda: len(notifications) == 2, 5, "both are stored")
     exchange.look(wallets.coin(walletBalance="0"), seconds_later=1)
     assert {done(answer)["outcome"] for answer in answers} == {"proven"}
     assert exchange.looks == 1
 
 
-def test_what_the_exchange_refuses_is_told(asked: Asked, engine: Engine) -> None:
-    answer = asked()
+def test_an_error_of_the_exchange_is_reported(request_sync: RequestSync, engine: Engine) -> None:
+    answer = request_sync()
     with engine.begin() as connection:
-        [sync] = eventually(lambda: balance_syncs.waiting(connection), 5, "somebody waits")
+        [sync] = eventually(lambda: balance_syncs.waiting(connection), 5, "a request waits")
         balance_syncs.failed(connection, [sync.id], "10003 API key is invalid")
     found = answer.result(15)
     assert (found.status_code, found.json and found.json["code"]) == (502, "exchange_failed")
@@ -156,11 +160,11 @@ def test_what_the_exchange_refuses_is_told(asked: Asked, engine: Engine) -> None
 
 
 def test_more_than_a_few_do_not_wait(
-    asked: Asked, client: FlaskClient, notifications: Notifications, engine: Engine
+    request_sync: RequestSync, client: FlaskClient, notifications: Notifications, engine: Engine
 ) -> None:
     subscription = {"channel_type": "trades", "symbol": "BTCUSDT", "requesting_service": "model"}
-    waiting = [asked() for _ in range(MOST_WAITING)]  # all seats of this process, whatever they wait for
-    eventually(lambda: len(notifications) == MOST_WAITING, 5, "they wait")
+    waiting = [request_sync() for _ in range(MAX_WAITING)]  # all slots of this process, whatever they wait for
+    eventually(lambda: len(notifications) == MAX_WAITING, 5, "they wait")
     hurried = client.post("/api/v1/subscriptions", json=subscription, headers={"Prefer": "wait=10"})
     assert (hurried.status_code, hurried.headers.get("Preference-Applied")) == (201, None)
     later = client.post(PATH)
@@ -170,12 +174,14 @@ def test_more_than_a_few_do_not_wait(
     assert {answer.result(15).status_code for answer in waiting} == {502}
 
 
-def test_a_sync_that_nobody_asked_for_is_not_there(client: FlaskClient) -> None:
+def test_an_unknown_comparison_is_not_found(client: FlaskClient) -> None:
     assert client.get(f"{PATH}/00000000-0000-4000-8000-000000000000").status_code == 404
 
 
-def test_a_second_look_comes_five_seconds_after_the_first(engine: Engine, exchange: Exchange, asked: Asked) -> None:
-    answer = asked()
+def test_a_second_look_comes_five_seconds_after_the_first(
+    engine: Engine, exchange: Exchange, request_sync: RequestSync
+) -> None:
+    answer = request_sync()
     exchange.look(wallets.coin(), seconds_later=1)
     with engine.begin() as connection:
         [sync] = balance_syncs.waiting(connection)
@@ -186,9 +192,9 @@ def test_a_second_look_comes_five_seconds_after_the_first(engine: Engine, exchan
     answer.result(15)
 
 
-def test_a_difference_found_by_the_way_asks_for_its_second_look_once(engine: Engine, told: Told) -> None:
+def test_a_difference_that_no_request_found_gets_one_second_look(engine: Engine, write: Write) -> None:
     snapshot = wallets.account(wallets.coin())
-    told(wallets.snapshot(snapshot, at_ms=T0_MS), wallets.snapshot(snapshot, at_ms=T0_MS + 1000))
+    write(wallets.snapshot(snapshot, at_ms=T0_MS), wallets.snapshot(snapshot, at_ms=T0_MS + 1000))
     with engine.begin() as connection:
         [sync] = balance_syncs.waiting(connection)
         row = balance_syncs.one(connection, sync.id)

@@ -1,17 +1,16 @@
 """A request for a comparison with the exchange is answered with a snapshot."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
-from sqlalchemy import Engine, Row
+from sqlalchemy import Engine
 
 from common import database as databases
 from common.channels import of_topic
 from common.settings import Environment, postgres
 from common.tables import balance_syncs
-from ingestor.rest.jobs.scheduler import JobWorker
-from ingestor.rest.jobs.wallet_sync import SyncTable, WalletSyncJob
+from common.tables.balance_syncs import BalanceSync
+from ingestor.rest.jobs.wallet_sync import WalletSyncJob
 from tests.contract.exchange.conftest import World
 from tests.kit.servers import Database
 from tests.kit.waiting import eventually
@@ -35,11 +34,11 @@ def syncs(engine: Engine, world: World) -> Iterator[None]:
         yield
 
 
-def requested(engine: Engine) -> Callable[[], Row[Any]]:
+def asked(engine: Engine) -> Callable[[], BalanceSync]:
     with engine.begin() as connection:
-        sync = balance_syncs.ask(connection, None)
+        sync = balance_syncs.request(connection, None)
 
-    def row() -> Row[Any]:
+    def row() -> BalanceSync:
         with engine.connect() as connection:
             found = balance_syncs.one(connection, sync)
             assert found is not None
@@ -62,4 +61,4 @@ def test_a_refusal_of_the_exchange_is_the_reason_of_the_failure(engine: Engine, 
     world.fault("rest", path=PATH, form="error", code=10003, message="API key is invalid.", count=50)
     row = requested(engine)
     eventually(lambda: row().outcome == "failed", 5, "it failed")
-    assert "API key is invalid." in row().reason
+    assert "API key is invalid." in str(row().reason)

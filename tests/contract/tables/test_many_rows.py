@@ -16,8 +16,11 @@ from common.tables import ingestors, queues, subscriptions, topics
 from common.tables.ingestors import DeliveryState
 from common.tables.queues import QueueRow
 from common.tables.subscriptions import Caps, Counted, OverCap
-from common.tables.topics import TopicRow
-from common.views import observations, subscription_status
+from common.tables.topics import Topic
+from common.views import ingestors as ingestor_views
+from common.views import queues as queue_views
+from common.views import subscription_status
+from common.views import topics as topic_views
 from tests.kit import servers
 from tests.kit.servers import Database, Postgres
 from tests.kit.statements import Sent, noted
@@ -179,20 +182,20 @@ def test_the_planner_counts_anew_after_a_thousand_changes_however_many_ended(con
 
 
 def test_health_asks_for_each_endpoint_once(connection: Connection, asked: Sent):
-    assert list(observations.endpoints_needed(connection, 5.0)) == ["linear"]
+    assert list(ingestor_views.endpoints_needed(connection, 5.0)) == ["linear"]
     assert touched(connection, asked) <= FEW
 
 
 @pytest.mark.parametrize("status", ["pending", "live", "rejected"])
 def test_a_page_by_status_passes_over_what_ended(connection: Connection, asked: Sent, status: str):
-    rows, total = subscription_status.page(connection, {}, status, 50, 0)
-    assert (len(rows), total) == ((50, ACTIVE) if status == "pending" else (0, 0))
+    page = subscription_status.page(connection, {}, status, 50, 0)
+    assert (len(page.items), page.total) == ((50, ACTIVE) if status == "pending" else (0, 0))
     assert touched(connection, asked) <= 2 * ACTIVE + FEW
 
 
 def test_a_page_of_active_ones_reads_a_page(connection: Connection, asked: Sent):
-    rows, total = subscription_status.page(connection, {"is_active": True}, None, 50, 0)
-    assert (len(rows), total) == (50, ACTIVE)
+    page = subscription_status.page(connection, {"is_active": True}, None, 50, 0)
+    assert (len(page.items), page.total) == (50, ACTIVE)
     assert touched(connection, asked) <= ACTIVE + FEW
 
 
@@ -206,17 +209,17 @@ def test_a_list_of_two_thousand_that_is_held_already_adds_nothing(connection: Co
 def test_the_status_of_all_topics_is_written_and_read(connection: Connection):
     topics.record(connection, [seen(number) for number in range(ACTIVE)])
     topics.record(connection, [seen(number, events=7) for number in range(ACTIVE)])
-    rows, total = observations.page_of_topics(connection, None, 50, 0)
-    assert (total, {row.events for row in rows}) == (ACTIVE, {7})
+    page = topic_views.page(connection, None, 50, 0)
+    assert (page.total, {view.events for view in page.items}) == (ACTIVE, {7})
 
 
 def test_topics_that_left_are_removed_however_many(connection: Connection):
     topics.record(connection, [seen(number) for number in range(ACTIVE)])
     topics.forget(connection, [("linear", seen(number).topic) for number in range(1, ACTIVE)])
-    [only] = observations.page_of_topics(connection, None, 50, 0)[0]
+    [only] = topic_views.page(connection, None, 50, 0).items
     assert only.topic == seen(0).topic
     topics.forget_earlier(connection, "01K")
-    assert observations.page_of_topics(connection, None, 50, 0) == ([], 0)
+    assert topic_views.page(connection, None, 50, 0).total == 0
 
 
 def test_queues_are_replaced_as_a_whole_however_many(connection: Connection):
@@ -230,9 +233,9 @@ def test_queues_are_replaced_as_a_whole_however_many(connection: Connection):
 
     queues.record(connection, looked_at(0))
     queues.record(connection, looked_at(5_000))
-    rows, total = observations.page_of_queues(connection, "s14999", 50, 0)
-    assert (total, rows[0].ready) == (1, 14_999)
-    assert observations.page_of_queues(connection, None, 50, 0)[1] == 10_000
+    page = queue_views.page(connection, "s14999", 50, 0)
+    assert (page.total, page.items[0].ready) == (1, 14_999)
+    assert queue_views.page(connection, None, 50, 0).total == 10_000
 
 
 def test_an_old_life_is_remembered_until_a_newer_one_has_done_as_much(connection: Connection):

@@ -13,7 +13,7 @@ NGINX = (ip_network("10.0.0.0/24"), ip_network("fd00::5/128"))
     ("peer", "claimed", "proxies", "expected"),
     [
         ("1.2.3.4", "", (), "1.2.3.4"),
-        ("1.2.3.4", "9.9.9.9", (), "1.2.3.4"),  # nobody is trusted
+        ("1.2.3.4", "9.9.9.9", (), "1.2.3.4"),  # no proxy is trusted
         ("127.0.0.1", "9.9.9.9", (), "127.0.0.1"),  # not even this machine
         ("1.2.3.4", "9.9.9.9", NGINX, "1.2.3.4"),  # not our proxy
         ("10.0.0.7", "9.9.9.9", NGINX, "9.9.9.9"),
@@ -28,5 +28,5 @@ NGINX = (ip_network("10.0.0.0/24"), ip_network("fd00::5/128"))
         ("", "9.9.9.9", NGINX, ""),
     ],
 )
-def test_only_our_proxies_are_believed(peer: str, claimed: str, proxies: tuple, expected: str):  # type: ignore[type-arg]
+def test_only_our_proxies_are_trusted(peer: str, claimed: str, proxies: tuple, expected: str):  # type: ignore[type-arg]
     assert address(peer, claimed, proxies) == expected

@@ -1,14 +1,16 @@
 """Whether the gateway does its work: the table of docs/health.md, row by row."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api.services import health
-from api.services.health import Evidence
+from api.services.health import BrokerComponent, Evidence
 from common.topology import BALANCE_QUEUE
-from tests.unit.api import rows
+from common.views.connections import ConnectionView
+from tests.unit.api import views
 
 HINT = "its arguments differ from the settings; to apply them: rabbitmqctl delete_queue x once it is read"
 PAGE = Path(__file__).parents[3] / "docs" / "health.md"
@@ -16,56 +18,60 @@ PAGE = Path(__file__).parents[3] / "docs" / "health.md"
 
 def evidence(**changed: Any) -> Evidence:
     """Of a gateway that runs as it should."""
-    found = {
-        "leader": rows.leader(),
-        "sockets": [rows.socket("linear"), rows.socket("private")],
-        "needed": {"linear": rows.ago(3000)},
-        "balance_queue": rows.queue(BALANCE_QUEUE),
-        "strange_queues": [],
+    found: dict[str, Any] = {
+        "leader": views.leader(),
+        "connections": [views.connection("linear"), views.connection("private")],
+        "needed": {"linear": views.ago(3000)},
+        "balance_queue": views.queue(BALANCE_QUEUE),
+        "other_queues": [],
         "active_subscriptions": 1,
         "writable": True,
     }
     return Evidence(**found | changed)
 
 
-def joining(since_s: float, attempts: int = 0) -> Any:
-    socket = rows.socket(state="connecting")
-    socket.since, socket.attempts = rows.ago(since_s), attempts
-    return socket
+def joining(since_s: float, attempts: int = 0) -> ConnectionView:
+    return replace(views.connection(state="connecting"), since=views.ago(since_s), attempts=attempts)
 
 
 SITUATIONS: dict[str, Evidence | None] = {
     "everything runs": evidence(),
-    "nobody wants anything and there are no credentials": evidence(sockets=[], needed={}),
-    "no ingestor was ever started": evidence(leader=None, sockets=[]),
-    "the ingestor was stopped": evidence(leader=None, sockets=[], left_at=rows.ago(30)),
-    "the ingestor is dead or hangs: its last row is 4.5 s old": evidence(leader=rows.leader(age_s=4.5)),
-    "a needed socket is in backoff": evidence(sockets=[rows.socket(state="backoff", error="refused")]),
-    "a needed socket was never opened": evidence(sockets=[]),
-    "one of two sockets of an endpoint is lost": evidence(sockets=[rows.socket(), rows.socket(state="connecting")]),
-    "a further socket of an endpoint has connected for less than 5 s": evidence(
-        sockets=[rows.socket(), joining(since_s=4)]
+    "there are no subscriptions and no credentials": evidence(connections=[], needed={}),
+    "no ingestor was ever started": evidence(leader=None, connections=[]),
+    "the ingestor was stopped": evidence(leader=None, connections=[], left_at=views.ago(30)),
+    "the ingestor crashed or hangs: its last heartbeat is 4.5 s old": evidence(leader=views.leader(age_s=4.5)),
+    "a needed connection is in backoff": evidence(connections=[views.connection(state="backoff", error="refused")]),
+    "a needed connection was never opened": evidence(connections=[]),
+    "one of two connections of an endpoint is lost": evidence(
+        connections=[views.connection(), views.connection(state="connecting")]
     ),
-    "a socket that nobody needs is closed": evidence(sockets=[rows.socket(), rows.socket("spot", "idle")]),
-    "the private socket is parked because the key is bad": evidence(
-        sockets=[rows.socket(), rows.socket("private", "parked")]
+    "a further connection of an endpoint has been connecting for less than 5 s": evidence(
+        connections=[views.connection(), joining(since_s=4)]
     ),
-    "a socket's row is stale although the ingestor's is fresh": evidence(sockets=[rows.socket(age_s=5)]),
-    "the ingestor has lost RabbitMQ, or is blocked by its alarm": evidence(leader=rows.leader(broker=False)),
-    "RabbitMQ hangs: it has confirmed nothing for 2 s, and events wait": evidence(
-        leader=rows.leader(waiting=7, waits_s=2.0, waits_since=rows.ago(3.6).isoformat())
+    "a connection that is not needed is closed": evidence(
+        connections=[views.connection(), views.connection("spot", "idle")]
     ),
-    "the disk of the spool is full or fails": evidence(leader=rows.leader(disk="takes nothing: No space left")),
-    "the spool is full": evidence(leader=rows.leader(disk="the spool of market events is full")),
-    "a queue exists with other arguments": evidence(strange_queues=[rows.queue(reason=HINT)]),
-    "nobody reads the balance queue": evidence(balance_queue=rows.queue(BALANCE_QUEUE, consumers=0)),
-    "the balance queue has not been looked at": evidence(balance_queue=None),
-    "nobody read the balance queue, at one look": evidence(
-        balance_queue=rows.queue(BALANCE_QUEUE, consumers=0, nobody_since=rows.ago(1.9), observed_at=rows.ago(1))
+    "the private connection is parked because the key is invalid": evidence(
+        connections=[views.connection(), views.connection("private", "parked")]
     ),
-    "the look at the balance queue is stale": evidence(balance_queue=rows.queue(BALANCE_QUEUE, age_s=15)),
-    "the database takes no writes": evidence(writable=False),
-    "the database does not answer": None,
+    "the report of a connection is stale although the heartbeat is fresh": evidence(
+        connections=[views.connection(age_s=5)]
+    ),
+    "the ingestor has lost RabbitMQ, or RabbitMQ blocks it with an alarm": evidence(leader=views.leader(broker=False)),
+    "RabbitMQ hangs: it has confirmed nothing for 2 s, and events are waiting": evidence(
+        leader=views.leader(waiting=7, waits_s=2.0, waits_since=views.ago(3.6))
+    ),
+    "the disk of the spool is full or fails": evidence(leader=views.leader(disk="takes nothing: No space left")),
+    "the spool is full": evidence(leader=views.leader(disk="the spool of market events is full")),
+    "a queue exists with other arguments": evidence(other_queues=[views.queue(reason=HINT)]),
+    "the balance queue has no consumer": evidence(balance_queue=views.queue(BALANCE_QUEUE, consumers=0)),
+    "the balance queue has not been measured": evidence(balance_queue=None),
+    "the balance queue had no consumer, measured once": evidence(
+        balance_queue=views.queue(BALANCE_QUEUE, consumers=0, unread_since=views.ago(1.9), observed_at=views.ago(1))
+    ),
+    "the measurement of the balance queue is stale": evidence(balance_queue=views.queue(BALANCE_QUEUE, age_s=15)),
+    "the database is read-only": evidence(writable=False),
+    "the database is unavailable": None,
 }
 
 
@@ -100,13 +106,13 @@ def test_what_is_not_up_says_why(situation: str):
 @pytest.mark.parametrize(
     ("situation", "component", "since"),
     [
-        ("the ingestor is dead or hangs: its last row is 4.5 s old", "ingestor", rows.ago(4.5)),
-        ("the ingestor was stopped", "ingestor", rows.ago(30)),
-        ("a needed socket is in backoff", "sockets", rows.ago(300)),
-        ("a needed socket was never opened", "sockets", rows.ago(3000)),
-        ("the ingestor has lost RabbitMQ, or is blocked by its alarm", "broker", rows.ago(600)),
-        ("the disk of the spool is full or fails", "ingestor", rows.ago(60)),
-        ("nobody reads the balance queue", "persister", rows.ago(300)),
+        ("the ingestor crashed or hangs: its last heartbeat is 4.5 s old", "ingestor", views.ago(4.5)),
+        ("the ingestor was stopped", "ingestor", views.ago(30)),
+        ("a needed connection is in backoff", "sockets", views.ago(300)),
+        ("a needed connection was never opened", "sockets", views.ago(3000)),
+        ("the ingestor has lost RabbitMQ, or RabbitMQ blocks it with an alarm", "broker", views.ago(600)),
+        ("the disk of the spool is full or fails", "ingestor", views.ago(60)),
+        ("the balance queue has no consumer", "persister", views.ago(300)),
     ],
 )
 def test_what_is_down_says_since_when(situation: str, component: str, since: Any):
@@ -116,33 +122,39 @@ def test_what_is_down_says_since_when(situation: str, component: str, since: Any
 def test_what_is_up_says_since_when():
     parts = judged("everything runs")
     assert all(part.since for name, part in parts.items() if name != "database")
-    assert parts["persister"].since == rows.ago(900)
+    assert parts["persister"].since == views.ago(900)
 
 
-def test_the_socket_that_is_down_is_named():
-    assert judged("a needed socket is in backoff")["sockets"].reason == "linear: backoff, attempt 3 (refused)"
+def test_the_connection_that_is_down_is_named():
+    assert judged("a needed connection is in backoff")["sockets"].reason == "linear: backoff, attempt 3 (refused)"
 
 
-def test_a_queue_with_other_arguments_is_told_with_what_to_do():
-    broker = judged("a queue exists with other arguments")["broker"].shown()
-    assert broker["other_arguments"] == {"ws-gateway.trades.model": HINT}
-    assert judged("everything runs")["broker"].shown()["other_arguments"] == {}
+def test_a_queue_with_other_arguments_is_listed_with_what_to_do():
+    broker = judged("a queue exists with other arguments")["broker"]
+    assert isinstance(broker, BrokerComponent)
+    assert broker.other_arguments == {"ws-gateway.trades.model": HINT}
+    assert judged("everything runs")["broker"] == BrokerComponent("up", views.ago(600), None, {})
 
 
-def test_the_brokers_own_words_are_told():
-    broker = judged("the ingestor has lost RabbitMQ, or is blocked by its alarm")["broker"]
-    assert broker.reason == "RabbitMQ takes nothing from the ingestor: connection refused"
+def test_the_reason_contains_the_brokers_own():
+    broker = judged("the ingestor has lost RabbitMQ, or RabbitMQ blocks it with an alarm")["broker"]
+    assert broker.reason == "RabbitMQ accepts no events: connection refused"
 
 
-def test_the_newest_sign_of_life_of_the_exchange_is_told():
-    assert health.last_heartbeat_at(evidence()) == rows.ago(4)
-    assert health.last_heartbeat_at(evidence(sockets=[])) is None
+def test_the_newest_heartbeat_of_the_exchange_is_reported():
+    assert health.last_heartbeat_at(evidence()) == views.ago(4)
+    assert health.last_heartbeat_at(evidence(connections=[])) is None
 
 
 @pytest.mark.parametrize(
-    "late", [[rows.socket(), joining(since_s=6)], [rows.socket(), joining(since_s=4, attempts=1)], [joining(since_s=4)]]
+    "late",
+    [
+        [views.connection(), joining(since_s=6)],
+        [views.connection(), joining(since_s=4, attempts=1)],
+        [joining(since_s=4)],
+    ],
 )
-def test_one_that_takes_long_or_failed_or_is_the_only_one_is_down(late: list[Any]):
-    found = health.sockets(evidence(sockets=late))
+def test_one_that_takes_long_or_failed_or_is_the_only_one_is_down(late: list[ConnectionView]):
+    found = health.connected(evidence(connections=late))
     assert found.state == health.DOWN
     assert "connecting" in str(found.reason)

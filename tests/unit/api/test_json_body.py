@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.http import json_body
-from api.http.errors import Refusal
+from api.http.errors import ApiError
 
 
 @pytest.mark.parametrize(
@@ -34,13 +34,13 @@ from api.http.errors import Refusal
     ],
 )
 def test_what_is_not_well_formed_is_refused(body: bytes):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         json_body.parsed(body)
     assert (refused.value.status, refused.value.code) == (400, "malformed_json")
 
 
 def test_a_value_that_json_does_not_know_is_named():
-    with pytest.raises(Refusal, match="NaN is not valid JSON"):
+    with pytest.raises(ApiError, match="NaN is not valid JSON"):
         json_body.parsed(b'{"a": NaN}')
 
 
@@ -51,7 +51,7 @@ def test_eight_levels_are_read(body: bytes):
 
 @pytest.mark.parametrize("depth", [9, 500, 30_000])
 def test_what_nests_too_deep_is_refused(depth: int):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         json_body.parsed(b"[" * depth + b"]" * depth)
     assert refused.value.code == "too_deep"
 
@@ -67,10 +67,10 @@ def values() -> st.SearchStrategy[Any]:
     return st.recursive(plain, lambda inner: st.lists(inner) | st.dictionaries(text, inner), max_leaves=6)
 
 
-def read(body: bytes) -> tuple[Any, Refusal | None]:
+def read(body: bytes) -> tuple[Any, ApiError | None]:
     try:
         return json_body.parsed(body), None
-    except Refusal as refusal:
+    except ApiError as refusal:
         return None, refusal
 
 

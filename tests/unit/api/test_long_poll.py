@@ -1,4 +1,4 @@
-"""Answers that a caller is willing to wait for."""
+"""Requests that wait for a result."""
 
 import pytest
 
@@ -27,32 +27,32 @@ def test_a_preference_is_kept_within_reason(prefer: str, expected: int):
 
 
 def test_it_answers_as_soon_as_it_is_settled():
-    looks = iter(["pending", "live"])
-    assert LongPollSlots().wait(lambda: next(looks), lambda seen: seen == "live", within_s=10) == "live"
+    values = iter(["pending", "live"])
+    assert LongPollSlots().wait(lambda: next(values), lambda found: found == "live", within_s=10) == "live"
 
 
-def test_it_answers_with_what_there_is_at_the_deadline():
-    assert LongPollSlots().wait(lambda: "pending", lambda seen: seen == "live", within_s=0.0) == "pending"
+def test_it_answers_with_the_last_value_at_the_deadline():
+    assert LongPollSlots().wait(lambda: "pending", lambda found: found == "live", within_s=0.0) == "pending"
 
 
-def test_nobody_is_kept_waiting_for_a_seat():
-    room = LongPollSlots(seats=1)
+def test_a_request_does_not_wait_for_a_slot():
+    slots = LongPollSlots(slots=1)
     inner = []
 
-    def look() -> str:
-        inner.append(room.wait(lambda: "never", bool, within_s=10))
+    def poll() -> str:
+        inner.append(slots.wait(lambda: "never", bool, within_s=10))
         return "live"
 
-    assert room.wait(look, bool, within_s=10) == "live"
+    assert slots.wait(poll, bool, within_s=10) == "live"
     assert inner == [None]
 
 
-def test_a_seat_is_free_again_after_an_error():
-    room = LongPollSlots(seats=1)
+def test_a_slot_is_free_again_after_an_error():
+    slots = LongPollSlots(slots=1)
 
     def broken() -> str:
         raise LookupError
 
     with pytest.raises(LookupError):
-        room.wait(broken, bool, within_s=1)
-    assert room.wait(lambda: "live", bool, within_s=1) == "live"
+        slots.wait(broken, bool, within_s=1)
+    assert slots.wait(lambda: "live", bool, within_s=1) == "live"

@@ -34,7 +34,7 @@ def test_a_traceparent_lends_its_trace():
         {"traceparent": "nonsense"},
     ],
 )
-def test_what_is_unfit_is_replaced_by_a_fresh_one(headers: dict[str, str]):
+def test_an_invalid_trace_id_is_replaced_by_a_new_one(headers: dict[str, str]):
     first, second = (trace_id(Headers(headers)) for _ in range(2))
     assert re.fullmatch("[0-9a-f]{32}", first)
     assert first != second

@@ -1,8 +1,14 @@
-"""Rows as the database would give them."""
+"""Views as the database would give them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
+
+from common.views.connections import ConnectionView
+from common.views.gaps import GapView
+from common.views.ingestors import IngestorView, LaneView
+from common.views.queues import QueueView
+from common.views.subscription_status import SubscriptionView
 
 NOW = datetime(2026, 8, 9, 21, 26, 58, tzinfo=UTC)
 
@@ -13,9 +19,9 @@ def ago(seconds: float) -> datetime:
 
 def leader(
     age_s: float = 0.5, broker: bool = True, generation: int = 100, disk: str | None = None, **market: Any
-) -> Any:
-    told = {"waiting": 0, "confirmed_at": ago(1).isoformat(), "waits_since": None, "waits_s": 0.0}
-    return SimpleNamespace(
+) -> IngestorView:
+    idle = LaneView(waiting=0, confirmed_at=ago(1), waits_since=None, waits_s=0.0)
+    return IngestorView(
         epoch="E1",
         started_at=ago(3600),
         heartbeat_at=ago(age_s),
@@ -24,70 +30,82 @@ def leader(
         broker_connected=broker,
         broker_since=ago(600),
         broker_reason="connected" if broker else "connection refused",
-        lanes={"market": told | market, "private": told},
+        lanes={"market": replace(idle, **market), "private": idle},
         disk_trouble=disk,
         disk_since=ago(60) if disk else None,
     )
 
 
-def socket(endpoint: str = "linear", state: str = "live", age_s: float = 0.5, error: str | None = None) -> Any:
-    return SimpleNamespace(
+def connection(
+    endpoint: str = "linear", state: str = "live", age_s: float = 0.5, error: str | None = None
+) -> ConnectionView:
+    return ConnectionView(
+        epoch="E1",
         endpoint=endpoint,
+        socket_no=1,
         state=state,
         since=ago(300),
         attempts=3,
         last_error=error,
+        rtt_ms=None,
+        clock_offset_ms=None,
         last_heartbeat_at=ago(4),
-        updated_at=ago(age_s),
+        observed_at=ago(age_s),
         age_s=age_s,
     )
 
 
-def queue(name: str = "ws-gateway.trades.model", consumers: int | None = 1, age_s: float = 2, **changed: Any) -> Any:
-    found = {
-        "name": name,
-        "ready": 3,
-        "consumers": consumers,
-        "age_s": age_s,
-        "observed_at": ago(age_s),
-        "alarm": None,
-        "reason": None,
-        "consume_rate": 1.0,
-        "oldest_at": None,
-        "nobody_since": None if consumers else ago(300),
-        "read_since": ago(900) if consumers else None,
-        "other_arguments": False,
-    }
-    return SimpleNamespace(**found | changed)
+def queue(
+    name: str = "ws-gateway.trades.model", consumers: int | None = 1, age_s: float = 2, **changed: Any
+) -> QueueView:
+    found = QueueView(
+        name=name,
+        event_class="trades",
+        service="model",
+        ready=3,
+        consumers=consumers,
+        publish_rate=None,
+        net_rate=None,
+        consume_rate=1.0,
+        oldest_at=None,
+        unused_since=None,
+        alarm=None,
+        reason=None,
+        observed_at=ago(age_s),
+        unread_since=None if consumers else ago(300),
+        read_since=ago(900) if consumers else None,
+        age_s=age_s,
+    )
+    return replace(found, **changed)
 
 
-def gap(cause: str = "connection lost") -> Any:
-    return SimpleNamespace(cause=cause, opened=ago(20))
+def gap(cause: str = "connection lost") -> GapView:
+    return GapView(1, "linear", "publicTrade.BTCUSDT", ago(20), None, cause, None, None, None)
 
 
-def subscription(**changed: Any) -> Any:
+def subscription(**changed: Any) -> SubscriptionView:
     """One that is live."""
-    found = {
-        "id": "0f8c2b6e-5d7a-4c1e-9b3a-7f60d2e41c58",
-        "channel_type": "trades",
-        "category": "linear",
-        "endpoint": "linear",
-        "topic": "publicTrade.BTCUSDT",
-        "symbol": "BTCUSDT",
-        "routing_key": "trades.linear.BTCUSDT",
-        "requesting_service": "model",
-        "is_active": True,
-        "ended": None,
-        "status": "live",
-        "reason": None,
-        "generation": 50,
-        "expires_at": None,
-        "created_at": ago(3000),
-        "updated_at": ago(3000),
-        "topic_state": "live",
-        "topic_epoch": "E1",
-        "topic_updated_at": ago(0.5),
-        "acked_at": ago(2990),
-        "last_event_at": ago(1),
-    }
-    return SimpleNamespace(**found | changed)
+    found = SubscriptionView(
+        id="0f8c2b6e-5d7a-4c1e-9b3a-7f60d2e41c58",
+        channel_type="trades",
+        category="linear",
+        symbol="BTCUSDT",
+        endpoint="linear",
+        topic="publicTrade.BTCUSDT",
+        routing_key="trades.linear.BTCUSDT",
+        requesting_service="model",
+        is_active=True,
+        ended=None,
+        generation=50,
+        expires_at=None,
+        created_at=ago(3000),
+        updated_at=ago(3000),
+        status="live",
+        topic_reason=None,
+        acked_at=ago(2990),
+        last_event_at=ago(1),
+        topic_state="live",
+        topic_epoch="E1",
+        topic_updated_at=ago(0.5),
+    )
+    return replace(found, **changed)

@@ -48,7 +48,7 @@ def test_nginx_passes_on_to_the_api(services: dict[str, Any]):
 
 def test_nginx_draws_the_lines_that_the_api_draws():
     rates: Rates = Settings.from_env(NEEDED).rates
-    assert _said("client_max_body_size (.*)k;") == str(json_body.MOST_BYTES // 1024)
+    assert _said("client_max_body_size (.*)k;") == str(json_body.MAX_BYTES // 1024)
     assert _said(r"rate=(\d+)r/s") == str(rates.of_an_address)
 
 
