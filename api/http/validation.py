@@ -10,7 +10,7 @@ from flask import Request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from api.http import json_body
+from api.http import json_answer, json_body
 from api.http.errors import unprocessable
 from common.channels import Fault
 
@@ -62,10 +62,9 @@ class _Adapter(PydanticAdapter):
             return self.model_class.model_validate({name: value for name, value in given if value is not None})
         return checked(self.model_class, _query(request))
 
-    def serialize_output(self, data: Any, many: bool = False) -> BaseModel:  # noqa: ARG002
-        """The answer as this model, which `json_answer` writes."""
-        answer: BaseModel = self.model_class.model_validate(data)
-        return answer
+    def serialize_output(self, data: Any, many: bool = False) -> bytes:  # noqa: ARG002
+        """The JSON of a view's value."""
+        return json_answer.written(self.model_class, data)
 
     def get_openapi_schema(self, **_kwargs: Any) -> dict[str, Any]:
         found: dict[str, Any] = self.model_class.model_json_schema(ref_template=REFS)

@@ -26,6 +26,7 @@ def _moment(text: Any) -> datetime:
 
 
 def _place(text: Any) -> Place:
+    """Reads what `api.services.balances.cursor_after` writes."""
     try:
         moment, _, arrival = base64.urlsafe_b64decode(str(text)).decode("ascii").partition("/")
         return Place(_moment(moment), int(arrival) & _MAX_ID)
@@ -33,15 +34,8 @@ def _place(text: Any) -> Place:
         raise ValueError("invalid cursor: pass next_cursor of an earlier answer unchanged") from error
 
 
-def cursor_after(place: Place) -> str:
-    """The cursor of a page that begins after this row."""
-    text = f"{place.event_timestamp.astimezone(UTC).isoformat()}/{place.id}"
-    return base64.urlsafe_b64encode(text.encode("ascii")).decode("ascii")
-
-
 Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 Cursor = Annotated[Place, BeforeValidator(_place), WithJsonSchema({"type": "string"})]
-NextCursor = Annotated[str, BeforeValidator(cursor_after)]
 Coin = Annotated[str, Field(min_length=1, max_length=255, description="for example USDT", examples=["USDT"])]
 
 
@@ -145,7 +139,7 @@ class BalanceHistory(Answer):
     total: int | None = Field(description="counted up to 10000; null when paging by cursor")
     limit: int
     offset: int
-    next_cursor: NextCursor | None = Field(description="cursor of the next page, null after the last one")
+    next_cursor: str | None = Field(description="cursor of the next page, null after the last one")
 
 
 class Held(Answer):

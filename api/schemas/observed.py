@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from api.schemas.common import Answer, Flag, Page, Rounded
+from api.schemas.common import Answer, Flag, Page
 
 
 class SeenTopic(Answer):
@@ -19,9 +19,9 @@ class SeenTopic(Answer):
     services: int = Field(description="how many services subscribe to it")
     acked_at: datetime | None
     last_event_at: datetime | None
-    last_event_age_s: Rounded
+    last_event_age_s: float | None
     events: int = Field(description="since the ingestor started")
-    events_per_s: Rounded = Field(description="average since the exchange acknowledged it")
+    events_per_s: float | None = Field(description="average since the exchange acknowledged it")
     observed_at: datetime
     stale: bool = Field(description="the report is too old to be relied on")
 

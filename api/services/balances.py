@@ -1,9 +1,10 @@
 """Balances as they are or were, and comparisons of the ledger with the exchange."""
 
+import base64
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from common.notifications import Notification
 from common.tables import balance_syncs
 from common.tables.balance_syncs import BalanceSync
 from common.views import balances
-from common.views.balances import BalanceView, MarginView, Place, Span
+from common.views.balances import BalanceView, MarginView, Span
 
 SYNC_WAIT_S = 9.5  # the second snapshot after a difference comes 5 s after the first
 
@@ -35,13 +36,13 @@ class BalancePage:
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """`total` is None in a page by cursor; `next_cursor` is the row after which the next page begins."""
+    """`total` is None in a page by cursor; `next_cursor` leads to the next page, None after the last one."""
 
     items: Sequence[BalanceView]
     total: int | None
     limit: int
     offset: int
-    next_cursor: Place | None
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,13 @@ def history(connection: Connection, span: Span, limit: int, offset: int) -> Hist
     found = balances.history(connection, span, limit + 1, offset)
     total = balances.history_count(connection, span) if span.before is None else None
     last = found[limit - 1] if len(found) > limit else None
-    after = Place(last.event_timestamp, last.id) if last else None
-    return HistoryPage(found[:limit], total, limit, offset, after)
+    return HistoryPage(found[:limit], total, limit, offset, cursor_after(last) if last else None)
+
+
+def cursor_after(last: BalanceView) -> str:
+    """The cursor of a page that begins after this row."""
+    text = f"{last.event_timestamp.astimezone(UTC).isoformat()}/{last.id}"
+    return base64.urlsafe_b64encode(text.encode("ascii")).decode("ascii")
 
 
 class BalanceSyncs:

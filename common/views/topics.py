@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Double, cast, extract, func, select
+from sqlalchemy import Connection, Double, Row, Select, cast, extract, func, select
 
 from common.tables.ingestors import ingestors
 from common.tables.subscriptions import subscriptions
@@ -30,6 +31,13 @@ class TopicView:
     observed_at: datetime
     age_s: float
 
+    @classmethod
+    def from_row(cls, row: Row[Any]) -> "TopicView":
+        columns = dict(row._mapping)
+        for name in ("last_event_age_s", "events_per_s"):
+            columns[name] = None if columns[name] is None else round(columns[name], 3)
+        return cls(**columns)
+
     @property
     def stale(self) -> bool:
         return self.age_s >= FRESH_S
@@ -44,7 +52,7 @@ _services = (
 )
 _heartbeat_at = select(ingestors.c.heartbeat_at).where(ingestors.c.epoch == _c.epoch).scalar_subquery()
 _observed_at = func.coalesce(_heartbeat_at, _c.updated_at)  # an unchanged row is as true as its writer is fresh
-_ALL = select(
+_ALL: Select[Any] = select(
     _c.endpoint,
     _c.topic,
     _c.channel_type,
@@ -65,4 +73,4 @@ def page(connection: Connection, service: str | None, limit: int, offset: int) -
     """Those that the service subscribes to, or all, by endpoint and topic."""
     found = _ALL if service is None else _ALL.where(subscribed(service, _c.endpoint, _c.topic))
     rows, total = rows_and_total(connection, found, limit, offset)
-    return ResultPage([TopicView(**row._mapping) for row in rows], total, limit, offset)
+    return ResultPage([TopicView.from_row(row) for row in rows], total, limit, offset)

@@ -1,9 +1,10 @@
 """Views as the database would give them."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from common.views.balances import BalanceView
 from common.views.connections import ConnectionView
 from common.views.gaps import GapView
 from common.views.ingestors import IngestorView, LaneView
@@ -109,3 +110,10 @@ def subscription(**changed: Any) -> SubscriptionView:
         topic_updated_at=ago(0.5),
     )
     return replace(found, **changed)
+
+
+def balance(**changed: Any) -> BalanceView:
+    """One that Bybit gave no numbers for."""
+    found: dict[str, Any] = dict.fromkeys(field.name for field in fields(BalanceView))
+    times = {"event_timestamp": NOW, "received_at": NOW, "recorded_at": NOW}
+    return BalanceView(**found | times | {"id": 1, "coin": "USDT", "anomalies": []} | changed)
