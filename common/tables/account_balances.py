@@ -1,7 +1,7 @@
 """The balance of each coin as each message reported it; rows are only ever added.
 
-A trigger of the migration maintains `latest_account_balances`, so that the current balances are found at any size, and
-also those of a coin whose last row was in a month that is no longer kept.
+A trigger of the migration keeps `latest_account_balances`, whatever adds the rows: that table answers at once at any
+size, and still knows a coin whose last row has left with its month.
 """
 
 from collections.abc import Sequence

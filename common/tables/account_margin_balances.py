@@ -1,6 +1,6 @@
 """The account's totals as each message reported them; rows are only ever added.
 
-A trigger of the migration maintains `latest_account_margin_balances`.
+A trigger of the migration keeps `latest_account_margin_balances`, whatever adds the rows.
 """
 
 from sqlalchemy import (

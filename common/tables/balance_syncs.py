@@ -1,8 +1,7 @@
-"""Requests for a snapshot of the wallet.
+"""Requested comparisons of the wallet with the ledger.
 
-A request is done once the ingestor has fetched a snapshot and the persister has compared it with the ledger. If they
-differ, it waits for a second snapshot, and not longer: further comparisons follow until the difference is settled, but
-the caller gets an answer.
+A row waits until the ingestor has fetched the snapshot and the persister has compared it with the ledger; where the
+two differ, it waits for a second snapshot, and no longer: what still differs then is settled without the row.
 """
 
 import uuid
@@ -99,7 +98,7 @@ def one(connection: Connection, id: uuid.UUID) -> BalanceSync | None:
 
 
 def waiting(connection: Connection) -> list[DueSync]:
-    """What is to be fetched, now or soon, the most urgent first; whoever asked a minute ago has left."""
+    """What is to be fetched, now or soon, the most urgent first; a request waits a minute at most."""
     due_in_s = func.greatest(0, extract("epoch", _it.due_at - func.now()))
     found = select(_it.id, due_in_s, _it.trace_id).where(_waits()).order_by(_it.due_at)
     return [DueSync(row[0], float(row[1]), row[2]) for row in connection.execute(found)]
@@ -118,19 +117,17 @@ def failed(connection: Connection, ids: Sequence[uuid.UUID], reason: str) -> Non
 
 
 def look_again(connection: Connection, event_id: str) -> None:
-    """Request another snapshot in 5 s, unless one is due already."""
-    mine = select(
-        literal(uuid.uuid4(), Uuid), literal(_PERSISTER), literal(event_id), func.now() + _SECOND_SNAPSHOT_AFTER
-    )
+    """Another snapshot is due in 5 s, with or without a request."""
+    mine = select(literal(uuid.uuid4(), Uuid), literal(_PERSISTER), literal(event_id), func.now() + _SECOND_LOOK)
     unless = ~exists().where(_waits())
     names = ["id", "requested_by", "trace_id", "due_at"]
     connection.execute(insert(balance_syncs).from_select(names, mine.where(unless)))
 
 
 def wait_on(connection: Connection, event_id: str, coins: int, changes: Sequence[Any]) -> None:
-    """The snapshot differs from the ledger for the first time: its requests wait for a second snapshot.
+    """The snapshot has a new difference from the ledger: requests that wait for it get a second one.
 
-    Requests that have had two are answered as `unconfirmed`.
+    Those that had a second one already are settled with its result.
     """
     exhausted = func.cardinality(_it.snapshots) >= _SNAPSHOTS
     _settle(connection, _answered_by(event_id) & exhausted, "unconfirmed", coins, changes)
@@ -139,7 +136,7 @@ def wait_on(connection: Connection, event_id: str, coins: int, changes: Sequence
 
 
 def settle(connection: Connection, event_id: str, outcome: str, coins: int, changes: Sequence[Any]) -> None:
-    """Answer the requests that wait for this snapshot."""
+    """The requests that wait for this snapshot are settled."""
     _settle(connection, _answered_by(event_id), outcome, coins, changes)
 
 

@@ -34,7 +34,7 @@ class Instrument:
 
 
 def replace(connection: Connection, category: str, listed: Sequence[Instrument]) -> bool:
-    """Replace the list of a category; return whether it has changed. An empty list changes nothing."""
+    """Make this the category's list and return whether it differs from the last; an empty one changes nothing."""
     if not listed:
         return False
     before = symbols(connection, category)
@@ -55,7 +55,7 @@ def replace(connection: Connection, category: str, listed: Sequence[Instrument])
 
 
 def goes_by_coin(channel_type: str, category: str) -> bool:
-    """Whether the topic is named by base coin instead of symbol: trades of options (websocket/public/trade)."""
+    """Trades of options are subscribed to by base coin."""
     return (channel_type, category) == ("trades", "option")
 
 

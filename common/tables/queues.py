@@ -1,4 +1,4 @@
-"""The observed state of each queue on the broker."""
+"""What the ingestor reports of each queue."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -57,16 +57,16 @@ _STORE = upserting(queues, key=("name",))
 _DELETE_OTHERS = text(
     """
     DELETE FROM queues WHERE NOT EXISTS (
-        SELECT FROM unnest(CAST(:names AS text[])) AS observed (name) WHERE queues.name = observed.name)
+        SELECT FROM unnest(CAST(:names AS text[])) AS reported (name) WHERE queues.name = reported.name)
     """
 )
 
 
-def record(connection: Connection, observed: Sequence[QueueRow]) -> None:
-    """Store the complete list of queues and delete all others; an empty list changes nothing."""
-    if observed:
-        connection.execute(_DELETE_OTHERS, {"names": [queue.name for queue in observed]})
-        connection.execute(_STORE, rows_of(queues, [_columns(queue) for queue in observed]))
+def record(connection: Connection, reported: Sequence[Queue]) -> None:
+    """Store these as all the queues there are; an empty list changes nothing."""
+    if reported:
+        connection.execute(_FORGET_OTHERS, {"names": [queue.name for queue in reported]})
+        connection.execute(_STORE, rows_of(queues, [_columns(queue) for queue in reported]))
 
 
 def _columns(queue: QueueRow) -> dict[str, object]:

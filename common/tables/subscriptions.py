@@ -1,4 +1,4 @@
-"""Subscriptions: which service requests which topic, active ones and those that ended in the last 30 days."""
+"""The subscriptions of services: the desired state."""
 
 import uuid
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ subscriptions = Table(
     Column("created_at", Moment, nullable=False, server_default=func.now()),
     Column("updated_at", Moment, nullable=False, server_default=func.now()),
     CheckConstraint("is_active = (ended IS NULL)", name="ended_when_not_active"),
-    Index(  # a repeated request of the same service finds the same row
+    Index(  # requested again by the same service: the same row
         "uq_subscriptions_active", "requesting_service", "endpoint", "topic", unique=True,
         postgresql_where=text("is_active"),
     ),
@@ -200,14 +200,14 @@ class HeldSubscription:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """Maximum active subscriptions, per service and in total."""
+    """The maximum of active subscriptions."""
 
     of_a_service: int
     in_total: int
 
 
 class OverCap(Exception):
-    """A maximum would be exceeded: `cap` is the name of the field of Caps, `most` its value."""
+    """A maximum of active subscriptions would be exceeded."""
 
     def __init__(self, cap: str, most: int) -> None:
         super().__init__(f"{cap}: {most}")
@@ -238,12 +238,12 @@ class SubscriptionChange:
 
 
 def writing(connection: Connection) -> None:
-    """Take the lock of writers until this transaction ends, so that generations commit in order."""
+    """Wait for the other writers, and keep them waiting until this transaction ends."""
     connection.execute(select(func.pg_advisory_xact_lock(_WRITERS)))
 
 
 def counted(connection: Connection) -> Counted:
-    """Count active subscriptions under the lock of writers; call it in a transaction."""
+    """In a transaction, which waits for the other writers."""
     writing(connection)
     active = select(func.count()).select_from(subscriptions).where(subscriptions.c.is_active)
     return Counted(connection.execute(active).scalar_one(), connection.execute(_LAST_DRAWN).scalar_one())
@@ -282,12 +282,12 @@ def add(
     parameters = add_parameters(channels, service, lease_s, trace_id, caps, known)
     added = [SubscriptionChange(*row) for row in connection.execute(_ADD, parameters)]
     if not added and (more := len(channels) - len(held(connection, channels, service))):
-        check(connection, service, more, caps)  # may be within the caps after all, if others have ended meanwhile
+        check(connection, service, more, caps)  # within the caps after all: what was held has ended meanwhile
     return added
 
 
 def check(connection: Connection, service: str, more: int, caps: Caps) -> None:
-    """Raise OverCap unless `more` further subscriptions are allowed."""
+    """Raises OverCap when this many more would exceed a cap."""
     active = select(func.count()).select_from(subscriptions).where(subscriptions.c.is_active)
     mine = active.where(subscriptions.c.requesting_service == service)
     if connection.execute(mine).scalar_one() + more > caps.of_a_service:
@@ -297,7 +297,7 @@ def check(connection: Connection, service: str, more: int, caps: Caps) -> None:
 
 
 def renew(connection: Connection, ids: Sequence[uuid.UUID], lease_s: int | None, trace_id: str | None) -> int:
-    """Set the lease of these, None for no end; return how many were active."""
+    """Give those a lease from now on, or none; returns how many were still active."""
     ends = None if lease_s is None else func.now() + func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
     changed = (
         update(subscriptions)
@@ -329,7 +329,7 @@ def cancel(connection: Connection, ids: Sequence[uuid.UUID], trace_id: str | Non
 
 
 def expire(connection: Connection) -> list[Row[Any]]:
-    """End up to 1,000 subscriptions whose lease has expired, earliest first; return their rows."""
+    """End leases that were not renewed in time, the earliest first; `next_lease_ends_in_s`: whether more are due."""
     due = select(subscriptions.c.id).where(subscriptions.c.is_active, subscriptions.c.expires_at <= func.now())
     if connection.execute(due.limit(1)).first() is None:
         return []
@@ -344,7 +344,7 @@ def prune(connection: Connection) -> bool:
 
 
 def next_lease_ends_in_s(connection: Connection) -> float | None:
-    """Seconds by the clock of the database until the next lease ends; None without leases."""
+    """By the database's clock; None without any lease."""
     found = select(cast(extract("epoch", func.min(subscriptions.c.expires_at) - func.clock_timestamp()), Double))
     left_s: float | None = connection.execute(found.where(subscriptions.c.is_active)).scalar_one()
     return left_s

@@ -1,4 +1,4 @@
-"""The observed state of each topic."""
+"""What the ingestor reports of each topic."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,18 +50,17 @@ _FORGET = text(
 )
 
 
-def record(connection: Connection, observed: Sequence[TopicRow]) -> None:
-    """Insert or update these topics."""
-    if observed:
-        connection.execute(_STORE, rows_of(topics, observed))
+def record(connection: Connection, reported: Sequence[Topic]) -> None:
+    if reported:
+        connection.execute(_STORE, rows_of(topics, reported))
 
 
 def forget(connection: Connection, gone: Sequence[tuple[str, str]]) -> None:
-    """Delete topics, given as (endpoint, topic), that are no longer subscribed."""
+    """Remove these topics, which no connection holds any more."""
     if gone:
         connection.execute(_FORGET, {"endpoints": [pair[0] for pair in gone], "topics": [pair[1] for pair in gone]})
 
 
 def forget_earlier(connection: Connection, epoch: str) -> None:
-    """Delete the topics of earlier epochs."""
+    """Remove what earlier runs of the ingestor left."""
     connection.execute(delete(topics).where(topics.c.epoch != epoch))

@@ -158,10 +158,10 @@ def test_the_ingestor_is_notified_at_each_change(
         channel.queue_declare("notifications", exclusive=True)
         channel.queue_bind("notifications", topology.CONTROL, topology.NOTIFY)
         with served(database, tmp_path_factory.mktemp("notifying"), **broker.environ()) as api:
-            asked = api.ask("POST", PATH, TRADES, {"X-Request-ID": "first"})
+            added = api.ask("POST", PATH, TRADES, {"X-Request-ID": "first"})
             first = eventually(lambda: _next(channel), 10, "a notification")
             api.ask("POST", PATH, TRADES)
-            api.ask("DELETE", f"{PATH}/{asked.json['id']}", None, {"X-Request-ID": "second"})
+            api.ask("DELETE", f"{PATH}/{added.json['id']}", None, {"X-Request-ID": "second"})
             second = eventually(lambda: _next(channel), 10, "another notification")
     assert (first.trace_id, second.trace_id) == ("first", "second")
     assert second.generation > first.generation > 0

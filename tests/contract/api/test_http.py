@@ -166,7 +166,7 @@ def test_the_metrics_of_the_workers_are_added_up(api: Served):
 
     before = count()
     with ThreadPoolExecutor(8) as crowd:
-        list(crowd.map(lambda _: api.ask("GET", "/ready?service=nobody"), range(40)))
+        list(crowd.map(lambda _: api.ask("GET", "/ready?service=unknown"), range(40)))
     # A request is counted after it is answered.
     assert eventually(lambda: count() >= before + 40, 10, "all are counted")
     assert count() == before + 40

@@ -48,12 +48,12 @@ def proxy_error(request: BaseHTTPRequestHandler) -> None:
 @contextmanager
 def served(answers: int, then: Answer) -> Iterator[str]:
     """The page and a `/health` that is well for so many answers."""
-    asked = count()
+    requests = count()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path == "/health":
-                (healthy if next(asked) < answers else then)(self)
+                (healthy if next(requests) < answers else then)(self)
             elif self.path == "/":
                 answered(self, (PAGE / "index.html").read_bytes(), kind="text/html")
             elif self.path.startswith("/page/"):

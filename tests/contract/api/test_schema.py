@@ -48,7 +48,7 @@ def app(postgres: Postgres, migrated: Database) -> Iterator[Flask]:
 
 
 def _answer_syncs_at_once(engine: Engine) -> None:
-    """Nobody is there to fetch a snapshot, and ten seconds of waiting for each would be long."""
+    """No ingestor fetches snapshots here, and each request would wait for ten seconds."""
     Ingestor(engine).execute("ALTER TABLE balance_syncs ALTER done_at SET DEFAULT now()")
 
 

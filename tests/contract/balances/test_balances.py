@@ -114,8 +114,8 @@ def test_pages_by_cursor_stay_put_while_rows_are_added(client: FlaskClient, writ
         write(balance("77", at_ms=T0_MS + 99))
         second = got(client, f"{PATH}/history", cursor=first["next_cursor"], **query)
         third = got(client, f"{PATH}/history", cursor=second["next_cursor"], **query)
-        seen = [amount for page in (first, second, third) for _, amount in amounts(page)]
-        assert seen[-4:] == ["3", "2", "1", "0"], "and the twin of an equal moment is not passed over"
+        found = [amount for page in (first, second, third) for _, amount in amounts(page)]
+        assert found[-4:] == ["3", "2", "1", "0"], "and the twin of an equal moment is not passed over"
         assert third["next_cursor"] is None
 
 
