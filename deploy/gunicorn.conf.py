@@ -15,7 +15,7 @@ from common import entrypoint
 _settings = entrypoint.run("api", of_process)  # a wrong value exits here, before workers exist
 
 bind = f"{_settings.bind}:{_settings.port}"
-worker_class = "api.http.gunicorn_worker.Worker"  # gthread, with deadlines
+worker_class = "api.http.gunicorn_worker.DeadlineWorker"  # gthread, with deadlines
 workers = 2
 threads = 8
 timeout = 30

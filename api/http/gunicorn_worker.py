@@ -34,7 +34,7 @@ class PartialRequest:
     ends_at: float
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
+class DeadlineWorker(ThreadWorker):  # type: ignore[misc]
     """Gives threads to complete requests only, disconnects clients that hold one too long, and answers problems.
 
     Without this, as many half-sent requests as there are threads would stop the api.

@@ -12,7 +12,7 @@ from api.schemas.health import Health, Live, Ready, ReadyQuery
 from api.services import health, readiness
 from api.services.guarded_database import GuardedDatabase
 from api.services.health import HealthReport
-from api.services.readiness import Readiness
+from api.services.readiness import ServiceReadiness
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def routes(database: GuardedDatabase) -> APIBlueprint:
         responses={503: alternative(Ready, "Something is missing, or the database is unavailable", or_problem=True)}
     )
     @open_without_a_key
-    def ready(query_data: ReadyQuery) -> tuple[Readiness, int]:
+    def ready(query_data: ReadyQuery) -> tuple[ServiceReadiness, int]:
         """Whether all subscriptions of a service are live and its queues exist; what is missing is listed."""
         with database.reading() as connection:
             found = readiness.of(connection, query_data.service)

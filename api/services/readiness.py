@@ -23,7 +23,7 @@ class MissingPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Readiness:
+class ServiceReadiness:
     service: str
     missing: Sequence[MissingPart]
 
@@ -32,12 +32,12 @@ class Readiness:
         return not self.missing
 
 
-def of(connection: Connection, service: str) -> Readiness:
+def of(connection: Connection, service: str) -> ServiceReadiness:
     """A service without subscriptions is ready."""
     views = subscription_status.active_of(connection, service)
     observed = observation.observe(connection)
     measured = {queue.name: queue for queue in queues.of_service(connection, service)}
-    return Readiness(service, [*_not_live(views, observed), *_without_queue(views, observed, measured)])
+    return ServiceReadiness(service, [*_not_live(views, observed), *_without_queue(views, observed, measured)])
 
 
 def _not_live(views: Sequence[SubscriptionView], observed: Observation) -> Iterator[MissingPart]:

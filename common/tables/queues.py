@@ -32,8 +32,8 @@ queues = Table(
 
 
 @dataclass(frozen=True, slots=True)
-class QueueRow:
-    """A queue at `observed_at`; rates are in messages per second, None is unknown."""
+class QueueReport:
+    """A queue at `observed_at`; rates are messages per second, None is unknown."""
 
     name: str
     event_class: str
@@ -62,14 +62,14 @@ _DELETE_OTHERS = text(
 )
 
 
-def record(connection: Connection, reported: Sequence[Queue]) -> None:
+def record(connection: Connection, reported: Sequence[QueueReport]) -> None:
     """Store these as all the queues there are; an empty list changes nothing."""
     if reported:
         connection.execute(_FORGET_OTHERS, {"names": [queue.name for queue in reported]})
         connection.execute(_STORE, rows_of(queues, [_columns(queue) for queue in reported]))
 
 
-def _columns(queue: QueueRow) -> dict[str, object]:
+def _columns(queue: QueueReport) -> dict[str, object]:
     columns = asdict(queue)
     columns["class"] = columns.pop("event_class")
     return columns

@@ -27,8 +27,8 @@ topics = Table(
 
 
 @dataclass(frozen=True, slots=True)
-class TopicRow:
-    """`state` is pending, live or rejected; `events` counts from the start of the epoch."""
+class TopicReport:
+    """`state` is pending, live or rejected; `events` counts since the epoch began."""
 
     endpoint: str
     topic: str
@@ -50,7 +50,7 @@ _FORGET = text(
 )
 
 
-def record(connection: Connection, reported: Sequence[Topic]) -> None:
+def record(connection: Connection, reported: Sequence[TopicReport]) -> None:
     if reported:
         connection.execute(_STORE, rows_of(topics, reported))
 

@@ -228,3 +228,77 @@ def topics_by_state(observed: Iterable[ObservedConnection]) -> Counter[tuple[str
         found.update({(each.endpoint, state): 0 for state in ("live", "pending", "rejected")})
         found.update((each.endpoint, topic.state) for topic in each.topics)
     return found
+
+
+def _row(epoch: str, seen: ObservedConnection, offset_ms: float | None) -> connections.Socket:
+    return connections.Socket(
+        epoch=epoch,
+        endpoint=seen.endpoint,
+        socket_no=seen.number,
+        state=str(seen.state),
+        since=seen.since,
+        attempts=seen.attempts,
+        last_error=seen.last_error,
+        rtt_ms=seen.rtt_ms,
+        clock_offset_ms=offset_ms,
+        last_heartbeat_at=seen.last_heartbeat_at,
+    )
+
+
+def _topic_row(epoch: str, endpoint: str, topic: ObservedTopic) -> topics.TopicReport:
+    return topics.TopicReport(
+        endpoint=endpoint,
+        topic=topic.channel.topic,
+        channel_type=topic.channel.channel_type,
+        state=topic.state,
+        reason=topic.reason,
+        epoch=epoch,
+        acked_at=topic.acked_at,
+        last_event_at=topic.last_event_at,
+        events=topic.events,
+    )
+
+
+def _queue_rows(
+    depths: Mapping[str, Depth], consumptions: Mapping[str, Consumption], mismatched: Collection[str]
+) -> list[queues.QueueReport]:
+    return [_queue_row(depth, consumptions.get(name, UNKNOWN), name in mismatched) for name, depth in depths.items()]
+
+
+def _queue_row(depth: Depth, consumption: Consumption, other_arguments: bool) -> queues.QueueReport:
+    rest = depth.name.removeprefix("ws-gateway.")
+    event_class, _, service = rest.partition(".")
+    return queues.QueueReport(
+        name=depth.name,
+        event_class=event_class if event_class in CHANNEL_TYPES else rest,
+        service=service or None,
+        ready=depth.ready,
+        consumers=depth.consumers,
+        publish_rate=depth.publish_rate,
+        net_rate=depth.net_rate,
+        unused_since=depth.unused_since,
+        alarm=None if depth.alarm.level is Level.OK else str(depth.alarm.level),
+        reason=depth.alarm.reason,
+        consume_rate=consumption.rate,
+        oldest_at=consumption.oldest_at,
+        nobody_since=None if depth.nobody_since is None else _moment(depth.nobody_since),
+        read_since=None if depth.read_since is None else _moment(depth.read_since),
+        other_arguments=other_arguments,
+        observed_at=_moment(depth.observed_at),
+    )
+
+
+def _moment(monotonic_s: float) -> datetime:
+    return datetime.fromtimestamp(time.time() - (time.monotonic() - monotonic_s), UTC)
+
+
+def _gap_row(gap: Gap) -> gaps.Window:
+    return gaps.Window(
+        endpoint=gap.endpoint,
+        topic=gap.topic,
+        opened=gap.opened,
+        closed=gap.closed,
+        cause=gap.cause,
+        ids={"last_id": gap.last_id, "first_id": gap.first_id},
+        healed=gap.healed,
+    )

@@ -9,7 +9,7 @@ from gunicorn.http.parser import RequestParser  # type: ignore[import-untyped]
 from gunicorn.http.unreader import SocketUnreader  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
-from api.http.gunicorn_worker import Worker
+from api.http.gunicorn_worker import DeadlineWorker
 
 OVERRIDDEN = ("enqueue_req", "handle", "handle_request", "murder_pending", "handle_error")
 
@@ -17,7 +17,9 @@ OVERRIDDEN = ("enqueue_req", "handle", "handle_request", "murder_pending", "hand
 @pytest.mark.parametrize("name", OVERRIDDEN)
 def test_gunicorn_has_what_the_worker_overrides(name: str):
     """With the same parameters: another number of them would fail at the first request."""
-    ours, theirs = (list(inspect.signature(getattr(owner, name)).parameters) for owner in (Worker, ThreadWorker))
+    ours, theirs = (
+        list(inspect.signature(getattr(owner, name)).parameters) for owner in (DeadlineWorker, ThreadWorker)
+    )
     assert len(ours) == len(theirs)
 
 
