@@ -1,4 +1,4 @@
-"""A minimal API on Flask and SQLAlchemy with the same statements: no keys, no checks, no log, no metrics."""
+"""The least that Flask and SQLAlchemy can do for the same statements: no keys, no checks, no log, no figures."""
 
 from dataclasses import asdict
 from typing import Any
@@ -32,7 +32,7 @@ def made() -> Flask:
         return jsonify(items=[asdict(view) for view in page.items], total=page.total)
 
     @app.post("/api/v1/subscriptions")
-    def subscribe() -> tuple[Response, int]:
+    def ask() -> tuple[Response, int]:
         given: dict[str, Any] = request.get_json()
         channel = resolve(Request(given["channel_type"], given["symbol"]))
         with engine.connect() as connection:

@@ -76,7 +76,7 @@ class Authenticator:
             user = api_keys.user_of(connection, given)
         if user is None:
             raise _unauthorized("unknown_key", "the key in X-API-Key is unknown, revoked or expired; send a live one")
-        if user.use_is_news:
+        if user.use_is_due:
             with suppress(Unavailable), self._database.changing_at_once() as connection:
                 api_keys.note_use(connection, user.id)
         return Principal(SERVICE, user.service)

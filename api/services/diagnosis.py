@@ -97,7 +97,7 @@ def _delisted(connection: Connection, view: SubscriptionView) -> bool:
     if view.symbol is None or view.channel_type in POOLED:
         return False
     by_coin = instruments.goes_by_coin(view.channel_type, view.category)
-    if instruments.listed(connection, view.category, [view.symbol], by_coin):
+    if instruments.listed(connection, view.category, [view.symbol], by_base_coin=by_coin):
         return False
     return instruments.newest(connection, view.category) is not None
 

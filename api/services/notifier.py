@@ -41,7 +41,7 @@ class BrokerNotifier:
             metrics.NOTIFICATIONS.labels("dropped").inc()
 
     def run(self, stop: threading.Event) -> None:
-        keep_trying(lambda backoff: self._send_all(stop, backoff), stop, neighbour="rabbitmq")
+        keep_trying(lambda backoff: self._send_all(stop, backoff), stop, dependency="rabbitmq")
 
     def _send_all(self, stop: threading.Event, backoff: Backoff) -> None:
         connection = self._connect()

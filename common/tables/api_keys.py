@@ -68,23 +68,23 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyUser:
-    """The service that a key belongs to; `use_is_news` when its last use was noted over a minute ago."""
+    """The service that a key belongs to; `use_is_due` when its last use was noted over a minute ago."""
 
     id: uuid.UUID
     service: str
-    use_is_news: bool
+    use_is_due: bool
 
 
 def user_of(connection: Connection, digest: bytes) -> KeyUser | None:
     """Whose live key this is; None for a key that is unknown, revoked or expired."""
-    found = select(api_keys.c.id, api_keys.c.service, _use_is_news.label("use_is_news"))
+    found = select(api_keys.c.id, api_keys.c.service, _use_is_due.label("use_is_due"))
     row = connection.execute(found.where(api_keys.c.digest == digest, _live)).one_or_none()
     return None if row is None else KeyUser(*row)
 
 
 def note_use(connection: Connection, key: uuid.UUID) -> None:
     """To the minute; does nothing while another process notes the same."""
-    free = select(api_keys.c.id).where(api_keys.c.id == key, _use_is_news).with_for_update(skip_locked=True)
+    free = select(api_keys.c.id).where(api_keys.c.id == key, _use_is_due).with_for_update(skip_locked=True)
     connection.execute(
         update(api_keys).where(api_keys.c.id.in_(free.scalar_subquery())).values(last_used_at=func.now())
     )

@@ -118,7 +118,9 @@ def failed(connection: Connection, ids: Sequence[uuid.UUID], reason: str) -> Non
 
 def look_again(connection: Connection, event_id: str) -> None:
     """Another snapshot is due in 5 s, with or without a request."""
-    mine = select(literal(uuid.uuid4(), Uuid), literal(_PERSISTER), literal(event_id), func.now() + _SECOND_LOOK)
+    mine = select(
+        literal(uuid.uuid4(), Uuid), literal(_PERSISTER), literal(event_id), func.now() + _SECOND_SNAPSHOT_AFTER
+    )
     unless = ~exists().where(_waits())
     names = ["id", "requested_by", "trace_id", "due_at"]
     connection.execute(insert(balance_syncs).from_select(names, mine.where(unless)))

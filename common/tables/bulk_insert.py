@@ -36,7 +36,7 @@ def _inserting(table: Table, leaving_out: Sequence[str]) -> Insert:
     names = [each.name for each in table.columns if each.name not in leaving_out]
     sent = [column(name, Text() if _written(table, name) else table.c[name].type) for name in names]
     rows = cast(bindparam(_parameter(table), type_=Text), JSON)
-    sent_rows = func.json_to_recordset(rows).table_valued(*sent, name="sent_rows").render_derived(with_types=True)
+    sent_rows = func.json_to_recordset(rows).table_valued(*sent, name="sent").render_derived(with_types=True)
     values = [cast(sent_rows.c[name], WrittenJSON) if _written(table, name) else sent_rows.c[name] for name in names]
     return insert(table).from_select(names, select(*values), include_defaults=False)
 

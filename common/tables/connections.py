@@ -1,4 +1,4 @@
-"""What the ingestor reports of each socket."""
+"""The observed state of each connection to the exchange."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,16 +46,16 @@ _STORE = upserting(connections, key=("epoch", "endpoint", "socket_no"), leaving_
 _DELETE_OTHERS = text(
     """
     DELETE FROM connections WHERE NOT EXISTS (
-        SELECT FROM unnest(CAST(:endpoints AS text[]), CAST(:numbers AS integer[])) AS reported (endpoint, socket_no)
-        WHERE connections.epoch = :epoch AND connections.endpoint = reported.endpoint
-            AND connections.socket_no = reported.socket_no)
+        SELECT FROM unnest(CAST(:endpoints AS text[]), CAST(:numbers AS integer[])) AS observed (endpoint, socket_no)
+        WHERE connections.epoch = :epoch AND connections.endpoint = observed.endpoint
+            AND connections.socket_no = observed.socket_no)
     """
 )
 
 
-def record(connection: Connection, epoch: str, reported: Sequence[Socket]) -> None:
-    """Store these as all the sockets there are; what an older epoch left is removed."""
-    endpoints, numbers = [socket.endpoint for socket in reported], [socket.socket_no for socket in reported]
-    connection.execute(_FORGET_OTHERS, {"epoch": epoch, "endpoints": endpoints, "numbers": numbers})
-    if reported:
-        connection.execute(_STORE, rows_of(connections, reported))
+def record(connection: Connection, epoch: str, observed: Sequence[ConnectionRow]) -> None:
+    """Store the complete list of connections; all others, also those of earlier epochs, are deleted."""
+    endpoints, numbers = [socket.endpoint for socket in observed], [socket.socket_no for socket in observed]
+    connection.execute(_DELETE_OTHERS, {"epoch": epoch, "endpoints": endpoints, "numbers": numbers})
+    if observed:
+        connection.execute(_STORE, rows_of(connections, observed))

@@ -1,4 +1,4 @@
-"""The runs of the ingestor, and the last heartbeat of each."""
+"""Runs of the ingestor, by epoch, each with its last heartbeat."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -34,8 +34,8 @@ ingestors = Table(
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """How delivery to the broker, and to the disk of the spool, works in this run."""
+class DeliveryState:
+    """The state of the broker connection, of the lanes and of the spool's disk."""
 
     broker_connected: bool
     broker_since: datetime
@@ -45,20 +45,20 @@ class Delivery:
     disk_since: datetime | None
 
 
-def beat(connection: Connection, *, epoch: str, host: str, role: str, generation: int, delivery: Delivery) -> None:
-    """Report this run; runs without a heartbeat for a day are deleted, once this one has applied as much."""
-    report = asdict(delivery) | {"role": role, "generation": generation, "heartbeat_at": func.now()}
-    row = insert(ingestors).values(epoch=epoch, host=host, **report)
-    connection.execute(row.on_conflict_do_update(index_elements=["epoch"], set_=report))
+def beat(connection: Connection, *, epoch: str, host: str, role: str, generation: int, delivery: DeliveryState) -> None:
+    """Record a heartbeat of this run. Runs without one for a day are deleted, once this one has caught up with them."""
+    values = asdict(delivery) | {"role": role, "generation": generation, "heartbeat_at": func.now()}
+    row = insert(ingestors).values(epoch=epoch, host=host, **values)
+    connection.execute(row.on_conflict_do_update(index_elements=["epoch"], set_=values))
     old = ingestors.c.heartbeat_at < func.now() - text("interval '1 day'")
     connection.execute(delete(ingestors).where(old, ingestors.c.generation <= generation))
 
 
 def leave(connection: Connection, epoch: str) -> None:
-    """This run stopped in an orderly way; that and when is kept."""
+    """Record that this run has ended regularly."""
     connection.execute(update(ingestors).where(ingestors.c.epoch == epoch).values(role="left", heartbeat_at=func.now()))
 
 
 def carried_out(connection: Connection) -> int:
-    """The newest change of subscriptions that any run has applied."""
+    """The newest generation of subscriptions that any run has carried out, 0 for none."""
     return int(connection.execute(select(func.coalesce(func.max(ingestors.c.generation), 0))).scalar_one())

@@ -34,7 +34,7 @@ class Instrument:
 
 
 def replace(connection: Connection, category: str, listed: Sequence[Instrument]) -> bool:
-    """Make this the category's list and return whether it differs from the last; an empty one changes nothing."""
+    """Replace the list of a category; return whether it has changed. An empty list changes nothing."""
     if not listed:
         return False
     before = symbols(connection, category)
@@ -55,7 +55,7 @@ def replace(connection: Connection, category: str, listed: Sequence[Instrument])
 
 
 def goes_by_coin(channel_type: str, category: str) -> bool:
-    """Trades of options are subscribed to by base coin."""
+    """Whether the topic is named by base coin instead of symbol: trades of options (websocket/public/trade)."""
     return (channel_type, category) == ("trades", "option")
 
 

@@ -41,9 +41,10 @@ class Month:
 
 
 def alone(connection: Connection) -> bool:
-    """Whether this is the only process at work on the partitions; true until the transaction ends.
+    """Take the lock for work on partitions until the transaction ends; False when another process has it.
 
-    Until then no lock is waited for longer than 0.3 s: later requests, the next balance included, wait behind ours.
+    Until then no lock is waited for longer than 0.3 s, because later statements, such as the next balance, queue up
+    behind the waiting one.
     """
     connection.execute(_LIMIT_LOCK_WAIT)
     return bool(connection.execute(select(func.pg_try_advisory_xact_lock(_ONE_AT_A_TIME))).scalar_one())

@@ -1,4 +1,4 @@
-"""What the ingestor reports of each queue."""
+"""The observed state of each queue on the broker."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -32,8 +32,8 @@ queues = Table(
 
 
 @dataclass(frozen=True, slots=True)
-class QueueReport:
-    """A queue at `observed_at`; rates are messages per second, None is unknown."""
+class QueueRow:
+    """A queue at `observed_at`; rates are in messages per second, None is unknown."""
 
     name: str
     event_class: str
@@ -57,19 +57,19 @@ _STORE = upserting(queues, key=("name",))
 _DELETE_OTHERS = text(
     """
     DELETE FROM queues WHERE NOT EXISTS (
-        SELECT FROM unnest(CAST(:names AS text[])) AS reported (name) WHERE queues.name = reported.name)
+        SELECT FROM unnest(CAST(:names AS text[])) AS observed (name) WHERE queues.name = observed.name)
     """
 )
 
 
-def record(connection: Connection, reported: Sequence[QueueReport]) -> None:
-    """Store these as all the queues there are; an empty list changes nothing."""
-    if reported:
-        connection.execute(_FORGET_OTHERS, {"names": [queue.name for queue in reported]})
-        connection.execute(_STORE, rows_of(queues, [_columns(queue) for queue in reported]))
+def record(connection: Connection, observed: Sequence[QueueRow]) -> None:
+    """Store the complete list of queues and delete all others; an empty list changes nothing."""
+    if observed:
+        connection.execute(_DELETE_OTHERS, {"names": [queue.name for queue in observed]})
+        connection.execute(_STORE, rows_of(queues, [_columns(queue) for queue in observed]))
 
 
-def _columns(queue: QueueReport) -> dict[str, object]:
+def _columns(queue: QueueRow) -> dict[str, object]:
     columns = asdict(queue)
     columns["class"] = columns.pop("event_class")
     return columns

@@ -1,4 +1,4 @@
-"""What the ingestor reports of each topic."""
+"""The observed state of each topic."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ topics = Table(
 
 
 @dataclass(frozen=True, slots=True)
-class TopicReport:
-    """`state` is pending, live or rejected; `events` counts since the epoch began."""
+class TopicRow:
+    """`state` is pending, live or rejected; `events` counts from the start of the epoch."""
 
     endpoint: str
     topic: str
@@ -50,17 +50,18 @@ _FORGET = text(
 )
 
 
-def record(connection: Connection, reported: Sequence[TopicReport]) -> None:
-    if reported:
-        connection.execute(_STORE, rows_of(topics, reported))
+def record(connection: Connection, observed: Sequence[TopicRow]) -> None:
+    """Insert or update these topics."""
+    if observed:
+        connection.execute(_STORE, rows_of(topics, observed))
 
 
 def forget(connection: Connection, gone: Sequence[tuple[str, str]]) -> None:
-    """Remove these topics, which no connection holds any more."""
+    """Delete topics, given as (endpoint, topic), that are no longer subscribed."""
     if gone:
         connection.execute(_FORGET, {"endpoints": [pair[0] for pair in gone], "topics": [pair[1] for pair in gone]})
 
 
 def forget_earlier(connection: Connection, epoch: str) -> None:
-    """Remove what earlier runs of the ingestor left."""
+    """Delete the topics of earlier epochs."""
     connection.execute(delete(topics).where(topics.c.epoch != epoch))

@@ -102,7 +102,7 @@ def ready(gateway: Stack, service: str) -> Row:
 
 
 def test_nothing_is_broken(gateway: Stack, patient: Row):
-    told(gateway, patient, None, "events reach the consumer")
+    diagnosed(gateway, patient, None, "events reach the consumer")
 
     def linear() -> bool:  # the report of a new connection may be a moment behind that of its topics
         return bool(health(gateway, "sockets", "up")["endpoints"]["linear"]["state"] == "up")
@@ -113,14 +113,14 @@ def test_nothing_is_broken(gateway: Stack, patient: Row):
 def test_a_queue_without_a_consumer(gateway: Stack, service: str):
     row = gateway.subscribe(service, topic=TOPIC)
     gateway.live(service)
-    found = told(gateway, row, "consumer", f"ws-gateway.ticker.{service} has no consumer")
+    found = diagnosed(gateway, row, "consumer", f"ws-gateway.ticker.{service} has no consumer")
     assert f"start {service}" in found["advice"]
 
 
 def test_the_broker_is_unavailable(gateway: Stack, patient: Row, way_to_broker: Proxy):
     way_to_broker.stop()
     try:
-        told(gateway, patient, "last_publish", "RabbitMQ accepts no events")
+        diagnosed(gateway, patient, "last_publish", "RabbitMQ accepts no events")
         assert health(gateway, "broker", "down")["since"]
         asked = gateway.subscribe(patient["requesting_service"], topic="tickers.ETHUSDT")
         assert {hop["hop"]: hop["state"] for hop in diagnosed(gateway, asked, "last_publish")["hops"]}[
@@ -151,7 +151,7 @@ def test_the_queue_was_deleted(gateway: Stack, patient: Row, broker: Broker):
     place = f"queues/{quote(broker.vhost, '')}/{quote(patient['queue'], '')}"
     broker.manage("DELETE", place)
     assert eventually(lambda: broker.manage("GET", place), 30, "it is there again")
-    told(gateway, patient, "consumer", "has no consumer")  # the deletion ended the reader, too
+    diagnosed(gateway, patient, "consumer", "has no consumer")  # the deletion ended the reader, too
 
 
 def test_the_queue_was_made_by_somebody_else(gateway: Stack, broker: Broker, service: str):
@@ -161,9 +161,9 @@ def test_the_queue_was_made_by_somebody_else(gateway: Stack, broker: Broker, ser
         row = gateway.subscribe(service, topic=TOPIC)
         gateway.live(service)
         with Reader(broker, (name,)):
-            told(gateway, row, None, "events reach the consumer")
-            told_of = eventually(lambda: health(gateway, "broker", "up")["other_arguments"], 15, "it is told")
-        assert f"rabbitmqctl delete_queue {name}" in told_of[name]
+            diagnosed(gateway, row, None, "events reach the consumer")
+            reported = eventually(lambda: health(gateway, "broker", "up")["other_arguments"], 15, "it is reported")
+        assert f"rabbitmqctl delete_queue {name}" in reported[name]
         connection.channel().queue_delete(name)
     assert eventually(lambda: not health(gateway, "broker", "up")["other_arguments"], 30, "it was made anew")
 
@@ -171,7 +171,7 @@ def test_the_queue_was_made_by_somebody_else(gateway: Stack, broker: Broker, ser
 def test_the_socket_is_in_backoff(gateway: Stack, patient: Row, exchange: Exchange):
     exchange.fault("handshake", endpoint="linear", form="503", seconds=60)
     exchange.control("abort", endpoint="linear")
-    told(gateway, patient, "socket", "the linear connection is in state")
+    diagnosed(gateway, patient, "socket", "the linear connection is in state")
     assert "linear" in health(gateway, "sockets", "down")["reason"]
     exchange.well()
     diagnosed(gateway, patient, None, within_s=60)
@@ -207,13 +207,13 @@ def test_a_quiet_market_is_no_fault(gateway: Stack, broker: Broker, exchange: Ex
     row = gateway.subscribe(service, topic="allLiquidation.BTCUSDT")
     gateway.live(service)
     with Reader(broker, (row["queue"],)):
-        told(gateway, row, None, "a quiet market sends no events")
+        diagnosed(gateway, row, None, "a quiet market sends no events")
 
 
 def test_the_ingestor_hangs(gateway: Stack, patient: Row):
     gateway.processes["ingestor"].signal(signal.SIGSTOP)
     try:
-        told(gateway, patient, "reconciled", "the last heartbeat of the ingestor")
+        diagnosed(gateway, patient, "reconciled", "the last heartbeat of the ingestor")
         assert health(gateway, "ingestor", "down")["since"]
         assert diagnosis(gateway, patient)["subscription"]["status"] == "pending"
     finally:
@@ -234,12 +234,12 @@ def test_it_was_cancelled_or_its_lease_ran_out(gateway: Stack, service: str):
     gateway.call("DELETE", f"/api/v1/subscriptions/{row['id']}")
     diagnosed(gateway, row, "intent", "it was cancelled")
     row = gateway.subscribe(service, topic=TOPIC, ttl_seconds=1)
-    told(gateway, row, "intent", "its lease expired")
+    diagnosed(gateway, row, "intent", "its lease expired")
 
 
 def test_the_persister_is_not_running(gateway: Stack, patient: Row):
     gateway.processes["persister"].kill()
     assert health(gateway, "persister", "down")["reason"] == "its queue has no consumer"
-    told(gateway, patient, None)
+    diagnosed(gateway, patient, None)
     gateway.start("persister")
     health(gateway, "persister", "up")

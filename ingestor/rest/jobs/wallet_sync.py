@@ -52,26 +52,7 @@ class SyncTable:
         with database.retriable(), self._engine.connect() as connection:
             return balance_syncs.waiting(connection)
 
-    def _look_until(self, stop: threading.Event, backoff: Backoff) -> None:
-        while not stop.is_set():
-            with database.retriable(), self._engine.connect() as connection:
-                waiting = balance_syncs.waiting(connection)
-            backoff.reset()
-            due = [sync for sync in waiting if not sync.due_in_s]
-            if due:
-                self._answer(due)
-            soonest_s = min((sync.due_in_s for sync in waiting if sync.due_in_s), default=LOOKED_AT_EVERY_S)
-            stop.wait(min(soonest_s, LOOKED_AT_EVERY_S))
-
-    def _answer(self, syncs: Sequence[DueSync]) -> None:
-        ids = [sync.id for sync in syncs]
-        try:
-            snapshot = self._fetched()
-        except Unavailable as error:
-            log.warning("no wallet for those who wait", waiting=len(ids), error=str(error))
-            self._failed(ids, str(error)[:_LONGEST_REASON])
-            return
-        event_id = self._line.snapshot_id(snapshot.result, snapshot.version_ms)
+    def fetched(self, ids: Sequence[UUID], event_id: str) -> None:
         with database.retriable(), self._engine.begin() as connection:
             balance_syncs.fetched(connection, ids, event_id)
 

@@ -19,7 +19,7 @@ WELL = DeliveryState(True, datetime.now(UTC), "connected", {"private": LANE, "ma
 
 def beat(engine: Engine, **changed: Any) -> None:
     """One heartbeat of a leading ingestor."""
-    delivery = Delivery(**{name: changed.get(name, getattr(WELL, name)) for name in Delivery.__slots__})
+    delivery = DeliveryState(**{name: changed.get(name, getattr(WELL, name)) for name in DeliveryState.__slots__})
     with engine.begin() as connection:
         ingestors.beat(connection, epoch="E1", host="here", role="leader", generation=1, delivery=delivery)
 

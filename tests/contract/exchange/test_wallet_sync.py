@@ -10,7 +10,8 @@ from common.channels import of_topic
 from common.settings import Environment, postgres
 from common.tables import balance_syncs
 from common.tables.balance_syncs import BalanceSync
-from ingestor.rest.jobs.wallet_sync import WalletSyncJob
+from ingestor.rest.jobs.scheduler import JobWorker
+from ingestor.rest.jobs.wallet_sync import SyncTable, WalletSyncJob
 from tests.contract.exchange.conftest import World
 from tests.kit.servers import Database
 from tests.kit.waiting import eventually
@@ -34,7 +35,7 @@ def syncs(engine: Engine, world: World) -> Iterator[None]:
         yield
 
 
-def asked(engine: Engine) -> Callable[[], BalanceSync]:
+def requested(engine: Engine) -> Callable[[], BalanceSync]:
     with engine.begin() as connection:
         sync = balance_syncs.request(connection, None)
 
@@ -61,4 +62,4 @@ def test_a_refusal_of_the_exchange_is_the_reason_of_the_failure(engine: Engine, 
     world.fault("rest", path=PATH, form="error", code=10003, message="API key is invalid.", count=50)
     row = requested(engine)
     eventually(lambda: row().outcome == "failed", 5, "it failed")
-    assert "API key is invalid." in str(row().reason)
+    assert "API key is invalid." in (row().reason or "")

@@ -13,10 +13,10 @@ from common import database as databases
 from common import settings
 from common.channels import Channel, of_topic
 from common.tables import ingestors, queues, subscriptions, topics
-from common.tables.ingestors import Delivery
-from common.tables.queues import QueueReport
+from common.tables.ingestors import DeliveryState
+from common.tables.queues import QueueRow
 from common.tables.subscriptions import Caps, Counted, OverCap
-from common.tables.topics import TopicReport
+from common.tables.topics import TopicRow
 from common.views import ingestors as ingestor_views
 from common.views import queues as queue_views
 from common.views import subscription_status
@@ -96,8 +96,8 @@ def add(connection: Connection, count: int, service: str = "service-1", in_total
     return [each.id for each in subscriptions.add(connection, channels, service, None, None, caps, Counted(ACTIVE, 0))]
 
 
-def seen(number: int, events: int = 0) -> TopicReport:
-    return TopicReport("linear", f"orderbook.50.S{number}", "orderbook", "live", None, EPOCH, None, None, events)
+def seen(number: int, events: int = 0) -> TopicRow:
+    return TopicRow("linear", f"orderbook.50.S{number}", "orderbook", "live", None, EPOCH, None, None, events)
 
 
 def test_what_changed_is_read_without_the_rest(connection: Connection, asked: Sent):
@@ -225,9 +225,9 @@ def test_topics_that_left_are_removed_however_many(connection: Connection):
 def test_queues_are_replaced_as_a_whole_however_many(connection: Connection):
     now = datetime.now(UTC)
 
-    def looked_at(first: int) -> list[QueueReport]:
+    def looked_at(first: int) -> list[QueueRow]:
         return [
-            QueueReport(f"ws-gateway.trades.s{n}", "trades", f"s{n}", n, 0, *(None,) * 9, False, now)
+            QueueRow(f"ws-gateway.trades.s{n}", "trades", f"s{n}", n, 0, *(None,) * 9, False, now)
             for n in range(first, first + 10_000)
         ]
 
