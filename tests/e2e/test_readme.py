@@ -1,4 +1,4 @@
-"""The commands and programs of the README work as written."""
+"""The commands and programs of the tour, and the table of settings, are true as they are written."""
 
 import os
 import re
@@ -28,14 +28,13 @@ from tests.kit.servers import ROOT, Broker
 from tests.kit.waiting import eventually
 
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
-    (ROOT / "docs").rglob("*.md")
-)
-OF_DEPLOYMENTS_ONLY = {"SIMULATOR_HOST", "SIMULATOR_KEY", "SIMULATOR_SECRET"}  # see docs/simulator.md
+TOUR = (ROOT / "docs" / "getting-started.md").read_text()
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
+OF_DEPLOYMENTS_ONLY = {"SIMULATOR_HOST", "SIMULATOR_KEY", "SIMULATOR_SECRET"}  # docs/simulator.md lists them
 
 
-def section(title: str) -> str:
-    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+def section(page: str, title: str) -> str:
+    return page.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
@@ -73,7 +72,7 @@ class Person:
             lines.append(line)
         return "".join(lines)
 
-    def asks(self, text: str) -> list[Any]:
+    def calls(self, text: str) -> list[Any]:
         return [loads(line) for line in self.pastes(text).splitlines() if line]
 
     def runs(self, program: str, until: Callable[[str], bool]) -> str:
@@ -87,7 +86,7 @@ class Person:
         self.pastes(f"kill {pid}; wait {pid} || true")
         return output.read_text()
 
-    def leaves(self) -> None:
+    def ends(self) -> None:
         for pid in self.programs:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -109,7 +108,7 @@ def person(stack: Stack, tmp_path: Path) -> Iterator[Person]:
     try:
         yield mine
     finally:
-        mine.leaves()
+        mine.ends()
 
 
 def with_plain_password(broker: Broker) -> Broker:
@@ -131,12 +130,12 @@ def stand_in(folder: Path) -> Path:
 
 def test_the_tour_works_as_it_is_written(person: Person):
     answers: list[Any] = []
-    for language, text in blocks(section("A tour in five minutes")):
+    for language, text in blocks(section(TOUR, "A tour in five minutes")):
         if language == "python":
             output = person.runs(text, until=lambda output: output.count("publicTrade.BTCUSDT") >= 3)
             assert "Traceback" not in output
         else:
-            answers += person.asks(text)
+            answers += person.calls(text)
     assert [answer for answer in answers if "code" in answer] == []
 
     (
@@ -176,11 +175,18 @@ def test_the_tour_works_as_it_is_written(person: Person):
     assert [row["topic"] for row in all_ended["items"]] == ["tickers.SOLUSDT"]
 
 
-# -- the tables -------------------------------------------------------------------------------------------------
+def test_the_programs_of_the_readme_are_those_of_the_tour():
+    executed = blocks(section(TOUR, "A tour in five minutes"))
+    shown = [block for block in blocks(section(README, "See it live")) if block[0] in ("bash", "python")]
+    assert len(shown) == 3
+    assert [block for block in shown if block not in executed] == []
 
 
-class Asked(dict[str, str]):
-    """An environment that remembers what it was asked for."""
+# -- the table --------------------------------------------------------------------------------------------------
+
+
+class RecordingEnvironment(dict[str, str]):
+    """An environment that remembers which variables were read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,13 +197,13 @@ class Asked(dict[str, str]):
         return super().get(name, default)
 
 
-def read_by_the_rooms() -> set[str]:
-    asked = Asked()
-    for room in (ingestor.settings, api.settings, persister.settings, deploy.run.settings):
+def read_by_the_packages() -> set[str]:
+    read = RecordingEnvironment()
+    for package in (ingestor.settings, api.settings, persister.settings, deploy.run.settings):
         with suppress(ConfigError):
-            room.Settings.from_env(asked)
-    simulator.settings.Settings.read([], asked)
-    return {name for name in asked.names if name.removesuffix("_FILE") not in asked.names - {name}}
+            package.Settings.from_env(read)
+    simulator.settings.Settings.read([], read)
+    return {name for name in read.names if name.removesuffix("_FILE") not in read.names - {name}}
 
 
 def in_the_example() -> Mapping[str, str]:
@@ -207,12 +213,12 @@ def in_the_example() -> Mapping[str, str]:
 
 
 def in_the_table() -> Mapping[str, str]:
-    rows = re.findall(r"^\| `([A-Z_]+)`(?: s)? \|([^|]*)\|", section("Configuration"), re.M)
+    rows = re.findall(r"^\| `([A-Z_]+)`(?: s)? \|([^|]*)\|", section(CONFIGURATION, "Settings"), re.M)
     return {name: default.strip().strip("`") for name, default in rows}
 
 
 def test_the_table_names_every_variable_that_is_read():
-    assert set(in_the_table()) == (read_by_the_rooms() | set(in_the_example())) - OF_DEPLOYMENTS_ONLY
+    assert set(in_the_table()) == (read_by_the_packages() | set(in_the_example())) - OF_DEPLOYMENTS_ONLY
 
 
 def test_the_table_has_the_defaults_of_the_example():
@@ -221,34 +227,9 @@ def test_the_table_has_the_defaults_of_the_example():
 
 
 def test_secrets_are_marked_and_may_come_from_a_file():
-    asked = Asked()
-    for room in (ingestor.settings, api.settings):
+    read = RecordingEnvironment()
+    for package in (ingestor.settings, api.settings):
         with suppress(ConfigError):
-            room.Settings.from_env(asked)
-    secret = {name.removesuffix("_FILE") for name in asked.names if name.endswith("_FILE") and "CA_" not in name}
-    assert set(re.findall(r"^\| `([A-Z_]+)` s ", section("Configuration"), re.M)) == secret
-
-
-def test_every_make_target_that_is_named_exists():
-    text = "".join(page.read_text() for page in PAGES)
-    targets = set(re.findall(r"^([a-z.-]+):", (ROOT / "Makefile").read_text(), re.M))
-    assert set(re.findall(r"`make ([a-z.-]+)", text)) <= targets
-
-
-def test_every_link_leads_somewhere():
-    broken = [
-        f"{page.relative_to(ROOT)}: {target}"
-        for page in PAGES
-        for target in re.findall(r"\]\(([^)]+)\)", page.read_text())
-        if not target.startswith("http") and not leads(page, target)
-    ]
-    assert broken == []
-
-
-def leads(page: Path, target: str) -> bool:
-    name, _, anchor = target.partition("#")
-    aim = (page.parent / name) if name else page
-    if not aim.exists():
-        return False
-    titles = re.findall(r"^#+ (.*)$", aim.read_text(), re.M) if anchor else []
-    return not anchor or anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+            package.Settings.from_env(read)
+    secret = {name.removesuffix("_FILE") for name in read.names if name.endswith("_FILE") and "CA_" not in name}
+    assert set(re.findall(r"^\| `([A-Z_]+)` s ", section(CONFIGURATION, "Settings"), re.M)) == secret

@@ -11,12 +11,12 @@ PAGE = (Path(__file__).parents[3] / "docs" / "events.md").read_text()
 
 
 def published() -> list[dict[str, str]]:
-    line = EventStream(of_topic("linear", "publicTrade.BTCUSDT"), StreamSource("mainnet", "01J"))
+    stream = EventStream(of_topic("linear", "publicTrade.BTCUSDT"), StreamSource("mainnet", "01J"))
     events = [
-        line.live(b"{}", 1, 1),
-        line.snapshot(b"{}", 1, 1),
-        line.backfill("key", b"{}", 1, 1),
-        line.gap({"state": "open", "from": "x"}, 1),
+        stream.live(b"{}", 1, 1),
+        stream.snapshot(b"{}", 1, 1),
+        stream.backfill("key", b"{}", 1, 1),
+        stream.gap({"state": "open", "from": "x"}, 1),
     ]
     return [json.loads(event.body) for event in events]
 
