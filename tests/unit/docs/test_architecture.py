@@ -1,4 +1,4 @@
-"""docs/architecture.md lists the threads that there are."""
+"""docs/architecture.md lists the threads and draws the states of a connection as they are in the code."""
 
 import ast
 import re
@@ -6,15 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeGuard
 
+from ingestor.bybit.states import TRANSITIONS
+
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 SECTIONS = {"Threads of the ingestor": "ingestor", "Threads of the persister": "persister", "Threads of the api": "api"}
 SHARED = "common/metrics.py"  # a thread of ingestor and persister
 
 
+def text_of(section: str) -> str:
+    return PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]
+
+
 def documented(section: str) -> set[str]:
-    text = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    first_cells = re.findall(r"^\| (`[^|]*)\|", text, re.M)
+    first_cells = re.findall(r"^\| (`[^|]*)\|", text_of(section), re.M)
     return {name for cell in first_cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
@@ -61,3 +66,8 @@ def test_every_thread_is_listed_and_every_listed_thread_exists():
 def test_the_names_are_found_in_the_code():
     assert {"reconciler", "stream\\ .+/.+", "rotation", "publisher\\ .+", "metrics"} <= in_the_code("ingestor")
     assert "notifier" in in_the_code("api")
+
+
+def test_every_transition_of_a_connection_is_drawn():
+    drawn = set(re.findall(r"^ +(\w+) --> (\w+):", text_of("State of a connection"), re.M))
+    assert drawn == {(str(state), str(following)) for (state, _), following in TRANSITIONS.items()}
