@@ -105,7 +105,7 @@ TOPIC_TRANSITIONS = {
 """As above. A topic that is not wanted any more is forgotten instead of becoming PENDING or REJECTED."""
 
 
-class Evidence(IntEnum):
+class TopicEvidence(IntEnum):
     """What shows that the exchange serves a topic, each stronger than the one before."""
 
     NONE = 0

@@ -11,12 +11,12 @@ from ingestor.bybit.cadence import Cadence, cadence_of
 from ingestor.bybit.endpoints import TOPICS_PER_REQUEST
 from ingestor.bybit.messages import Data, Reply
 from ingestor.bybit.requests import ANSWER_WITHIN_S, PendingRequest, PendingRequests, Verdict, verdicts
-from ingestor.bybit.states import TOPIC_TRANSITIONS, Evidence, TopicEvent, TopicState
+from ingestor.bybit.states import TOPIC_TRANSITIONS, TopicEvent, TopicEvidence, TopicState
 
 SNAPSHOT_WITHIN_S = 5.0  # it comes with the ack; deltas alone make no book
 ATTEMPTS = 3  # requests for the same topic without an answer, until the connection counts as unresponsive
 RETRY_REJECTED_AFTER_S = 600.0
-_FLOWING = Evidence.FLOWING  # used for each push; Python 3.11 looks up members of an enum slowly
+_FLOWING = TopicEvidence.FLOWING  # used for each push; Python 3.11 looks up members of an enum slowly
 _ENDING = (TopicState.OUTDATED, TopicState.RENEWING, TopicState.UNSUBSCRIBING)
 """Data of these still comes, and shows nothing about the next subscription."""
 
@@ -37,7 +37,7 @@ class TopicSubscription:
     cadence: Cadence
     book: Book | None
     state: TopicState = TopicState.PENDING
-    evidence: Evidence = Evidence.NONE
+    evidence: TopicEvidence = TopicEvidence.NONE
     reason: str = ""
     wanted: bool = True
     missing: bool = False  # interrupted and not yet resumed
@@ -50,7 +50,7 @@ class TopicSubscription:
     def live(self) -> bool:
         """Acknowledged, or sending data before the ack, as linear does."""
         if self.state in (TopicState.SUBSCRIBING, TopicState.OUTDATED):
-            return self.evidence is Evidence.FLOWING
+            return self.evidence is TopicEvidence.FLOWING
         return self.subscribed
 
     @property
@@ -60,7 +60,7 @@ class TopicSubscription:
     @property
     def ever_held(self) -> bool:
         """Subscribed at least once, also on an earlier connection: it can miss something."""
-        return self.evidence is not Evidence.NONE
+        return self.evidence is not TopicEvidence.NONE
 
     @property
     def plain(self) -> bool:
@@ -87,7 +87,7 @@ class TopicSubscription:
     def requested(self, event: TopicEvent, now: float) -> None:
         """SUBSCRIBE or UNSUBSCRIBE is sent."""
         self.enter(event)
-        self.evidence = min(self.evidence, Evidence.PROVEN)
+        self.evidence = min(self.evidence, TopicEvidence.PROVEN)
         self.attempts += 1
         self.requested_at = now
         self.cadence.restart(now)
@@ -97,7 +97,7 @@ class TopicSubscription:
         self.reason = ""
         self.attempts = 0
         self.alone = False
-        self.evidence = max(self.evidence, Evidence.ACKNOWLEDGED)
+        self.evidence = max(self.evidence, TopicEvidence.ACKNOWLEDGED)
         marked = Marked(self.channel.topic, TopicState.SUBSCRIBED, "")
         quiet = self.cadence.ceiling_s is None  # no push is due soon: the ack alone ends an interruption
         return [marked, *(self.resumed() if quiet and self.state not in _ENDING else [])]
@@ -122,7 +122,7 @@ class TopicSubscription:
         self.enter(TopicEvent.DISCONNECTED)
         self._begin_anew()
         self.alone = False
-        self.evidence = min(self.evidence, Evidence.PROVEN)
+        self.evidence = min(self.evidence, TopicEvidence.PROVEN)
         return actions
 
     # -- data -----------------------------------------------------------------------------------------------
@@ -162,12 +162,12 @@ class TopicSubscription:
             return self.incomplete("no snapshot", self.requested_at)
         if not self.cadence.is_late(now):
             return []
-        return self._late() if self.evidence >= Evidence.PROVEN else self._unproven()
+        return self._late() if self.evidence >= TopicEvidence.PROVEN else self._unproven()
 
     @property
     def _lacks_snapshot(self) -> bool:
         """A book whose deltas come without the snapshot that they change."""
-        return self.evidence is Evidence.FLOWING and self.book is not None and self.book.update_id is None
+        return self.evidence is TopicEvidence.FLOWING and self.book is not None and self.book.update_id is None
 
     def _late(self) -> list[Action]:
         if self.cadence.missed_again():
@@ -348,7 +348,7 @@ class TopicSubscriptions:
     def _unanswered(self, topic: TopicSubscription, request: PendingRequest) -> list[Action]:
         """Data counts as an answer to subscribe; anything else is requested again, alone."""
         subscribe = request.op == "subscribe"
-        if subscribe and topic.evidence is Evidence.FLOWING:
+        if subscribe and topic.evidence is TopicEvidence.FLOWING:
             return topic.acknowledged()
         if topic.attempts >= ATTEMPTS:
             raise Unresponsive(f"no answer to {request.op} of {topic.channel.topic}")

@@ -7,7 +7,7 @@ import structlog
 
 from common.events import Event
 from ingestor.metrics import FRAMES
-from ingestor.sockets.interfaces import Outbox
+from ingestor.sockets.interfaces import EventSink
 
 log = structlog.get_logger(__name__)
 
@@ -17,7 +17,7 @@ _OFFER_AGAIN_S = 0.05
 class Burst:
     """Events of one connection, handed over together."""
 
-    def __init__(self, outbox: Outbox, endpoint: str) -> None:
+    def __init__(self, outbox: EventSink, endpoint: str) -> None:
         self._outbox = outbox
         self._endpoint = endpoint
         self._private = endpoint == "private"

@@ -32,7 +32,7 @@ class Poller(Protocol):
     def close(self) -> None: ...
 
 
-class Outbox(Protocol):
+class EventSink(Protocol):
     def put(self, events: Sequence[Event], *, private: bool) -> bool:
         """Take these events over, in order; False when they are to be offered again later."""
         ...
@@ -56,7 +56,7 @@ class Budget(Protocol):
 class Surroundings:
     """What all workers use. None of the callables may wait for long."""
 
-    outbox: Outbox
+    outbox: EventSink
     clocks: Clocks
     budget: Budget
     changed: Callable[[], None]  # `observed` shows something new

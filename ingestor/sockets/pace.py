@@ -4,7 +4,7 @@ _PER_FRAME_S = 0.2e-6  # per frame and second: 0.6 ms at 3,000/s. A wake-up cost
 _MAX_S = 0.004
 
 
-class Pace:
+class ReadPace:
     """The busier a connection, the more each read brings; a frame that comes alone never waits."""
 
     def __init__(self) -> None:

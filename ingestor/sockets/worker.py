@@ -11,7 +11,7 @@ from ingestor.feed.feed import Feed
 from ingestor.observed import ObservedConnection
 from ingestor.sockets.interfaces import Connection, Poller, Surroundings
 from ingestor.sockets.mailbox import Answered, Command, Mailbox, Publish, Renew, RetryRejected, Subscribe, TopicDropped
-from ingestor.sockets.pace import Pace
+from ingestor.sockets.pace import ReadPace
 from ingestor.sockets.performer import Performer
 from ingestor.sockets.recorder import Recorder
 from ingestor.sockets.rotation import MAX_AGE_S, Rotation
@@ -53,7 +53,7 @@ class SocketWorker:
         self._performer = Performer(
             session, feed, self._rotation, self._recorder, connect, self._backfill_answered, around
         )
-        self._pace = None if self.endpoint == "private" else Pace()
+        self._pace = None if self.endpoint == "private" else ReadPace()
         self._due_at = 0.0  # everything but the reading of frames waits until then
 
     def wake(self) -> None:

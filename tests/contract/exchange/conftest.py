@@ -158,11 +158,11 @@ class World:
     def closed(self, topic: str, number: int = 0, within_s: float = 20.0) -> Body:
         """The closed window with this number, counted from 0."""
 
-        def told() -> list[Body]:
+        def closed() -> list[Body]:
             gaps = [event["data"] for event in self.events.of(topic) if event["type"] == "bybit.gap"]
             return [gap for gap in gaps if gap["state"] == "closed"][number:]
 
-        return eventually(told, within_s, f"a gap of {topic} is closed")[0]
+        return eventually(closed, within_s, f"a gap of {topic} is closed")[0]
 
     def row(self, topic: str) -> Gap:
         """The newest window as the table would have it."""

@@ -1,4 +1,4 @@
-"""After a gap: what REST still knows is told once, in order, and never waited for too long."""
+"""After a gap: what REST still knows is delivered once, in order, and never waited for too long."""
 
 import time
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def keys(kind: str, event: Body) -> list[str]:
     return [identity._REST[kind][0](event["data"])] if event["origin"] == "backfill" else []
 
 
-def told(world: World, topic: str) -> list[str]:
+def identities(world: World, topic: str) -> list[str]:
     kind = of_topic("private" if topic in PATHS else "linear", topic).channel_type
     return [key for event in world.events.of(topic) for key in keys(kind, event)]
 
@@ -65,10 +65,10 @@ def test_executions_and_orders_of_a_gap_are_told_between_its_events(world: World
         after = next(event for event in events[closed:] if event["origin"] == "live")
         assert events[closed]["data"]["first_id"] in (after["id"], None)
         world.assert_counted(topic)
-    seen = told(world, "execution")
-    assert len(seen) == len(set(seen)), "told twice"
+    seen = identities(world, "execution")
+    assert len(seen) == len(set(seen)), "delivered twice"
     expected = ids_told_by_rest(world, began_ms)
-    eventually(lambda: expected <= set(told(world, "execution")), 10, "every execution is told")
+    eventually(lambda: expected <= set(identities(world, "execution")), 10, "every execution is delivered")
     assert world.row("execution").healed == "yes"
 
 
@@ -108,7 +108,7 @@ def test_the_next_gap_heals_what_the_last_one_could_not(world: World):
     world.control("abort", endpoint="private")
     assert world.closed("execution", 1)["healed"] == "yes"
     expected = ids_told_by_rest(world, began_ms)
-    eventually(lambda: expected <= set(told(world, "execution")), 10, "every execution is told")
+    eventually(lambda: expected <= set(identities(world, "execution")), 10, "every execution is delivered")
 
 
 def test_trades_of_a_gap_are_told_right_after_it(world: World):
@@ -121,8 +121,8 @@ def test_trades_of_a_gap_are_told_right_after_it(world: World):
     for symbol, topic in zip(SYMBOLS, topics, strict=True):
         world.closed(topic)
         eventually(lambda topic=topic: world.row(topic).healed == "yes", 10, "the gap is healed")  # type: ignore[misc]
-        seen = told(world, topic)
-        assert len(seen) == len(set(seen)), "told twice"
+        seen = identities(world, topic)
+        assert len(seen) == len(set(seen)), "delivered twice"
         listed = world.simulator.get("/v5/market/recent-trade", category="linear", symbol=symbol, limit=1000)
         ids = [row["execId"] for row in reversed(listed["result"]["list"])]
         assert set(ids[ids.index(seen[0]) : ids.index(seen[-1])]) <= set(seen)

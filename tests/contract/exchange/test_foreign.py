@@ -132,9 +132,9 @@ def test_the_words_of_a_close_are_fit_to_be_stored():
 
     with raw.serving(serve) as server:
         transport = open_transport(f"ws://127.0.0.1:{server.port}")
-        told = eventually(lambda: reason(transport), 10, "it is over")
+        found = eventually(lambda: reason(transport), 10, "it is over")
         transport.close()
-    assert told == "closed by the exchange: 1000 bye\ufffd"
+    assert found == "closed by the exchange: 1000 bye\ufffd"
 
 
 ANSWERS = (

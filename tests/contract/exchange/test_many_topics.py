@@ -98,7 +98,7 @@ def test_all_of_them_are_asked_for_again_in_as_few_requests_as_may_be():
     for requests in exchange.requests:
         assert [topic for request in requests for topic in request] == TOPICS
         assert {len(request) for request in requests} == {TOPICS_PER_REQUEST}
-    told: dict[str, list[str]] = {}
+    received: dict[str, list[str]] = {}
     for event in events.all():
-        told.setdefault(event["subject"], []).append(event["data"].get("state", "live"))
-    assert told == {topic: ["live", "open", "closed", "live"] for topic in TOPICS}
+        received.setdefault(event["subject"], []).append(event["data"].get("state", "live"))
+    assert received == {topic: ["live", "open", "closed", "live"] for topic in TOPICS}

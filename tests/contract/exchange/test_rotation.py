@@ -8,7 +8,7 @@ import requests
 
 from common.settings import Credentials
 from tests.contract.exchange.conftest import World
-from tests.contract.exchange.test_backfill import told
+from tests.contract.exchange.test_backfill import identities
 from tests.kit.waiting import eventually
 
 BOOK, LEVEL_1 = "orderbook.50.BTCUSDT", "orderbook.1.ETHUSDT"
@@ -49,8 +49,8 @@ def test_a_connection_that_is_old_is_replaced_and_nobody_notices(open_world: Cal
     assert_untouched(world, *topics)
     updates = [event["data"]["data"]["u"] for event in world.live(BOOK)]
     assert all(after == one + 1 for one, after in pairwise(updates)), "the book goes on without a hole"
-    seen = told(world, TRADES)
-    assert len(seen) == len(set(seen)), "told twice"
+    seen = identities(world, TRADES)
+    assert len(seen) == len(set(seen)), "delivered twice"
     listed = world.simulator.get("/v5/market/recent-trade", category="linear", symbol="BTCUSDT", limit=1000)
     ids = [row["execId"] for row in reversed(listed["result"]["list"])]
     assert ids[ids.index(seen[0]) : ids.index(seen[-1]) + 1] == seen
@@ -73,8 +73,8 @@ def test_new_credentials_of_a_live_socket_are_taken_up_and_bad_ones_are_not(worl
     eventually(lambda: replaced(world, "private", before), 20, "it is replaced")
     world.flows("execution")
     assert_untouched(world, "execution", "wallet")
-    seen = told(world, "execution")
-    assert len(seen) == len(set(seen)), "told twice"
+    seen = identities(world, "execution")
+    assert len(seen) == len(set(seen)), "delivered twice"
 
 
 @pytest.mark.parametrize("how", ["abort", "drop"])

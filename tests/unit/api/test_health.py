@@ -36,36 +36,42 @@ def joining(since_s: float, attempts: int = 0) -> ConnectionView:
 
 SITUATIONS: dict[str, Evidence | None] = {
     "everything runs": evidence(),
-    "nothing is subscribed and there are no credentials": evidence(sockets=[], needed={}),
-    "no ingestor was ever started": evidence(leader=None, sockets=[]),
-    "the ingestor was stopped": evidence(leader=None, sockets=[], left_at=rows.ago(30)),
-    "the ingestor is dead or hangs: its last row is 4.5 s old": evidence(leader=rows.leader(age_s=4.5)),
-    "a needed socket is in backoff": evidence(sockets=[rows.socket(state="backoff", error="refused")]),
-    "a needed socket was never opened": evidence(sockets=[]),
-    "one of two sockets of an endpoint is lost": evidence(sockets=[rows.socket(), rows.socket(state="connecting")]),
-    "a further socket of an endpoint has been connecting for less than 5 s": evidence(
-        sockets=[rows.socket(), joining(since_s=4)]
+    "there are no subscriptions and no credentials": evidence(connections=[], needed={}),
+    "no ingestor was ever started": evidence(leader=None, connections=[]),
+    "the ingestor was stopped": evidence(leader=None, connections=[], left_at=views.ago(30)),
+    "the ingestor crashed or hangs: its last heartbeat is 4.5 s old": evidence(leader=views.leader(age_s=4.5)),
+    "a needed connection is in backoff": evidence(connections=[views.connection(state="backoff", error="refused")]),
+    "a needed connection was never opened": evidence(connections=[]),
+    "one of two connections of an endpoint is lost": evidence(
+        connections=[views.connection(), views.connection(state="connecting")]
     ),
-    "a socket that is not needed is closed": evidence(sockets=[rows.socket(), rows.socket("spot", "idle")]),
-    "the private socket is parked because the key is bad": evidence(
-        sockets=[rows.socket(), rows.socket("private", "parked")]
+    "a further connection of an endpoint has been connecting for less than 5 s": evidence(
+        connections=[views.connection(), joining(since_s=4)]
     ),
-    "a socket's row is stale although the ingestor's is fresh": evidence(sockets=[rows.socket(age_s=5)]),
-    "the ingestor has lost RabbitMQ, or is blocked by its alarm": evidence(leader=rows.leader(broker=False)),
-    "RabbitMQ hangs: no confirm for 2 s while events wait": evidence(
-        leader=rows.leader(waiting=7, waits_s=2.0, waits_since=rows.ago(3.6).isoformat())
+    "a connection that is not needed is closed": evidence(
+        connections=[views.connection(), views.connection("spot", "idle")]
     ),
-    "the disk of the spool is full or fails": evidence(leader=rows.leader(disk="takes nothing: No space left")),
-    "the spool is full": evidence(leader=rows.leader(disk="the spool of market events is full")),
-    "a queue exists with other arguments": evidence(strange_queues=[rows.queue(reason=HINT)]),
-    "the balance queue has no consumer": evidence(balance_queue=rows.queue(BALANCE_QUEUE, consumers=0)),
-    "the balance queue has not been observed": evidence(balance_queue=None),
-    "the balance queue had no consumer, observed once": evidence(
-        balance_queue=rows.queue(BALANCE_QUEUE, consumers=0, nobody_since=rows.ago(1.9), observed_at=rows.ago(1))
+    "the private connection is parked because the key is invalid": evidence(
+        connections=[views.connection(), views.connection("private", "parked")]
     ),
-    "the observation of the balance queue is stale": evidence(balance_queue=rows.queue(BALANCE_QUEUE, age_s=15)),
+    "the report of a connection is stale although the heartbeat is fresh": evidence(
+        connections=[views.connection(age_s=5)]
+    ),
+    "the ingestor has lost RabbitMQ, or RabbitMQ blocks it with an alarm": evidence(leader=views.leader(broker=False)),
+    "RabbitMQ hangs: it has confirmed nothing for 2 s, and events are waiting": evidence(
+        leader=views.leader(waiting=7, waits_s=2.0, waits_since=views.ago(3.6))
+    ),
+    "the disk of the spool is full or fails": evidence(leader=views.leader(disk="takes nothing: No space left")),
+    "the spool is full": evidence(leader=views.leader(disk="the spool of market events is full")),
+    "a queue exists with other arguments": evidence(other_queues=[views.queue(reason=HINT)]),
+    "the balance queue has no consumer": evidence(balance_queue=views.queue(BALANCE_QUEUE, consumers=0)),
+    "the balance queue has not been measured": evidence(balance_queue=None),
+    "the balance queue had no consumer, measured once": evidence(
+        balance_queue=views.queue(BALANCE_QUEUE, consumers=0, unread_since=views.ago(1.9), observed_at=views.ago(1))
+    ),
+    "the measurement of the balance queue is stale": evidence(balance_queue=views.queue(BALANCE_QUEUE, age_s=15)),
     "the database is read-only": evidence(writable=False),
-    "the database does not respond": None,
+    "the database is unavailable": None,
 }
 
 
@@ -100,13 +106,13 @@ def test_what_is_not_up_says_why(situation: str):
 @pytest.mark.parametrize(
     ("situation", "component", "since"),
     [
-        ("the ingestor is dead or hangs: its last row is 4.5 s old", "ingestor", rows.ago(4.5)),
-        ("the ingestor was stopped", "ingestor", rows.ago(30)),
-        ("a needed socket is in backoff", "sockets", rows.ago(300)),
-        ("a needed socket was never opened", "sockets", rows.ago(3000)),
-        ("the ingestor has lost RabbitMQ, or is blocked by its alarm", "broker", rows.ago(600)),
-        ("the disk of the spool is full or fails", "ingestor", rows.ago(60)),
-        ("the balance queue has no consumer", "persister", rows.ago(300)),
+        ("the ingestor crashed or hangs: its last heartbeat is 4.5 s old", "ingestor", views.ago(4.5)),
+        ("the ingestor was stopped", "ingestor", views.ago(30)),
+        ("a needed connection is in backoff", "sockets", views.ago(300)),
+        ("a needed connection was never opened", "sockets", views.ago(3000)),
+        ("the ingestor has lost RabbitMQ, or RabbitMQ blocks it with an alarm", "broker", views.ago(600)),
+        ("the disk of the spool is full or fails", "ingestor", views.ago(60)),
+        ("the balance queue has no consumer", "persister", views.ago(300)),
     ],
 )
 def test_what_is_down_says_since_when(situation: str, component: str, since: Any):
