@@ -5,19 +5,6 @@ from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import quote
 
-PATHS = {
-    "spot": "/v5/public/spot",
-    "linear": "/v5/public/linear",
-    "inverse": "/v5/public/inverse",
-    "option": "/v5/public/option",
-    "spread": "/v5/public/spread",
-    "rfq": "/v5/public/rfq",
-    "fp": "/v5/public/fp",
-    "status": "/v5/public/misc/status",
-    "private": "/v5/private",
-}
-"""Endpoint name to URL path (PROTOCOL §1)."""
-
 DEPTHS = {
     "spot": ("50", "1", "200", "1000"),
     "linear": ("50", "1", "200", "1000"),
@@ -25,14 +12,16 @@ DEPTHS = {
     "option": ("25", "100"),
     "spread": ("25",),
 }
-"""Book depths of each category, the default first (PROTOCOL §1)."""
+"""Book depths of each category, the default first (websocket/public/orderbook)."""
 
 INTERVALS = ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720", "D", "W", "M")
 POOLED = ("insurance", "adl_alert")
 """Channel types whose symbol is a pool, not an instrument."""
 
 POOLS = {"linear": ("USDT", "USDC"), "inverse": ("inverse",)}
-RAW_CATEGORIES = ("spot", "linear", "inverse", "option", "spread", "rfq", "fp", "status", "private")
+ENDPOINTS = ("spot", "linear", "inverse", "option", "spread", "rfq", "fp", "status", "private")
+"""What a topic is subscribed on: a category of public data, or one of the two that have none."""
+
 MOST_KEY_BYTES = 255  # AMQP's short string
 _GAP = "gap."
 
@@ -229,8 +218,8 @@ def _from_topic(topic: str, category: str | None) -> Channel:
     if not topic or _UNFIT.search(topic):
         allowed = "must be Bybit's topic without white space or control characters, e.g. publicTrade.BTCUSDT"
         _refuse("topic", "bad_topic", f"{topic!r} {allowed}")
-    if category is not None and category not in RAW_CATEGORIES:
-        _refuse("category", "bad_category", f"{category!r} must be one of {', '.join(RAW_CATEGORIES)}")
+    if category is not None and category not in ENDPOINTS:
+        _refuse("category", "bad_category", f"{category!r} must be one of {', '.join(ENDPOINTS)}")
     if topic.split(".")[0] == "dcp":
         why = "it pushes no data, it arms the cancellation of your orders"
         _refuse("topic", "refused_topic", f"{topic!r} cannot be subscribed to: {why}; name another topic")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, StringConstraints, WithJsonSchema
 
 from api.schemas.common import Answer, Flag, Page, ServiceName, Strict, form_faults, service_faults
-from common.channels import CHANNEL_TYPES, INTERVALS, RAW_CATEGORIES, BadChannel, Channel, Fault, Request, resolve
+from common.channels import CHANNEL_TYPES, ENDPOINTS, INTERVALS, BadChannel, Channel, Fault, Request, resolve
 
 MAX_LEASE_S = 30 * 24 * 3600
 
@@ -26,7 +26,7 @@ Text = Annotated[
     StrictStr, _SHORT, WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 255, "pattern": _PRINTABLE})
 ]
 ChannelType = Annotated[StrictStr, _SHORT, _one_of(CHANNEL_TYPES)]
-Category = Annotated[StrictStr, _SHORT, _one_of(RAW_CATEGORIES)]
+Category = Annotated[StrictStr, _SHORT, _one_of(ENDPOINTS)]
 _MINUTES = [int(interval) for interval in INTERVALS if interval.isdigit()]
 Interval = Annotated[
     Annotated[StrictStr, StringConstraints(min_length=1, max_length=3)] | StrictInt,

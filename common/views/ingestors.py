@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select, text
 
-from common.channels import PATHS
+from common.channels import ENDPOINTS
 from common.tables.ingestors import ingestors
 from common.tables.subscriptions import subscriptions
 from common.views.freshness import FRESH_S, age_of
@@ -98,7 +98,7 @@ def writable(connection: Connection) -> bool:
 
 def endpoints_needed(connection: Connection, longer_than_s: float) -> dict[str, datetime]:
     """The endpoints that have had an active subscription for longer than this, and since when."""
-    parameters = {"endpoints": list(PATHS), "longer_than_s": longer_than_s}
+    parameters = {"endpoints": list(ENDPOINTS), "longer_than_s": longer_than_s}
     return dict(connection.execute(_NEEDED, parameters).all())
 
 

@@ -1,6 +1,6 @@
 """Bybit's hosts and limits, each with the page of the V5 documents that states it.
 
-Rules that the API checks as well are in `common.channels`: the endpoints' paths, book depths and candle intervals.
+Rules that the API checks as well are in `common.channels`: endpoints, book depths and candle intervals.
 """
 
 CATEGORIES = ("linear", "spot", "inverse", "option")
@@ -21,6 +21,19 @@ REST_ORIGINS = {
     "simulator": "http://127.0.0.1:4480",
 }
 """Environment to origin (guide, demo)."""
+
+WEBSOCKET_PATHS = {
+    "spot": "/v5/public/spot",
+    "linear": "/v5/public/linear",
+    "inverse": "/v5/public/inverse",
+    "option": "/v5/public/option",
+    "spread": "/v5/public/spread",
+    "rfq": "/v5/public/rfq",
+    "fp": "/v5/public/fp",
+    "status": "/v5/public/misc/status",
+    "private": "/v5/private",
+}
+"""Endpoint to URL path (websocket/connect)."""
 
 # -- sockets (websocket/connect) ------------------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ class Session:
         credentials: Credentials | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        """`endpoint` is a name of `common.channels.PATHS`; `draw` is the jitter of the backoff, from 0 to 1."""
+        """`endpoint` is a name of `common.channels.ENDPOINTS`; `draw` is the jitter of the backoff, from 0 to 1."""
         self.endpoint = endpoint
         self.state = State.IDLE
         self.reason = _UNUSED

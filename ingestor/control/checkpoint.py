@@ -11,7 +11,7 @@ import orjson
 import structlog
 from pydantic import TypeAdapter
 
-from common.channels import PATHS, Channel
+from common.channels import ENDPOINTS, Channel
 from common.errors import MALFORMED
 from ingestor.bybit.states import State
 from ingestor.control.state_file import StateFile
@@ -127,7 +127,7 @@ def read_checkpoint(file: StateFile) -> Checkpoint:
         return Checkpoint()
     except (OSError, *MALFORMED) as error:
         log.warning("checkpoint not readable", error=str(error))
-        return Checkpoint(dict.fromkeys(PATHS, _modified_ns(file)))
+        return Checkpoint(dict.fromkeys(ENDPOINTS, _modified_ns(file)))
 
 
 def _modified_ns(file: StateFile) -> int:

@@ -10,10 +10,10 @@ from typing import Protocol
 import structlog
 
 from common import settings
-from common.channels import PATHS, Channel
+from common.channels import Channel
 from common.events import Dropped, Event
 from common.settings import Credentials
-from ingestor.bybit.endpoints import OPTION_TOPICS_PER_CONNECTION, WEBSOCKET_ORIGINS
+from ingestor.bybit.endpoints import OPTION_TOPICS_PER_CONNECTION, WEBSOCKET_ORIGINS, WEBSOCKET_PATHS
 from ingestor.feed.event_stream import EventStream
 from ingestor.observed import ObservedConnection
 from ingestor.sockets.mailbox import Mailbox, Publish, Renew, RetryRejected, Subscribe, TopicDropped
@@ -28,7 +28,7 @@ MAX_UNCLAIMED = 10_000
 
 def url_of(bybit: settings.Bybit, endpoint: str) -> str:
     public, private = (bybit.ws_url, bybit.ws_url) if bybit.ws_url else WEBSOCKET_ORIGINS[bybit.environment]
-    return (private if endpoint == "private" else public) + PATHS[endpoint]
+    return (private if endpoint == "private" else public) + WEBSOCKET_PATHS[endpoint]
 
 
 class ConnectionWorker(Protocol):

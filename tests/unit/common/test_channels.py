@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.channels import FIXED, PATHS, PUBLIC, BadChannel, Request, of_topic, resolve
+from common.channels import ENDPOINTS, FIXED, PUBLIC, BadChannel, Request, of_topic, resolve
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def _resolved(request_: Request):
 
 
 @given(
-    endpoint=st.sampled_from([*PATHS, "nowhere", ""]) | st.text(max_size=9),
+    endpoint=st.sampled_from([*ENDPOINTS, "nowhere", ""]) | st.text(max_size=9),
     topic=st.text(st.characters(exclude_categories=()), max_size=30)
     | st.sampled_from(["orderbook." + "9" * 5000 + ".X", "orderbook..", "kline.", "publicTrade.", "\ud800"]),
 )

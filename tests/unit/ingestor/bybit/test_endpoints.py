@@ -2,6 +2,7 @@
 
 import pytest
 
+from common.channels import ENDPOINTS
 from common.settings import BYBIT_ENVIRONMENTS, Bybit
 from ingestor.bybit import endpoints
 from ingestor.bybit.session import Timing
@@ -11,6 +12,10 @@ from ingestor.sockets.pool import MOST_TOPIC_CHARACTERS, url_of
 
 def test_each_environment_has_its_origins():
     assert set(endpoints.WEBSOCKET_ORIGINS) == set(endpoints.REST_ORIGINS) == set(BYBIT_ENVIRONMENTS)
+
+
+def test_each_endpoint_has_its_path():
+    assert set(endpoints.WEBSOCKET_PATHS) == set(ENDPOINTS)
 
 
 @pytest.mark.parametrize(
