@@ -1,17 +1,24 @@
-"""docs/architecture.md lists the threads and draws the states of a connection as they are in the code."""
+"""docs/architecture.md names modules, classes and threads, and draws the states, as they are in the code."""
 
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TypeGuard
 
-from ingestor.bybit.states import TRANSITIONS
+import pytest
+
+from ingestor.bybit.states import TOPIC_TRANSITIONS, TRANSITIONS
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 SECTIONS = {"Threads of the ingestor": "ingestor", "Threads of the persister": "persister", "Threads of the api": "api"}
 SHARED = "common/metrics.py"  # a thread of ingestor and persister
+CODE = ("api", "common", "ingestor", "persister")
+PAGES = {"architecture": PAGE, "CONTRIBUTING": (ROOT / "CONTRIBUTING.md").read_text()}
+FOLDERS = (*CODE, "cli", "examples", "simulator", "tests")
+OF_LIBRARIES = {"Column", "Decimal"}
 
 
 def text_of(section: str) -> str:
@@ -68,6 +75,59 @@ def test_the_names_are_found_in_the_code():
     assert "notifier" in in_the_code("api")
 
 
-def test_every_transition_of_a_connection_is_drawn():
-    drawn = set(re.findall(r"^ +(\w+) --> (\w+):", text_of("State of a connection"), re.M))
-    assert drawn == {(str(state), str(following)) for (state, _), following in TRANSITIONS.items()}
+@cache
+def modules() -> list[str]:
+    return [str(path.relative_to(ROOT)) for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+
+
+@cache
+def members() -> dict[str, set[str]]:
+    """Each class, with the names of its methods and attributes."""
+    trees = [ast.parse(path.read_text()) for package in CODE for path in (ROOT / package).rglob("*.py")]
+    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    return {node.name: {name for each in node.body for name in _defined(each)} for node in classes}
+
+
+def _defined(statement: ast.stmt) -> list[str]:
+    if isinstance(statement, ast.FunctionDef):
+        return [statement.name]
+    return [ast.unparse(statement.target)] if isinstance(statement, ast.AnnAssign) else []
+
+
+def unknown_modules(page: str) -> list[str]:
+    """A path on a page may begin within its package; one with a placeholder is not checked."""
+    named, known = re.findall(r"`([\w/]+\.py)`", page), ["/" + path for path in modules()]
+    return [path for path in named if not any(each.endswith("/" + path) for each in known)]
+
+
+def unknown_members(page: str) -> list[str]:
+    """Of `Class` and `Class.member`, those that are not in the code."""
+    found, named = members(), re.findall(r"`([A-Z][a-z]\w*)(?:\.(\w+))?`", page)
+    unknown = [(name, member) for name, member in named if name not in found or (member and member not in found[name])]
+    return [".".join(filter(None, each)) for each in unknown if each[0] not in OF_LIBRARIES]
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_every_module_and_class_that_is_named_exists(page: str):
+    assert (unknown_modules(page), unknown_members(page)) == ([], [])
+
+
+def test_a_name_that_does_not_exist_is_found():
+    assert unknown_modules("`sockets/worker.py` `worker.py` `sockets/reader.py` `orker.py`") == [
+        "sockets/reader.py",
+        "orker.py",
+    ]
+    assert unknown_members("`Session.due_at` `TopicFeed.events` `Feed` `Session.fly` `Stream` `SIGHUP`") == [
+        "Session.fly",
+        "Stream",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("section", "transitions"),
+    [("State of a connection", TRANSITIONS), ("State of a topic on a connection", TOPIC_TRANSITIONS)],
+)
+def test_every_transition_is_drawn(section: str, transitions: dict[tuple[str, str], str]):
+    drawn = set(re.findall(r"^ +(\w+) --> (\w+):", text_of(section), re.M))
+    changes = {(str(state), str(following)) for (state, _), following in transitions.items() if state != following}
+    assert drawn == changes
