@@ -155,7 +155,7 @@ def build_delivery(settings: Settings) -> DeliverySide:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeSide:
-    """Connections to Bybit, and what is asked over REST."""
+    """Connections to Bybit, and the REST jobs."""
 
     account: Account
     clock: ExchangeClock

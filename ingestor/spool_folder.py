@@ -32,7 +32,7 @@ def lock(folder: Path) -> IO[str] | None:
 
 
 def _opened(path: Path) -> IO[str]:
-    """A disk that has become read-only still lets an earlier life's file be locked."""
+    """On a disk that has become read-only, the file of an earlier run can still be locked."""
     try:
         return path.open("a")
     except OSError as error:

@@ -1,1 +1,1 @@
-"""One topic's event stream, pure: what the session reports goes in, events and questions come out."""
+"""One topic's event stream, pure: what the session reports goes in, events and requests to REST come out."""

@@ -73,7 +73,7 @@ class Backfill:
         return self.running and self.channel.channel_type in identity.HELD_BACK
 
     def begin(self, gap: Gap, from_ms: int, to_ms: int, now: float) -> BackfillRequest:
-        """Ask for what happened between these moments, and for what earlier requests could not get."""
+        """Request what happened between these moments, and what earlier requests could not get."""
         since_ms = self._incomplete_since_ms
         self._from_ms = from_ms if since_ms is None else min(from_ms, since_ms)
         self._incomplete_since_ms = self._from_ms

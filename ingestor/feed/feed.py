@@ -3,10 +3,10 @@
 It takes what the session reports, what the outbox dropped and what REST answers, and returns what is to be done:
 events to publish, requests to REST, topics to subscribe anew.
 
-    feed.delivered(push, received_ns)             # [Event]
-    feed.interrupted("tickers.X", "reset", 5.0, at)   # [Event]: a gap opened
-    feed.resumed("tickers.X", next_frame, at)     # [Event]: it closed; [BackfillRequest] where REST is asked first
-    feed.passed(at)                               # call by feed.due_at()
+    feed.delivered(push, received_ns)                # [Event]
+    feed.interrupted("tickers.X", "reset", 5.0, at)  # [Event]: a gap opened
+    feed.resumed("tickers.X", next_frame, at)        # [Event]: it closed; [BackfillRequest] where REST is queried first
+    feed.passed(at)                                  # call by feed.due_at()
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -40,7 +40,7 @@ class RateLimited(Unavailable):
 
 
 def retry_after_s(error: Unavailable) -> float:
-    """How long the exchange wants no further request; 0 if it set no time."""
+    """For how many seconds the exchange allows no further request; 0 if it set no time."""
     return error.retry_after_s if isinstance(error, RateLimited) else 0.0
 
 

@@ -1,4 +1,4 @@
-"""What other threads want of a connection's worker."""
+"""Commands of other threads to a connection's worker."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Carries out what the session and the feed of one connection want."""
+"""Carries out the actions of the session and the outputs of the feed of one connection."""
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -206,9 +206,9 @@ class Performer:
         self.recorder.replaced()
 
     def start_anew(self, session: Session, whole_until: float) -> None:
-        """After a failure nobody foresaw: a new session for the same topics, which may have missed something since.
+        """After an unforeseen failure: a new session for the same topics, which may have missed something since.
 
-        The old one is asked for nothing but its topics, because it may be what failed. The new one waits to connect.
+        Of the old one only the topics are used, because it may be what failed. The new one waits before it connects.
         """
         topics = [topic for topic in self.session.topics.by_name.values() if topic.wanted]
         flowed = [t.channel.topic for t in topics if t.ever_held and t.state is not TopicState.REJECTED]

@@ -127,7 +127,8 @@ class Replacement:
 class Rotation:
     """When the connection is replaced, and by which one.
 
-    It begins when the connection is old or its credentials are outdated, while nothing is missing or being asked for.
+    It begins when the connection is old or its credentials are outdated, while nothing is missing and no backfill is
+    pending.
     """
 
     feed: Feed

@@ -24,7 +24,7 @@ _USER_TIMEOUT_MS = 10_000
 
 
 class Lost(Unavailable):
-    """The connection is gone or was never made; `wait_s` is what the exchange asked us to wait."""
+    """The connection is gone or was never made; `wait_s` is its `Retry-After`, in seconds."""
 
     def __init__(self, reason: str, wait_s: float = 0.0) -> None:
         super().__init__(reason)
@@ -40,7 +40,7 @@ class Unfit:
 
 
 class Transport:
-    """Text out, messages in. One thread reads; `wake` may be called from any other."""
+    """Text out, messages in; used by one thread."""
 
     def __init__(self, websocket: WebSocket, connected: socket.socket) -> None:
         self._websocket = websocket

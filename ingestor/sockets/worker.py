@@ -162,7 +162,7 @@ class SocketWorker:
     # -- for the parts --------------------------------------------------------------------------------------
 
     def _backfill_answered(self, request: BackfillRequest, history: History) -> None:
-        """Called by the thread that asks REST."""
+        """Called by the thread of the REST job."""
         if not self.mailbox.put(Answered(request, history)):
             log.warning("backfill answer refused, mailbox full", endpoint=self.endpoint, topic=request.channel.topic)
 

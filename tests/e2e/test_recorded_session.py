@@ -23,7 +23,7 @@ def session() -> list[dict[str, str]]:
 
 
 def subscribed() -> list[str]:
-    """The topics that the recorder asked for; the liquidations among them stayed silent."""
+    """The topics that the recorder subscribed; the liquidations among them stayed silent."""
     sent = [json.loads(entry["data"]) for entry in session() if entry["t"] == "send"]
     return [topic for request in sent for topic in request["args"]]
 

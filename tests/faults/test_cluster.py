@@ -46,7 +46,7 @@ def stack(cluster: Cluster, postgres: Postgres, migrated: Database, tmp_path: Pa
 
 
 def declare_classic(broker: Broker, name: str) -> None:
-    """A queue that lives on this node alone, as a gateway with other settings would have created it."""
+    """A queue on this node alone, as a gateway with other settings would have created it."""
     connection = broker.connect()
     connection.channel().queue_declare(name, durable=True)
     connection.close()

@@ -40,7 +40,7 @@ def administered(server: Postgres) -> Database:
 
 @pytest.fixture(scope="module")
 def api(administered: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """As a role that is no superuser, whose connections can be limited."""
+    """As an ordinary role, whose connections can be limited."""
     password = secrets.token_urlsafe(8)
     administered.execute(f"CREATE ROLE gateway LOGIN PASSWORD '{password}'")
     administered.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO gateway")

@@ -47,7 +47,7 @@ def proxy_error(request: BaseHTTPRequestHandler) -> None:
 
 @contextmanager
 def served(answers: int, then: Answer) -> Iterator[str]:
-    """The page and a `/health` that is well for so many answers."""
+    """The page, and a `/health` that is healthy for this number of answers."""
     requests = count()
 
     class Handler(BaseHTTPRequestHandler):
@@ -72,7 +72,7 @@ def served(answers: int, then: Answer) -> Iterator[str]:
 
 
 def drawn_after(url: str, milliseconds: int, folder: Path) -> str:
-    """The page as it stands after so much time of its own, which passes quicker than ours."""
+    """The page after this much of its own time, which passes quicker than ours."""
     command = [
         str(CHROMIUM),
         "--headless",

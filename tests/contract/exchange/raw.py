@@ -1,4 +1,4 @@
-"""A server of plain sockets, which says exactly what a test wants."""
+"""A server of plain sockets, which sends exactly what a test gives it."""
 
 import base64
 import hashlib

@@ -25,7 +25,7 @@ def interrupt(world: World, endpoint: str) -> None:
 
 
 def keys(kind: str, event: Body) -> list[str]:
-    """The natural keys of what an event tells."""
+    """The identities of the elements of an event."""
     if event["origin"] == "live":
         rows = event["data"]["data"]
         if kind == "kline":

@@ -1,4 +1,4 @@
-"""What one hears from the recording: endless and shared by default, byte for byte when asked for."""
+"""What a client receives of the recording: endless and shared by default, byte for byte with `--exact`."""
 
 import gzip
 import json
@@ -21,7 +21,7 @@ def recorded(*topics: str) -> list[str]:
 
 
 def data_frames(peer: Any, count: int) -> list[str]:
-    """So many frames that carry data, as they came."""
+    """This number of frames that carry data, as they arrived."""
     frames: list[str] = []
     while len(frames) < count:
         text = peer.text()

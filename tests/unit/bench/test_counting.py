@@ -1,4 +1,4 @@
-"""What the bench sends can be counted, and what goes wrong is seen."""
+"""What the bench sends can be counted, and what goes wrong is noticed."""
 
 import json
 from collections import defaultdict

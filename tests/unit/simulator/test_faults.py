@@ -1,4 +1,4 @@
-"""Faults happen where, as often and as long as they were asked to."""
+"""Faults happen where, as often and as long as requested."""
 
 import json
 from typing import Any

@@ -8,7 +8,7 @@ from simulator.hub import RESTS_TIMES, Hub
 
 
 class Ticking(Clock):
-    """A second passes whenever it is asked for."""
+    """A second passes at each call."""
 
     def __init__(self) -> None:
         self.now_s = 0.0

@@ -1,4 +1,4 @@
-"""Whoever holds a topic sees one market, from the state it is in and without a hole."""
+"""All subscribers of a topic receive the same market, from its present state on and without a hole."""
 
 import json
 from collections.abc import Callable
