@@ -13,6 +13,7 @@ from ingestor.feed.gaps import Gap
 
 ANSWER_WITHIN_S = 5.0  # live events of private topics wait for REST no longer than this
 OVERLAP_MS = 5_000  # the exchange's clock differs from ours, and frames were on their way
+_MAX_BACKFILLED = 2_000  # elements: those of the last seconds come again, because requests overlap
 _RECENT = {"execution": 2_000, "order": 2_000, "trades": 10, "kline": 10}  # frames: the last seconds
 
 
@@ -60,9 +61,11 @@ class Backfill:
     _to_ms: int = 0
     _before: deque[bytes] = field(init=False)  # the last live pushes before the request
     _after: list[bytes] = field(default_factory=list)  # live pushes since
+    _backfilled: deque[str] = field(init=False)  # the last elements that a backfill delivered
 
     def __post_init__(self) -> None:
         self._before = deque(maxlen=_RECENT[self.channel.channel_type])
+        self._backfilled = deque(maxlen=_MAX_BACKFILLED)
 
     @property
     def running(self) -> bool:
@@ -92,14 +95,16 @@ class Backfill:
         (self._after if self.running else self._before).append(frame)
 
     def missing(self, elements: Iterable[Element]) -> list[Element]:
-        """Those that no live push has delivered or will deliver, each once."""
+        """Those that no live push has delivered or will deliver, nor an earlier backfill, each once."""
         waiting = [each.push.frame for each in self.held]
         known = identity.identities(self.channel.channel_type, [*self._before, *self._after, *waiting])
+        known.update(self._backfilled)
         found: list[Element] = []
         for element in elements:
             if element.key not in known and self._in_window(element):
                 known.add(element.key)
                 found.append(element)
+        self._backfilled.extend(element.key for element in found)
         return found
 
     def end(self, complete: bool) -> list[HeldPush]:

@@ -68,6 +68,15 @@ def test_the_next_request_includes_what_the_last_one_could_not_get():
     assert backfill.begin(GAP, from_ms=90_000, to_ms=91_000, now=9.0).since_ms == 90_000 - OVERLAP_MS
 
 
+def test_an_element_that_was_backfilled_is_not_missing_in_the_next_gap():
+    backfill = Backfill(EXECUTION)
+    backfill.begin(GAP, from_ms=10_000, to_ms=11_000, now=0.0)
+    assert names(backfill.missing(elements(("a", 10_500)))) == ["a"]
+    backfill.end(complete=True)
+    backfill.begin(GAP, from_ms=12_000, to_ms=13_000, now=2.0)
+    assert names(backfill.missing(elements(("a", 10_500), ("b", 12_500)))) == ["b"]
+
+
 def test_trades_between_the_last_one_before_and_the_first_one_after_are_missing():
     backfill = Backfill(TRADES)
     for number in range(30):  # far more than are remembered
