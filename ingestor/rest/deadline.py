@@ -17,11 +17,17 @@ class DeadlineConnection(HTTPConnection):
     """Shut down when the head of the answer does not arrive within the timeout of the request."""
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
-        watchdog = threading.Timer(float(self.timeout or 0), _shut_down, [self.sock])
+        """Raises TimeoutError, also where the shutdown itself looks like a peer that hung up."""
+        late = threading.Event()
+        watchdog = threading.Timer(float(self.timeout or 0), _shut_down, [self.sock, late])
         watchdog.daemon = True
         watchdog.start()
         try:
             return super().getresponse()
+        except OSError as error:
+            if late.is_set():
+                raise TimeoutError(f"no answer within {self.timeout:g} s") from error
+            raise
         finally:
             watchdog.cancel()
 
@@ -44,8 +50,9 @@ class DeadlineAdapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": DeadlinePool, "https": DeadlineTlsPool}
 
 
-def _shut_down(connection: socket.socket) -> None:
+def _shut_down(connection: socket.socket, late: threading.Event) -> None:
     """Ends the read in the other thread; the socket alone, because TLS may be in use there."""
+    late.set()
     try:
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
     except OSError:

@@ -85,7 +85,7 @@ def test_an_answer_without_end_is_left():
             connection.sendall(b"X-More: " + b"x" * 1000 + b"\r\n")
 
     with serving(flood) as server, pytest.raises(Lost, match="no end"):
-        connected(server.port)
+        connected(server.port, within_s=60.0)
 
 
 def test_a_redirect_is_refused():
