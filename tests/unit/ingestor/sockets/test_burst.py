@@ -3,22 +3,28 @@
 import threading
 from collections.abc import Sequence
 
+import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from common.events import Event
-from ingestor.sockets.burst import Burst
+from ingestor.sockets.burst import MAX_EVENTS, Burst
 
 EVENTS = [Event(str(number), "trades", "trades.linear.BTCUSDT", b"{}", 1) for number in range(3)]
 
 
 class FullOutbox:
-    """Takes nothing for some calls."""
+    """Takes nothing for some calls, of which the first ones fail."""
 
-    def __init__(self, refusals: int = 0) -> None:
+    def __init__(self, refusals: int = 0, failures: int = 0) -> None:
         self.refusals = refusals
+        self.failures = failures
         self.taken: list[tuple[Sequence[Event], bool]] = []
 
     def put(self, events: Sequence[Event], *, private: bool) -> bool:
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("not foreseen")
         if self.refusals:
             self.refusals -= 1
             return False
@@ -70,3 +76,53 @@ def test_events_that_a_full_outbox_never_takes_are_lost_at_shutdown():
         "endpoint": "private",
         "events": 3,
     }
+
+
+def test_events_are_offered_again_after_an_outbox_failed():
+    outbox = FullOutbox(failures=1)
+    burst = Burst(outbox, "linear")
+    burst.add(EVENTS[:2])
+    with pytest.raises(RuntimeError, match="not foreseen"):
+        burst.flush(threading.Event())
+    burst.add(EVENTS[2:])
+    burst.flush(threading.Event())
+    assert outbox.taken == [(EVENTS, False)]
+
+
+def test_events_that_an_outbox_fails_on_do_not_fill_the_memory():
+    outbox = FullOutbox(failures=2)
+    burst = Burst(outbox, "linear")
+    lost = []
+    for events in (EVENTS[:1] * MAX_EVENTS, EVENTS[:1]):
+        burst.add(events)
+        with capture_logs() as lines, pytest.raises(RuntimeError):
+            burst.flush(threading.Event())
+        lost.append([(line["event"], line["endpoint"], line["events"]) for line in lines])
+    assert lost == [[], [("events lost, outbox failed", "linear", MAX_EVENTS + 1)]]
+    burst.add(EVENTS)
+    burst.flush(threading.Event())
+    assert outbox.taken == [(EVENTS, False)]
+
+
+def test_after_a_shutdown_nothing_is_offered_again():
+    stop, outbox = threading.Event(), FullOutbox(refusals=2)
+    stop.set()
+    burst = Burst(outbox, "private")
+    burst.add(EVENTS)
+    burst.flush(stop)
+    burst.flush(stop)
+    assert outbox.taken == []
+
+
+def test_events_are_counted_once_the_outbox_has_accepted_them():
+    def counted() -> float:
+        return REGISTRY.get_sample_value("wsgw_frames_received_total", {"endpoint": "spread"}) or 0.0
+
+    burst = Burst(FullOutbox(failures=1), "spread")
+    burst.add(EVENTS)
+    before = counted()
+    with pytest.raises(RuntimeError):
+        burst.flush(threading.Event())
+    assert counted() == before
+    burst.flush(threading.Event())
+    assert counted() == before + 3
