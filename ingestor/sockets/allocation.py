@@ -37,18 +37,20 @@ class Allocation:
                 changed.add(number)
             for topic in slot.channels:
                 del new[topic]
-        for channel in new.values():
-            number = self._with_room(slots, endpoint, channel.topic)
-            slots[number].add(channel)
-            changed.add(number)
-        for number in changed:
-            slots[number].subscribe()
+        try:
+            for channel in new.values():
+                number = self._with_room(slots, endpoint, channel.topic)
+                slots[number].add(channel)
+                changed.add(number)
+        finally:  # a slot that changed counts as subscribed the next time, also when a further worker cannot be opened
+            for number in changed:
+                slots[number].subscribe()
 
     def _with_room(self, slots: list[ConnectionSlot], endpoint: str, topic: str) -> int:
         for number, slot in enumerate(slots):
             if slot.has_room_for(topic):
                 return number
         worker = self._open_worker(endpoint, len(slots))
-        slots.append(ConnectionSlot(worker))
         self._start(worker)
+        slots.append(ConnectionSlot(worker))
         return len(slots) - 1

@@ -52,8 +52,11 @@ class Sockets(list[Socket]):
     def __init__(self) -> None:
         super().__init__()
         self.started: list[object] = []
+        self.most = 100
 
     def open(self, endpoint: str, number: int) -> Socket:
+        if len(self) >= self.most:
+            raise OSError("too many open files")
         self.append(Socket(endpoint, number))
         return self[-1]
 
@@ -128,6 +131,32 @@ def test_a_topic_stays_on_its_connection_when_others_leave_and_their_room_is_use
     assert (sockets[0].topics, sockets[1].topics) == (["tickers.NEW"], [stays])
     assert len(sockets) == 2
     assert pool.carried() == {("linear", stays), ("linear", "tickers.NEW")}
+
+
+def test_topics_for_which_no_connection_can_be_opened_do_not_keep_the_others_from_theirs(
+    allocation: Allocation, sockets: Sockets
+):
+    sockets.most = 1
+    with pytest.raises(OSError, match="too many"):
+        allocation.want(channels("linear", *MANY))
+    sockets.obey()
+    assert len(sockets[0].topics) == MOST_TOPIC_CHARACTERS // len(f'"{MANY[0]}",')
+    sockets.most = 2
+    allocation.want(channels("linear", *MANY))
+    sockets.obey()
+    assert sorted(topic for each in sockets for topic in each.topics) == MANY
+
+
+def test_a_connection_whose_thread_cannot_be_started_carries_nothing(pool: ConnectionPool, sockets: Sockets):
+    def start(worker: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with pytest.raises(RuntimeError):
+        Allocation(pool, sockets.open, start).want(channels("linear", BTC))
+    assert pool.slots() == []
+    Allocation(pool, sockets.open, sockets.started.append).want(channels("linear", BTC))
+    sockets.obey()
+    assert sockets[-1].topics == [BTC]
 
 
 MAIN, TEST, DEMO = "wss://stream.bybit.com", "wss://stream-testnet.bybit.com", "wss://stream-demo.bybit.com"
