@@ -30,7 +30,6 @@ class BackfillRequest:
     """What happened on this topic? Times are the exchange's, in ms; `answer_by` is monotonic, in s."""
 
     channel: Channel
-    number: int
     since_ms: int
     to_ms: int
     answer_by: float
@@ -55,7 +54,7 @@ class Backfill:
     due_at: float = float("inf")  # monotonic: not waited for any longer
     gap: Gap | None = None  # the one that the request is for
     held: list[HeldPush] = field(default_factory=list)
-    _number: int = 0  # of the last request; an answer to an earlier one is too late
+    _request: BackfillRequest | None = None  # the last one; an answer to an earlier one is too late
     _incomplete_since_ms: int | None = None  # of earlier requests that failed
     _from_ms: int = 0
     _to_ms: int = 0
@@ -83,12 +82,12 @@ class Backfill:
         self._to_ms = to_ms
         self.gap = gap
         self.due_at = now + ANSWER_WITHIN_S
-        self._number += 1
-        return BackfillRequest(self.channel, self._number, max(0, self._from_ms - OVERLAP_MS), to_ms, self.due_at)
+        self._request = BackfillRequest(self.channel, max(0, self._from_ms - OVERLAP_MS), to_ms, self.due_at)
+        return self._request
 
-    def awaits(self, number: int) -> bool:
-        """Whether the answer to the request with this number is still of use."""
-        return self.running and number == self._number
+    def awaits(self, request: BackfillRequest) -> bool:
+        """Whether the answer to this request is still of use."""
+        return self.running and request is self._request
 
     def pushed(self, frame: bytes) -> None:
         """A live push was delivered."""

@@ -232,7 +232,7 @@ class Feed:
         """REST answered; an answer that comes too late changes nothing."""
         name = request.channel.topic
         backfill = self._backfilling.get(name)
-        if backfill is None or not backfill.awaits(request.number):
+        if backfill is None or not backfill.awaits(request):
             return []
         return self._end_backfill(self.topic(name), backfill, history, at)
 
@@ -241,8 +241,9 @@ class Feed:
         return [output for name in list(self._backfilling) for output in self._give_up_backfill(self.topic(name), at)]
 
     @property
-    def is_backfilling(self) -> bool:
-        return bool(self._backfilling)
+    def is_recovering(self) -> bool:
+        """Whether a backfill is under way, or the end of a topic's drops is waited for."""
+        return bool(self._backfilling or self._dropping)
 
     def _begin_backfill(self, topic: TopicFeed, backfill: Backfill, gap: Gap, at: Instant) -> BackfillRequest:
         self._backfilling[topic.channel.topic] = backfill

@@ -65,12 +65,13 @@ class Performer:
         self._around = around
         self._clocks = around.clocks
         self._set_aside = SET_ASIDE.labels(session.endpoint)
-        self._log = log.bind(endpoint=session.endpoint)
+        self._log = log.bind(endpoint=session.endpoint, socket_no=recorder.observed.number)
 
     # -- the session's actions ------------------------------------------------------------------------------
 
     def perform(self, actions: Sequence[Action], received_ns: int = 0) -> None:
         """Carry these out, in order; `received_ns` is when the frame that they follow from was read."""
+        session = self.session
         for number, action in enumerate(actions, 1):
             if type(action) is Deliver:
                 self.burst.add(self.feed.delivered(action, received_ns))
@@ -98,6 +99,8 @@ class Performer:
                     self._clock(action)
                 case ClockDoubted():
                     self._around.clock_doubted()
+            if self.session is not session:  # the connection was replaced: the rest concerns the former one
+                return
 
     def set_aside(self, frame: bytes, reason: str) -> None:
         """A frame that cannot be an event."""
@@ -105,14 +108,15 @@ class Performer:
         self._log.warning("frame set aside", reason=reason, sample=repr(frame[:_SAMPLE]))
 
     def _entered(self, entered: Entered) -> None:
-        self.recorder.entered(entered, self.session.due_at() - self._clocks.now().monotonic_s)
+        self.recorder.entered(entered, self.session.due_at(), self._clocks.now())
         if entered.state is State.LIVE:
             self._around.live()
 
     def _marked(self, marked: Marked) -> None:
-        self.recorder.marked(marked)
-        if marked.state is TopicState.SUBSCRIBED:
-            self._around.subscribed(self.session.topics.by_name[marked.topic].channel)
+        self.recorder.marked(marked, self._clocks.now())
+        topic = self.session.topics.by_name.get(marked.topic)  # a send that failed meanwhile ends unsubscribed ones
+        if marked.state is TopicState.SUBSCRIBED and topic is not None:
+            self._around.subscribed(topic.channel)
 
     def _clock(self, clock: Clock) -> None:
         RTT_SECONDS.labels(self.session.endpoint).observe(clock.rtt_s)
@@ -141,9 +145,16 @@ class Performer:
                     reasons = "; ".join(failures)[:_SAMPLE] or None
                     self._log.info("backfill finished", topic=topic, healed=healed, events=events, failures=reasons)
                 case Resubscribe(topic):
-                    self.perform(self.session.resubscribe([topic], self._clocks.now().monotonic_s))
+                    self._resubscribe(topic)
                 case _:
                     self.burst.add((output,))
+
+    def _resubscribe(self, topic: str) -> None:
+        at = self._clocks.now()
+        if topic in self.session.topics.by_name:
+            self.perform(self.session.resubscribe([topic], at.monotonic_s))
+        else:  # unsubscribed meanwhile: the session will not report that it resumes
+            self.carry_out(self.feed.resumed(topic, None, at, subscribed=False))
 
     def _answer_to(self, request: BackfillRequest) -> Callable[[History], None]:
         return lambda history: self._answered(request, history)
@@ -166,12 +177,16 @@ class Performer:
 
     def _within_budget(self) -> bool:
         """False when the process stops before we may connect."""
-        wait_s = self._around.budget.wait_s(self._private, self._clocks.now().monotonic_s)
-        if wait_s:
-            self._log.warning("connect budget exhausted", wait_s=round(wait_s, 1))
-        while wait_s and not self.stop.wait(min(wait_s, _MAX_WAIT_S)):
+        logged = False
+        while not self.stop.is_set():
             wait_s = self._around.budget.wait_s(self._private, self._clocks.now().monotonic_s)
-        return not wait_s
+            if not wait_s:
+                return True
+            if not logged:
+                self._log.warning("connect budget exhausted", wait_s=round(wait_s, 1))
+                logged = True
+            self.stop.wait(min(wait_s, _MAX_WAIT_S))
+        return False
 
     def _send(self, text: str) -> None:
         if self.connection is None:
@@ -190,41 +205,50 @@ class Performer:
         self.perform(self.session.lost(reason, self._clocks.now().monotonic_s))
 
     def hang_up(self) -> None:
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
 
     def switch(self, reason: str) -> None:
         """The replacement is the connection from now on."""
         replacement = self.rotation.take_over()
         if replacement is None:
             return
+        acknowledged = set(self.session.topics.held)
         self.hang_up()
         self.session, self.connection = replacement.session, replacement.connection
         self.burst.add(self.feed.switch())
         self._log.info("connection replaced", reason=reason)
-        self.recorder.replaced()
+        self.recorder.replaced(self._clocks.now())
+        for topic in self.session.topics.held:
+            if topic not in acknowledged:  # on the replacement alone, which does not report it
+                self._marked(Marked(topic, TopicState.SUBSCRIBED, ""))
 
     def start_anew(self, session: Session, whole_until: float) -> None:
         """After an unforeseen failure: a new session for the same topics, which may have missed something since.
 
         Of the old one only the topics are used, because it may be what failed. The new one waits before it connects.
         """
-        topics = [topic for topic in self.session.topics.by_name.values() if topic.wanted]
+        former = list(self.session.topics.by_name.values())
+        topics = [topic for topic in former if topic.wanted]
         flowed = [t.channel.topic for t in topics if t.ever_held and t.state is not TopicState.REJECTED]
         missing = {*flowed, *(topic.channel.topic for topic in topics if topic.missing)}
         at = self._clocks.now()
-        self.hang_up()
-        self.rotation.abandon(_FAILURE, at.monotonic_s)
         self.session = session
         session.want([topic.channel for topic in topics], at.monotonic_s, missing)
+        lost = session.lost(_FAILURE, at.monotonic_s)  # it connects again, whatever fails from here on
+        self.hang_up()
+        self.rotation.abandon(_FAILURE, at.monotonic_s)
         for name in flowed:
             self.carry_out(self.feed.interrupted(name, _FAILURE, whole_until, at))
+        for topic in former:
+            if topic.missing and not topic.wanted:  # the new session does not know it
+                self.carry_out(self.feed.resumed(topic.channel.topic, None, at, subscribed=False))
         self.carry_out(self.feed.give_up_backfills(at))
-        self.perform(session.lost(_FAILURE, at.monotonic_s))
+        self.perform(lost)
         self.burst.flush(self.stop)
         self.record()
 
     def record(self) -> None:
-        if self.recorder.record(self.session, self._clocks.now().monotonic_s):
+        if self.recorder.record(self.session, self._clocks.now()):
             self._around.changed()

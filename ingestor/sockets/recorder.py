@@ -1,6 +1,5 @@
 """Keeps the observed state of one connection and its topics."""
 
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -10,7 +9,7 @@ from ingestor.bybit.actions import Entered, Marked
 from ingestor.bybit.session import Session
 from ingestor.bybit.states import State, TopicState
 from ingestor.bybit.subscriptions import TopicSubscription
-from ingestor.feed.feed import Feed
+from ingestor.feed.feed import Feed, Instant
 from ingestor.metrics import SOCKET_LIVE
 from ingestor.observed import ObservedConnection, ObservedTopic
 
@@ -23,43 +22,45 @@ SOON_S = 0.1  # after a change: recording takes 1 ms for a thousand topics, and 
 class Recorder:
     """`observed` is replaced as a whole, so any thread may read it; what has not changed is the same object."""
 
-    def __init__(self, number: int, session: Session, feed: Feed) -> None:
+    def __init__(self, number: int, session: Session, feed: Feed, at: Instant) -> None:
         self._feed = feed
         self._acked_at: dict[str, datetime] = {}
         self._topics: dict[str, tuple[object, ObservedTopic]] = {}  # with what each was made of
         self._recorded_at = 0.0
         self._changed = False
         self._log = log.bind(endpoint=session.endpoint, socket_no=number)
-        self.observed = ObservedConnection(session.endpoint, number, session.state, _now(), 0, None, None, None)
+        self.observed = ObservedConnection(
+            session.endpoint, number, session.state, _time(at.wall_ns), 0, None, None, None
+        )
 
     # -- changes --------------------------------------------------------------------------------------------
 
-    def entered(self, entered: Entered, due_in_s: float) -> None:
-        """The connection's state changed; `due_in_s` is when the session does something by itself."""
+    def entered(self, entered: Entered, due_at: float, at: Instant) -> None:
+        """The connection's state changed; at `due_at`, monotonic, the session does something by itself."""
         failed = entered.state in (State.BACKOFF, State.PARKED)
-        self._log_state(entered, round(max(0.0, due_in_s), 1) if failed else None)
+        self._log_state(entered, round(max(0.0, due_at - at.monotonic_s), 1) if failed else None)
         SOCKET_LIVE.labels(self.observed.endpoint, self.observed.number).set(entered.state is State.LIVE)
         self.observed = replace(
             self.observed,
             state=entered.state,
-            since=_now(),
+            since=_time(at.wall_ns),
             last_error=entered.reason if failed else self.observed.last_error,
-            last_heartbeat_at=_now() if entered.state is State.LIVE else self.observed.last_heartbeat_at,
+            last_heartbeat_at=_time(at.wall_ns) if entered.state is State.LIVE else self.observed.last_heartbeat_at,
         )
         self._changed = True
 
-    def marked(self, marked: Marked) -> None:
+    def marked(self, marked: Marked, at: Instant) -> None:
         """A topic's state changed."""
         if marked.state is TopicState.SUBSCRIBED:
-            self._acked_at[marked.topic] = _now()
+            self._acked_at[marked.topic] = _time(at.wall_ns)
         rejected = marked.state is TopicState.REJECTED
         write = self._log.warning if rejected or marked.reason else self._log.info
         write("topic rejected" if rejected else "topic subscribed", topic=marked.topic, reason=marked.reason or None)
         self._changed = True
 
-    def replaced(self) -> None:
+    def replaced(self, at: Instant) -> None:
         """Another connection does the work."""
-        self.observed = replace(self.observed, since=_now())
+        self.observed = replace(self.observed, since=_time(at.wall_ns))
         self._changed = True
 
     def measured(self, rtt_s: float) -> None:
@@ -78,10 +79,10 @@ class Recorder:
     def is_due(self, now: float) -> bool:
         return now - self._recorded_at >= (SOON_S if self._changed else EVERY_S)
 
-    def record(self, session: Session, now: float) -> bool:
+    def record(self, session: Session, at: Instant) -> bool:
         """Renew `observed`; whether anything but counts has changed since the last time."""
         changed, self._changed = self._changed, False
-        self._recorded_at = now
+        self._recorded_at = at.monotonic_s
         by_name = session.topics.by_name
         pending = _why_pending(session)
         self._topics = {
@@ -93,7 +94,7 @@ class Recorder:
         self._feed.forget_others(by_name.keys())
         heartbeat_at = self.observed.last_heartbeat_at
         if session.state is State.LIVE:
-            heartbeat_at = datetime.fromtimestamp(time.time() - (time.monotonic() - session.heard_at), UTC)
+            heartbeat_at = _time(at.wall_ns_at(session.heard_at))
         self.observed = replace(
             self.observed,
             attempts=session.failures,
@@ -116,7 +117,7 @@ class Recorder:
             state=state,
             reason=topic.reason or (None if live else pending),
             acked_at=acked_at,
-            last_event_at=datetime.fromtimestamp(last_ns / 1e9, UTC) if last_ns else None,
+            last_event_at=None if last_ns is None else _time(last_ns),
             events=flow.events,
         )
         return made_of, observed
@@ -128,5 +129,5 @@ def _why_pending(session: Session) -> str:
     return f"the {session.endpoint} socket is {session.state}: {session.reason}"
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+def _time(wall_ns: int) -> datetime:
+    return datetime.fromtimestamp(wall_ns / 1e9, UTC)

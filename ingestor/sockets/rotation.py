@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, Queue
 
@@ -14,6 +15,7 @@ from ingestor.bybit.actions import Action, Close, Connect, Deliver, Entered, Mar
 from ingestor.bybit.session import Session
 from ingestor.bybit.states import State, TopicState
 from ingestor.feed.feed import Feed, Instant
+from ingestor.metrics import CONNECTS
 from ingestor.sockets.interfaces import Connection
 from ingestor.sockets.transport import Lost
 
@@ -75,7 +77,11 @@ class Replacement:
         return all(self._acked_at.get(name, until) <= until - self._patience_s(name, quiet_s) for name in topics)
 
     def close(self) -> None:
+        """Close the connection, also one that is opened only now or was opened and not fetched yet."""
         self._fail("abandoned")
+        with suppress(Empty):
+            if not isinstance(opened := self._opened.get_nowait(), Lost):
+                opened.close()
         if self.connection is not None:
             self.connection.close()
 
@@ -108,7 +114,7 @@ class Replacement:
             self._opened.put(lost)
         else:
             self._opened.put(connection)
-            if self.failed is not None:
+            if self.failed is not None:  # `close` may have come before this one was there
                 connection.close()
         self.wake()
 
@@ -192,20 +198,23 @@ class Rotation:
             self.feed.begin_merge(channels)
             self.replacement.subscribe(channels, now)
 
-    def renew(self, session: Session, credentials: Credentials | None) -> None:
+    def renew(self, session: Session, credentials: Credentials | None, now: float) -> None:
         """These are the credentials from now on: a live connection that was made with others is replaced."""
+        if self.replacement is not None and credentials != self.replacement.session.credentials:
+            self.abandon("its credentials are outdated", now)
         if session.state is State.LIVE and credentials is not None and credentials != session.credentials:
             self._outdated, self._not_before = True, 0.0
 
     def _is_due(self, session: Session, now: float) -> bool:
         old = self._outdated or now >= session.opened_at + self.max_age_s
-        whole = session.state is State.LIVE and session.topics.whole and not self.feed.is_backfilling
+        whole = session.state is State.LIVE and session.topics.whole and not self.feed.is_recovering
         return old and whole and now >= self._not_before and not self.feed.is_merging
 
     def _begin(self, session: Session, now: float) -> None:
         if wait_s := self.wait_for_budget_s(now):
             self._not_before = now + wait_s
             return
+        CONNECTS.labels(session.endpoint).inc()
         channels = [topic.channel for topic in session.topics.by_name.values() if topic.wanted]
         self.feed.begin_merge(channels)
         self.replacement = Replacement(self.open_session(), self.feed, self.connect, self.wake, now + DONE_WITHIN_S)

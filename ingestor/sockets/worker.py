@@ -48,7 +48,7 @@ class SocketWorker:
         self._feed = feed
         self._around = around
         self._clocks = around.clocks
-        self._recorder = Recorder(number, session, feed)
+        self._recorder = Recorder(number, session, feed, self._clocks.now())
         self._rotation = Rotation(feed, open_session, connect, poller.wake, self._wait_for_budget_s, max_age_s)
         self._performer = Performer(
             session, feed, self._rotation, self._recorder, connect, self._backfill_answered, around
@@ -72,6 +72,7 @@ class SocketWorker:
             try:
                 self._step(stop)
             except Exception:
+                self._poller.wake()  # the mailbox may hold further commands
                 performer.start_anew(self._open_session(), whole_until)
                 raise
         at = self._clocks.now()
@@ -102,9 +103,10 @@ class SocketWorker:
 
     def _take_turn(self) -> None:
         """Everything that is not the reading of frames."""
-        performer, at = self._performer, self._clocks.now()
+        performer = self._performer
         performer.due = False
-        performer.perform(performer.session.passed(at.monotonic_s))
+        performer.perform(performer.session.passed(self._clocks.now().monotonic_s))
+        at = self._clocks.now()  # to connect takes time
         performer.carry_out(self._feed.passed(at))
         if (reason := self._rotation.step(performer.session, at)) is not None:
             performer.switch(reason)
@@ -142,11 +144,12 @@ class SocketWorker:
         performer, at = self._performer, self._clocks.now()
         match command:
             case Subscribe(channels):
-                self._rotation.subscribe(channels, at.monotonic_s)
                 left_open = self._feed.left_open(channels)
-                performer.perform(performer.session.want(channels, at.monotonic_s, left_open))
+                actions = performer.session.want(channels, at.monotonic_s, left_open)  # first: this cannot be lost
+                self._rotation.subscribe(channels, at.monotonic_s)
+                performer.perform(actions)
             case Renew(credentials):
-                self._rotation.renew(performer.session, credentials)
+                self._rotation.renew(performer.session, credentials, at.monotonic_s)
                 performer.perform(performer.session.renew(credentials))
             case RetryRejected():
                 performer.perform(performer.session.retry_rejected(at.monotonic_s))

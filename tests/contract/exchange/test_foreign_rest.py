@@ -148,7 +148,7 @@ def test_the_jobs_continue_after_answers_that_make_no_sense(server: RestServer, 
         for worker in workers:
             running.enter_context(at_work(worker))
         for channel in BACKFILLED:
-            backfills.request(BackfillRequest(channel, 1, 0, 1, time.monotonic() + 5), answers.append)
+            backfills.request(BackfillRequest(channel, 0, 1, time.monotonic() + 5), answers.append)
         snapshots.request(stream.channel)
         eventually(lambda: len(answers) == len(BACKFILLED) and len(server.received) > 10, 20, "all have sent requests")
         assert {answer.healed for answer in answers} == {"no"}

@@ -99,12 +99,12 @@ def test_without_trades_around_the_window_its_own_times_count():
 def test_an_answer_to_an_earlier_request_is_of_no_use():
     backfill = Backfill(EXECUTION)
     first = backfill.begin(GAP, 0, 0, 0.0)
-    assert backfill.awaits(first.number)
+    assert backfill.awaits(first)
     backfill.end(complete=False)
-    assert not backfill.awaits(first.number)
+    assert not backfill.awaits(first)
     second = backfill.begin(GAP, 0, 0, 0.0)
-    assert not backfill.awaits(first.number)
-    assert backfill.awaits(second.number)
+    assert not backfill.awaits(first)
+    assert backfill.awaits(second)
 
 
 def test_only_what_rest_offers_is_backfilled():

@@ -29,8 +29,8 @@ def element(key: str) -> Element:
     return Element(key, WALL_NS // 10**6, json.dumps(key).encode())
 
 
-def backfilling(it: Feeding) -> bool:
-    return it.feed.is_backfilling
+def recovering(it: Feeding) -> bool:
+    return it.feed.is_recovering
 
 
 def merging(it: Feeding) -> bool:
@@ -97,10 +97,12 @@ def test_dropped_events_are_a_gap_until_nothing_was_dropped_for_a_while(public: 
     public.now = 2.0
     assert public.drop(TICKER, oldest_s=150) == []
     assert public.feed.due_at() == 2.0 + OVERFLOW_OVER_AFTER_S
+    assert recovering(public)
     assert public.passes(OVERFLOW_OVER_AFTER_S - 0.1) == []
     assert public.deliver(TICKER, b"1") == ["live 1"]
     assert public.passes(0.1) == ["gap closed"]
     assert public.feed.due_at() == NEVER
+    assert not recovering(public)
     assert public.events(TICKER)[0]["data"]["cause"] == "overflow"
     assert public.gaps.unwritten()[0].opened_ns == 100 * 10**9
 
@@ -146,7 +148,7 @@ def test_private_pushes_wait_until_rest_has_answered(private: Feeding):
     private.now = 2.0
     assert private.resume(EXECUTION, execution(4)) == ["BackfillRequest"]
     assert private.deliver(EXECUTION, execution(4)) == []
-    assert backfilling(private)
+    assert recovering(private)
     [request] = private.requests
     assert (request.to_ms, request.answer_by) == (private.at.exchange_ms, 2.0 + ANSWER_WITHIN_S)
     assert request.since_ms == WALL_NS // 10**6 - OVERLAP_MS
@@ -162,7 +164,7 @@ def test_private_pushes_wait_until_rest_has_answered(private: Feeding):
     closed, after = private.events(EXECUTION)[-2:]
     assert (closed["data"]["healed"], closed["data"]["first_id"]) == ("yes", after["id"])
     assert private.outputs[-1] == BackfillFinished(EXECUTION, "yes", 2, ())
-    assert not backfilling(private)
+    assert not recovering(private)
     assert private.deliver(EXECUTION, execution(5)) == [f"live {execution(5).decode()}"]
 
 
@@ -204,6 +206,18 @@ def test_what_could_not_be_backfilled_is_asked_for_again_after_the_next_gap(priv
     assert second.since_ms == first.since_ms
     assert private.answer(first, Answer((element("e0"),))) == []
     assert private.answer(second, Answer((element("e0"),))) == ['backfill "e0"', "gap closed", "BackfillFinished"]
+
+
+def test_the_answer_to_a_request_from_before_the_topic_was_forgotten_is_too_late(private: Feeding):
+    private.interrupt(EXECUTION)
+    private.resume(EXECUTION)
+    private.passes(ANSWER_WITHIN_S)
+    private.feed.forget_others([])
+    private.interrupt(EXECUTION)
+    private.resume(EXECUTION)
+    first, second = private.requests
+    assert private.answer(first, Answer()) == []
+    assert private.answer(second, Answer()) == ["gap closed", "BackfillFinished"]
 
 
 def test_another_interruption_ends_the_backfill_and_opens_a_gap_of_its_own(private: Feeding):

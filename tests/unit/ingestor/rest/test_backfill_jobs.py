@@ -28,9 +28,7 @@ def answered(job: BackfillJob, task: BackfillTask, now: float) -> None:
 
 def test_a_request_is_answered_with_the_history_and_a_quarter_of_a_second_to_spare():
     source, answers = Source(), list[RestHistory]()
-    answered(
-        BackfillJob("markets", source), BackfillTask(BackfillRequest(TRADES, 1, 1, 2, 10.0), answers.append), now=9.7
-    )
+    answered(BackfillJob("markets", source), BackfillTask(BackfillRequest(TRADES, 1, 2, 10.0), answers.append), now=9.7)
     assert source.requests == [(TRADES, 1, 2, 9.75)]
     assert answers == [RestHistory(answered=1)]
 
@@ -38,7 +36,7 @@ def test_a_request_is_answered_with_the_history_and_a_quarter_of_a_second_to_spa
 def test_a_request_that_waited_for_too_long_is_dropped():
     source, answers = Source(), list[RestHistory]()
     answered(
-        BackfillJob("markets", source), BackfillTask(BackfillRequest(TRADES, 1, 1, 2, 10.0), answers.append), now=9.75
+        BackfillJob("markets", source), BackfillTask(BackfillRequest(TRADES, 1, 2, 10.0), answers.append), now=9.75
     )
     assert (source.requests, answers) == ([], [])
 
@@ -51,10 +49,10 @@ def test_without_requests_nothing_is_due():
 def test_a_full_queue_answers_at_once():
     source, answers = Source(), list[RestHistory]()
     job = BackfillJob("markets", source, max_requests=1)
-    job.request(BackfillTask(BackfillRequest(TRADES, 1, 1, 2, 10.0), answers.append))
+    job.request(BackfillTask(BackfillRequest(TRADES, 1, 2, 10.0), answers.append))
     assert answers == []
     with capture_logs() as logs:
-        job.request(BackfillTask(BackfillRequest(CANDLES, 1, 1, 2, 10.0), answers.append))
+        job.request(BackfillTask(BackfillRequest(CANDLES, 1, 2, 10.0), answers.append))
     assert [(answer.healed, answer.failures) for answer in answers] == [("no", ["too many backfill requests"])]
     assert [(log["event"], log["topic"]) for log in logs] == [("backfill queue full", CANDLES.topic)]
 
@@ -62,7 +60,7 @@ def test_a_full_queue_answers_at_once():
 def test_executions_and_orders_do_not_wait_for_each_other_nor_for_markets():
     jobs = BackfillJobs(Source())
     for channel in (EXECUTION, ORDER, TRADES, CANDLES):
-        jobs.request(BackfillRequest(channel, 1, 1, 2, 10.0), lambda _: None)
+        jobs.request(BackfillRequest(channel, 1, 2, 10.0), lambda _: None)
     waiting = {job.name: [job.requests.get(0) for _ in range(2)] for job in jobs}
     topics = {name: [each.request.channel.topic for each in found if each] for name, found in waiting.items()}
     assert topics == {

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from common.channels import of_topic
@@ -30,6 +31,7 @@ class Wire:
         self.arriving: list[bytes | Unfit] = []
         self.lost: str | None = None
         self.closed = False
+        self.close_fails = False
         self.pending = False
 
     def fileno(self) -> int:
@@ -48,6 +50,8 @@ class Wire:
 
     def close(self) -> None:
         self.closed = True
+        if self.close_fails:
+            raise RuntimeError("not closed")
 
     # -- the exchange ---------------------------------------------------------------------------------------
 
@@ -82,7 +86,7 @@ class Turn:
         self.budget_waits: list[float] = []
         self.hangs: threading.Event | None = None  # while it is not set, nothing more is connected
         self.taken: list[Event] = []
-        self.fails_on: bytes | None = None  # the outbox raises at an event that holds this
+        self.fails_on: bytes | None = None  # the outbox raises once, at an event that holds this
         self.reported: list[str] = []
         self.requests: list[BackfillRequest] = []
         self.offset_ms: int | None = None
@@ -178,6 +182,10 @@ class Turn:
         self.wires[-1].ack()
         self.turn()
         return self.wires[-1]
+
+    def time(self, now_s: float) -> datetime:
+        """What our wall clock shows then."""
+        return datetime.fromtimestamp(WALL_NS / 1e9 + now_s, UTC)
 
     def kinds(self) -> list[str]:
         """What was handed to the outbox, in short."""

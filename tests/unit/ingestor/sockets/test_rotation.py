@@ -4,8 +4,13 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from common.settings import Credentials
+from ingestor.bybit.actions import Interrupted, Send
+from ingestor.feed.feed import OVERFLOW_OVER_AFTER_S
+from ingestor.sockets.mailbox import Renew, TopicDropped
 from ingestor.sockets.rotation import AGAIN_AFTER_S, DONE_WITHIN_S, QUIET_S
 from ingestor.sockets.transport import Lost
 from tests.kit.waiting import eventually
@@ -29,6 +34,14 @@ def at() -> Turn:
 def alive(at: Turn, *wires: Wire) -> None:
     for wire in wires:
         wire.arriving.append(PONG)
+    at.turn()
+
+
+def authenticated(at: Turn) -> None:
+    """The latest connection is subscribed."""
+    at.wires[-1].arriving.append(b'{"success":true,"ret_msg":"","op":"auth","conn_id":"c"}')
+    at.turn()
+    at.wires[-1].ack()
     at.turn()
 
 
@@ -106,6 +119,23 @@ def test_a_topic_that_misses_something_is_waited_for(at: Turn):
     assert not rotating(at)
 
 
+def test_a_topic_whose_events_are_dropped_is_waited_for(at: Turn):
+    at.command(TopicDropped(TICKER, 1, 1_700_000_000))
+    at.passes(1.0)
+    assert not rotating(at)
+    flows(at, OVERFLOW_OVER_AFTER_S)
+    assert rotating(at)
+
+
+def test_each_replacement_counts_as_a_connect(at: Turn):
+    def connects() -> float:
+        return REGISTRY.get_sample_value("wsgw_connects_total", {"endpoint": "linear"}) or 0.0
+
+    before = connects()
+    second(at)
+    assert connects() == before + 1
+
+
 def test_the_budget_of_connects_is_kept(at: Turn):
     at.budget_waits = [30.0]
     at.passes(1.0)
@@ -169,6 +199,56 @@ def test_a_topic_that_is_subscribed_meanwhile_is_subscribed_on_both(at: Turn):
     at.subscribe(TICKER, OTHER)
     for wire in (first, other):
         assert ("subscribe", [OTHER]) in wire.requested
+
+
+def test_a_topic_that_is_acknowledged_by_the_replacement_alone_is_reported_with_the_switch(at: Turn):
+    first, other = at.wires[0], second(at)
+    at.subscribe(TICKER, OTHER)
+    other.ack()
+    for wire in (first, other):
+        wire.push(TICKER, n=1)
+    at.turn()
+    assert closed(first)
+    assert at.reported.count(f"subscribed {OTHER}") == 1
+    assert at.reported.count(f"subscribed {TICKER}") == 1
+    at.passes(1.0)
+    assert [topic.state for topic in at.worker.observed.topics] == ["live", "live"]
+    assert all(topic.acked_at is not None for topic in at.worker.observed.topics)
+
+
+def test_what_the_former_connection_still_had_to_send_is_not_sent_on_its_replacement(at: Turn):
+    first, other = at.wires[0], second(at)
+    first.push(TICKER, n=1)
+    other.push(TICKER, n=1)
+    at.worker._rotation.receive(at.now())
+    first.lost = "broken pipe"
+    at.worker._performer.perform([Send('{"op":"a"}'), Send('{"op":"b"}'), Interrupted(TICKER, "silent", 0.0)])
+    assert closed(first)
+    assert [request["op"] for request in other.sent] == ["subscribe"]
+    assert at.kinds() == ["live"]
+
+
+def test_a_connection_that_was_opened_and_not_fetched_is_closed_with_its_replacement(at: Turn):
+    at.passes(1.0)
+    eventually(lambda: len(at.wires) == 2, 5, "a second connection is opened")
+    at.worker._rotation.abandon("test", at.now_s)
+    eventually(lambda: closed(at.wires[1]), 5, "it is closed")
+
+
+def test_a_replacement_with_outdated_credentials_is_abandoned_for_another_one():
+    at = Turn("private", max_age_s=MAX_AGE_S)
+    at.subscribe("order")
+    authenticated(at)
+    at.passes(1.0)
+    at.credentials = Credentials("second", "secret")
+    at.command(Renew(at.credentials))
+    eventually(lambda: len(at.wires) == 2, 5, "a second connection is opened")
+    at.credentials = Credentials("third", "secret")
+    at.command(Renew(at.credentials))
+    eventually(lambda: len(at.wires) == 3, 5, "a third connection is opened")
+    at.turn()
+    assert closed(at.wires[1])
+    assert at.wires[2].sent[0]["args"][0] == "third"
 
 
 def test_an_interruption_abandons_the_replacement(at: Turn):

@@ -8,7 +8,8 @@ from structlog.testing import capture_logs
 from common.channels import of_topic
 from common.events import Event
 from common.settings import Credentials
-from ingestor.bybit.states import State
+from ingestor.bybit.actions import Marked
+from ingestor.bybit.states import State, TopicState
 from ingestor.feed.backfill import BackfillRequest
 from ingestor.feed.event_stream import EventStream
 from ingestor.sockets.mailbox import Answered, Publish, Renew, RetryRejected, TopicDropped
@@ -47,8 +48,9 @@ def test_what_is_observed_follows_the_session(at: Turn):
     at.passes(1.0)
     [topic] = at.worker.observed.topics
     assert (topic.state, topic.events, topic.reason) == ("live", 1, None)
-    assert topic.acked_at is not None
+    assert topic.acked_at == topic.last_event_at == at.time(0.0)
     assert state(at) is State.LIVE
+    assert at.worker.observed.since == at.worker.observed.last_heartbeat_at == at.time(0.0)
     assert at.reported[-1] == "changed"
 
 
@@ -100,7 +102,13 @@ def test_the_worker_waits_for_the_budget_of_connects(at: Turn):
         at.subscribe(TICKER)
     assert len(at.wires) == 1
     assert [line for line in lines if line["event"] == "connect budget exhausted"] == [
-        {"event": "connect budget exhausted", "log_level": "warning", "endpoint": "linear", "wait_s": 0.0}
+        {
+            "event": "connect budget exhausted",
+            "log_level": "warning",
+            "endpoint": "linear",
+            "socket_no": 3,
+            "wait_s": 0.0,
+        }
     ]
 
 
@@ -110,6 +118,19 @@ def test_a_worker_that_stops_does_not_connect(at: Turn):
     at.worker._performer.stop = at.stop
     at.subscribe(TICKER)
     assert at.wires == []
+
+
+def test_a_worker_that_stops_does_not_connect_even_when_it_may(at: Turn):
+    at.stop.set()
+    at.worker._performer.stop = at.stop
+    at.subscribe(TICKER)
+    assert at.wires == []
+
+
+def test_the_ack_of_a_topic_that_is_gone_meanwhile_changes_nothing(at: Turn):
+    at.live(TICKER)
+    at.worker._performer.perform([Marked(OTHER, TopicState.SUBSCRIBED, "")])
+    assert [each for each in at.reported if each.startswith("subscribed")] == [f"subscribed {TICKER}"]
 
 
 def test_frames_that_cannot_be_events_are_set_aside(at: Turn):
@@ -177,6 +198,20 @@ def test_a_book_with_dropped_changes_is_left_and_subscribed_anew():
     for _ in range(6):
         at.passes(1.0)
     assert ("unsubscribe", [book]) in wire.requested
+
+
+def test_the_gap_of_a_book_that_is_unsubscribed_after_a_drop_is_closed():
+    at, book = Turn(), "orderbook.50.BTCUSDT"
+    wire = at.live(book)
+    at.command(TopicDropped(book, 7, 1_699_999_990))
+    at.subscribe()
+    wire.ack()
+    at.turn()
+    for _ in range(6):
+        at.passes(1.0)
+    assert at.kinds() == ["gap open", "gap closed"]
+    assert at.bodies[-1]["data"]["healed"] == "no"
+    assert at.gaps.open_gap(of_topic("linear", book)) is None
 
 
 def test_the_answer_of_rest_closes_the_gap_of_a_private_topic():
@@ -252,7 +287,55 @@ def test_a_failure_nobody_foresaw_is_a_gap_from_the_last_frame_on_and_a_new_sess
     at.wires[-1].ack()
     at.wires[-1].push(TICKER)
     at.turn()
-    assert at.kinds() == ["live", "gap open", "gap closed", "live"]
+    assert at.kinds() == ["live", "live", "gap open", "gap closed", "live"]
+
+
+def test_the_gap_of_a_failure_is_published_also_when_its_own_event_was_what_failed(at: Turn):
+    wire = at.live(TICKER)
+    wire.push(TICKER)
+    at.turn()
+    wire.lost = "reset"
+    at.fails_on = b'"state":"open"'
+    with pytest.raises(RuntimeError, match="not foreseen"):
+        at.worker.run(at.stop)
+    assert at.kinds() == ["live", "gap open"]
+    assert at.bodies[1]["data"]["cause"] == "reset"
+
+
+def test_commands_that_a_failure_left_in_the_mailbox_are_obeyed_afterwards(at: Turn):
+    at.live(TICKER)
+
+    def fail(stream: EventStream) -> Event:
+        raise RuntimeError("not foreseen")
+
+    channel = of_topic("linear", TICKER)
+    at.worker.mailbox.put(Publish(channel, fail))
+    at.worker.mailbox.put(Publish(channel, lambda stream: stream.snapshot(b"{}", 1, 1)))
+    with pytest.raises(RuntimeError):
+        at.worker.run(at.stop)
+    at.turn()
+    assert at.kinds() == ["gap open", "snapshot"]
+
+
+def test_a_failure_during_a_failure_does_not_keep_the_worker_from_connecting_again(at: Turn):
+    wire = at.live(TICKER)
+    wire.close_fails = True
+    with pytest.raises(RuntimeError, match="not closed"):
+        at.worker._performer.start_anew(at.session("linear"), whole_until=0.0)
+    at.passes(1.0)
+    assert len(at.wires) == 2
+    assert at.wires[1].requested == [("subscribe", [TICKER])]
+
+
+def test_the_gap_of_a_topic_that_is_being_left_is_closed_by_a_failure(at: Turn):
+    book = "orderbook.50.BTCUSDT"
+    at.live(book)
+    at.command(TopicDropped(book, 7, 1_699_999_990))
+    for _ in range(6):
+        at.passes(1.0)
+    at.subscribe()
+    at.worker._performer.start_anew(at.session("linear"), whole_until=0.0)
+    assert at.kinds() == ["gap open", "gap closed"]
 
 
 def test_a_topic_that_never_flowed_misses_nothing_by_a_failure(at: Turn):
