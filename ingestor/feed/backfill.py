@@ -72,7 +72,7 @@ class Backfill:
 
     @property
     def holds(self) -> bool:
-        return self.running and self.channel.channel_type in identity.HELD_BACK
+        return self.gap is not None and self.channel.channel_type in identity.HELD_BACK
 
     def begin(self, gap: Gap, from_ms: int, to_ms: int, now: float) -> BackfillRequest:
         """Request what happened between these moments, and what earlier requests could not get."""
@@ -91,7 +91,7 @@ class Backfill:
 
     def pushed(self, frame: bytes) -> None:
         """A live push was delivered."""
-        (self._after if self.running else self._before).append(frame)
+        (self._before if self.gap is None else self._after).append(frame)
 
     def missing(self, elements: Iterable[Element]) -> list[Element]:
         """Those that no live push has delivered or will deliver, nor an earlier backfill, each once."""

@@ -11,6 +11,7 @@ events to publish, requests to REST, topics to subscribe anew.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from common.channels import Channel, of_topic
 from common.events import Event
@@ -26,8 +27,7 @@ NEVER = float("inf")
 _NS = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Instant:
+class Instant(NamedTuple):
     """One moment on three clocks: monotonic in s, our wall clock in ns, the exchange's in ms."""
 
     monotonic_s: float

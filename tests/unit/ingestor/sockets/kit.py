@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,9 +11,10 @@ from common.events import Event
 from common.settings import Credentials
 from ingestor.bybit.session import Session, Timing
 from ingestor.control.gap_store import GapStore
-from ingestor.feed.backfill import BackfillRequest
+from ingestor.feed.backfill import BackfillRequest, History
 from ingestor.feed.event_stream import EventStreams, StreamSource
 from ingestor.feed.feed import Feed, Instant
+from ingestor.observed import ObservedConnection
 from ingestor.sockets.interfaces import Connection, Surroundings
 from ingestor.sockets.mailbox import Command, Publish, Subscribe, TopicDropped
 from ingestor.sockets.transport import Lost, Unfit
@@ -89,6 +90,8 @@ class Turn:
         self.fails_on: bytes | None = None  # the outbox raises once, at an event that holds this
         self.reported: list[str] = []
         self.requests: list[BackfillRequest] = []
+        self.answers: list[Callable[[History], None]] = []  # of REST, to these requests
+        self.before_connects: list[tuple[list[str], ObservedConnection]] = []  # handed over and observed by then
         self.offset_ms: int | None = None
         self.closed = False
         self.stop = threading.Event()
@@ -111,13 +114,18 @@ class Turn:
             changed=lambda: self.reported.append("changed"),
             live=lambda: self.reported.append("live"),
             subscribed=lambda channel: self.reported.append(f"subscribed {channel.topic}"),
-            request_backfill=lambda request, _answer: self.requests.append(request),
+            request_backfill=self.request_backfill,
             clock_doubted=lambda: self.reported.append("clock doubted"),
         )
 
     # -- what the worker uses -------------------------------------------------------------------------------
 
+    def request_backfill(self, request: BackfillRequest, answer: Callable[[History], None]) -> None:
+        self.requests.append(request)
+        self.answers.append(answer)
+
     def connect(self) -> Connection:
+        self.before_connects.append((self.kinds(), self.worker.observed))
         if self.refusals:
             raise self.refusals.pop(0)
         if self.hangs is not None:
@@ -186,6 +194,22 @@ class Turn:
     def time(self, now_s: float) -> datetime:
         """What our wall clock shows then."""
         return datetime.fromtimestamp(WALL_NS / 1e9 + now_s, UTC)
+
+    def executions(self) -> Wire:
+        """Private executions are subscribed anew after a lost connection, and their backfill is requested."""
+        self.subscribe("execution")
+        self.authenticate()
+        self.wires[-1].lost = "reset"
+        self.turn()
+        return self.authenticate()
+
+    def authenticate(self) -> Wire:
+        """The latest private connection is accepted, and subscribed."""
+        self.wires[-1].arriving.append(b'{"success":true,"ret_msg":"","op":"auth","conn_id":"c"}')
+        self.turn()
+        self.wires[-1].ack()
+        self.turn()
+        return self.wires[-1]
 
     def kinds(self) -> list[str]:
         """What was handed to the outbox, in short."""

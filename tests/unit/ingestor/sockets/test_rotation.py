@@ -37,14 +37,6 @@ def alive(at: Turn, *wires: Wire) -> None:
     at.turn()
 
 
-def authenticated(at: Turn) -> None:
-    """The latest connection is subscribed."""
-    at.wires[-1].arriving.append(b'{"success":true,"ret_msg":"","op":"auth","conn_id":"c"}')
-    at.turn()
-    at.wires[-1].ack()
-    at.turn()
-
-
 def rotating(at: Turn) -> bool:
     return at.worker._rotation.replacement is not None
 
@@ -83,7 +75,7 @@ def lines() -> Iterator[list[object]]:
         yield captured  # type: ignore[misc]
 
 
-def test_an_old_connection_is_replaced_once_both_brought_the_same_push(at: Turn):
+def test_an_old_connection_is_replaced_once_both_brought_the_same_push(at: Turn, lines: list[dict[str, object]]):
     first, other = at.wires[0], second(at)
     assert not closed(first)
     for wire in (first, other):
@@ -94,6 +86,8 @@ def test_an_old_connection_is_replaced_once_both_brought_the_same_push(at: Turn)
     at.turn()
     assert [body["data"]["data"]["n"] for body in at.bodies] == [0, 1, 2]
     assert at.kinds() == ["live"] * 3
+    assert [line["reason"] for line in lines if line["event"] == "connection replaced"] == ["its age"]
+    assert at.worker.observed.since == at.time(MAX_AGE_S)
 
 
 def test_a_quiet_topic_takes_a_while(at: Turn):
@@ -218,12 +212,12 @@ def test_a_topic_that_is_acknowledged_by_the_replacement_alone_is_reported_with_
 
 def test_what_the_former_connection_still_had_to_send_is_not_sent_on_its_replacement(at: Turn):
     first, other = at.wires[0], second(at)
-    first.push(TICKER, n=1)
-    other.push(TICKER, n=1)
-    at.worker._rotation.receive(at.now())
+    at.now_s += 0.1
+    alive(at, first, other)
     first.lost = "broken pipe"
     at.worker._performer.perform([Send('{"op":"a"}'), Send('{"op":"b"}'), Interrupted(TICKER, "silent", 0.0)])
     assert closed(first)
+    at.turn()
     assert [request["op"] for request in other.sent] == ["subscribe"]
     assert at.kinds() == ["live"]
 
@@ -238,7 +232,7 @@ def test_a_connection_that_was_opened_and_not_fetched_is_closed_with_its_replace
 def test_a_replacement_with_outdated_credentials_is_abandoned_for_another_one():
     at = Turn("private", max_age_s=MAX_AGE_S)
     at.subscribe("order")
-    authenticated(at)
+    at.authenticate()
     at.passes(1.0)
     at.credentials = Credentials("second", "secret")
     at.command(Renew(at.credentials))
@@ -251,12 +245,34 @@ def test_a_replacement_with_outdated_credentials_is_abandoned_for_another_one():
     assert at.wires[2].sent[0]["args"][0] == "third"
 
 
-def test_an_interruption_abandons_the_replacement(at: Turn):
+def test_an_interruption_abandons_the_replacement(at: Turn, lines: list[dict[str, object]]):
     first, other = at.wires[0], second(at)
-    at.now_s += 3.0
-    first.lost = "reset"
-    other.arriving.clear()
-    at.worker._performer.rotation.abandon("test", at.now_s)
+    at.worker._performer.perform([Interrupted(TICKER, "silent", at.now_s)])
     at.turn()
+    assert not rotating(at)
+    assert (first.closed, other.closed) == (False, True)
+    assert at.kinds() == ["live", "gap open"]
+    assert [line["reason"] for line in lines if line["event"] == "connection replacement abandoned"] == [
+        f"{TICKER} is interrupted"
+    ]
+
+
+def test_dropped_events_abandon_the_replacement(at: Turn):
+    first, other = at.wires[0], second(at)
+    at.command(TopicDropped(TICKER, 1, 1_700_000_000))
+    assert not rotating(at)
+    assert (first.closed, other.closed) == (False, True)
+
+
+def test_a_failure_abandons_the_replacement(at: Turn):
+    other = second(at)
+    at.worker._performer.start_anew(at.session("linear"), whole_until=0.0)
+    assert not rotating(at)
     assert other.closed
-    assert at.kinds()[-1] == "gap open"
+
+
+def test_a_stop_closes_the_replacement(at: Turn):
+    other = second(at)
+    at.stop.set()
+    at.worker.run(at.stop)
+    assert other.closed

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from common.channels import of_topic
@@ -10,9 +11,9 @@ from common.events import Event
 from common.settings import Credentials
 from ingestor.bybit.actions import Marked
 from ingestor.bybit.states import State, TopicState
-from ingestor.feed.backfill import BackfillRequest
+from ingestor.feed.backfill import ANSWER_WITHIN_S, BackfillRequest
 from ingestor.feed.event_stream import EventStream
-from ingestor.sockets.mailbox import Answered, Publish, Renew, RetryRejected, TopicDropped
+from ingestor.sockets.mailbox import Publish, Renew, RetryRejected, TopicDropped
 from ingestor.sockets.transport import Lost, Unfit
 from tests.unit.ingestor.feed.kit import Answer
 from tests.unit.ingestor.sockets.kit import PONG, Turn
@@ -22,6 +23,10 @@ TICKER, OTHER, QUIET = "tickers.BTCUSDT", "tickers.ETHUSDT", "allLiquidation.BTC
 
 def state(at: Turn) -> State:
     return at.worker.observed.state
+
+
+def metric(name: str) -> float:
+    return REGISTRY.get_sample_value(f"wsgw_{name}", {"endpoint": "linear"}) or 0.0
 
 
 @pytest.fixture
@@ -68,6 +73,18 @@ def test_a_lost_connection_is_a_gap_and_another_connection(at: Turn):
     at.turn()
     assert at.kinds() == ["live", "gap open", "gap closed", "live"]
     assert at.bodies[2]["data"]["first_id"] == at.bodies[3]["id"]
+
+
+def test_a_gap_is_published_and_the_loss_observed_before_the_worker_is_busy_with_connecting(at: Turn):
+    wire = at.live(TICKER)
+    before = metric("connects_total")
+    wire.lost = "reset"
+    at.turn()
+    kinds, observed = at.before_connects[-1]
+    assert kinds == ["gap open"]
+    assert (observed.attempts, observed.last_error) == (1, "reset")
+    assert [topic.state for topic in observed.topics] == ["pending"]
+    assert metric("connects_total") == before + 1
 
 
 def test_frames_that_came_before_the_end_of_the_connection_are_delivered(at: Turn):
@@ -135,11 +152,15 @@ def test_the_ack_of_a_topic_that_is_gone_meanwhile_changes_nothing(at: Turn):
 
 def test_frames_that_cannot_be_events_are_set_aside(at: Turn):
     wire = at.live(TICKER)
-    wire.arriving += [Unfit(b"\x00", "a binary message"), b"{", b'{"topic":"tickers.NOBODY","data":{}}']
+    wire.arriving += [Unfit(b"\x00" * 1000, "a binary message"), b"{", b'{"topic":"tickers.OTHER","data":{}}']
     wire.push(TICKER)
+    before = metric("frames_set_aside_total")
     with capture_logs() as lines:
         at.turn()
     assert [line["event"] for line in lines] == ["frame set aside"] * 3
+    assert [line["reason"] for line in lines][::2] == ["a binary message", "must be a push of a subscribed topic"]
+    assert [len(eval(line["sample"])) for line in lines] == [200, 1, 35]
+    assert metric("frames_set_aside_total") == before + 3
     assert at.kinds() == ["live"]
 
 
@@ -149,8 +170,19 @@ def test_the_exchanges_clock_is_observed_and_the_round_trip_measured(at: Turn):
     assert wire.sent[-1]["op"] == "ping"
     at.now_s += 0.05
     wire.arriving.append(json.dumps(json.loads(PONG) | {"args": ["1700000010000"]}).encode())
+    before = metric("exchange_rtt_seconds_count")
     at.turn()
     assert at.worker.observed.rtt_ms == pytest.approx(50.0)
+    assert at.offset_ms == 1_700_000_010_000
+    assert metric("exchange_rtt_seconds_count") == before + 1
+
+
+def test_a_pong_without_the_exchanges_time_says_nothing_about_its_clock(at: Turn):
+    wire = at.live(TICKER)
+    wire.arriving.append(PONG)
+    at.turn()
+    assert at.worker.observed.rtt_ms is not None
+    assert at.offset_ms is None
 
 
 def test_the_worker_waits_no_longer_than_until_something_is_due(at: Turn):
@@ -216,30 +248,34 @@ def test_the_gap_of_a_book_that_is_unsubscribed_after_a_drop_is_closed():
 
 def test_the_answer_of_rest_closes_the_gap_of_a_private_topic():
     at = Turn("private")
-    at.subscribe("execution")
-    wire = at.wires[0]
-    wire.arriving.append(b'{"success":true,"ret_msg":"","op":"auth","conn_id":"c"}')
-    at.turn()
-    wire.ack()
-    at.turn()
-    wire.lost = "reset"
-    at.turn()
-    wire = at.wires[1]
-    wire.arriving.append(b'{"success":true,"ret_msg":"","op":"auth","conn_id":"c"}')
-    at.turn()
-    wire.ack()
-    at.turn()
+    at.executions()
     [request] = at.requests
     assert isinstance(request, BackfillRequest)
     assert at.kinds() == ["gap open"]
-    at.worker.mailbox.put(Answered(request, Answer()))
+    at.answers[0](Answer())
     with capture_logs() as lines:
         at.turn()
     assert at.kinds() == ["gap open", "gap closed"]
     assert [line["healed"] for line in lines if line["event"] == "backfill finished"] == ["yes"]
 
 
-def test_a_refused_topic_is_asked_for_again_when_it_may_exist(at: Turn):
+def test_an_answer_for_which_the_mailbox_has_no_room_is_given_up_like_one_that_does_not_come():
+    at = Turn("private")
+    at.executions()
+    channel = of_topic("private", "execution")
+    while at.worker.mailbox.put(Publish(channel, lambda stream: stream.snapshot(b"{}", 1, 1))):
+        pass
+    with capture_logs() as lines:
+        at.answers[0](Answer())
+    assert [(line["event"], line["topic"]) for line in lines] == [
+        ("backfill answer refused, mailbox full", "execution")
+    ]
+    at.passes(ANSWER_WITHIN_S)
+    [closed] = [body["data"] for body in at.bodies if body["type"] == "bybit.gap"][1:]
+    assert (closed["state"], closed["healed"]) == ("closed", "no")
+
+
+def test_a_refused_topic_is_requested_again_when_it_may_exist(at: Turn):
     at.subscribe(TICKER)
     wire = at.wires[0]
     request = wire.sent[0]
@@ -336,6 +372,16 @@ def test_the_gap_of_a_topic_that_is_being_left_is_closed_by_a_failure(at: Turn):
     at.subscribe()
     at.worker._performer.start_anew(at.session("linear"), whole_until=0.0)
     assert at.kinds() == ["gap open", "gap closed"]
+
+
+def test_a_backfill_of_a_topic_that_is_being_left_is_given_up_by_a_failure():
+    at = Turn("private")
+    at.executions()
+    at.subscribe("order")
+    at.worker._performer.start_anew(at.session("private"), whole_until=0.0)
+    assert at.kinds() == ["gap open", "gap closed"]
+    assert (at.worker.observed.attempts, at.worker.observed.state) == (1, State.BACKOFF)
+    assert at.worker.observed.last_error == "internal error"
 
 
 def test_a_topic_that_never_flowed_misses_nothing_by_a_failure(at: Turn):
