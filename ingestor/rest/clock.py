@@ -21,6 +21,9 @@ class ExchangeClock:
     def now(self) -> Instant:
         return Instant(time.monotonic(), time.time_ns(), self.now_ms())
 
+    def monotonic_s(self) -> float:
+        return time.monotonic()
+
     def observe(self, exchange_ms: int, rtt_s: float) -> None:
         """The exchange's time as of half a round trip ago; ignored if it is not between 2017 and 2100."""
         if not _EARLIEST_MS <= exchange_ms <= _LATEST_MS:

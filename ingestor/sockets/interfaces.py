@@ -40,6 +40,9 @@ class EventSink(Protocol):
 
 class Clocks(Protocol):
     def now(self) -> Instant: ...
+    def monotonic_s(self) -> float:
+        """That of `now` alone, which takes a fraction of the time: several are needed for each read."""
+        ...
 
     def observe(self, exchange_ms: int, rtt_s: float) -> None:
         """The exchange's clock showed this in the middle of a round trip."""

@@ -170,7 +170,7 @@ class Performer:
         try:
             self.connection = self._open()
         except Lost as lost:
-            self.perform(self.session.lost(str(lost), self._clocks.now().monotonic_s, lost.wait_s))
+            self.perform(self.session.lost(str(lost), self._clocks.monotonic_s(), lost.wait_s))
             return
         at = self._clocks.now()
         self.perform(self.session.opened(at.monotonic_s, at.exchange_ms))
@@ -179,7 +179,7 @@ class Performer:
         """False when the process stops before we may connect."""
         logged = False
         while not self.stop.is_set():
-            wait_s = self._around.budget.wait_s(self._private, self._clocks.now().monotonic_s)
+            wait_s = self._around.budget.wait_s(self._private, self._clocks.monotonic_s())
             if not wait_s:
                 return True
             if not logged:
@@ -202,7 +202,7 @@ class Performer:
             self.switch(reason)
             return
         self.hang_up()
-        self.perform(self.session.lost(reason, self._clocks.now().monotonic_s))
+        self.perform(self.session.lost(reason, self._clocks.monotonic_s()))
 
     def hang_up(self) -> None:
         connection, self.connection = self.connection, None

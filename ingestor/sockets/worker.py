@@ -83,10 +83,10 @@ class SocketWorker:
         self._poller.close()
 
     def _step(self, stop: threading.Event) -> None:
-        now = self._clocks.now().monotonic_s
+        now = self._clocks.monotonic_s()
         if now >= self._due_at or self._performer.due:
             self._take_turn()
-            now = self._clocks.now().monotonic_s
+            now = self._clocks.monotonic_s()
         first, second = self._performer.connection, self._rotation.connection
         connections = [each for each in (first, second) if each is not None]
         ready = self._poller.wait(connections, self._due_at - now)
@@ -105,13 +105,13 @@ class SocketWorker:
         """Everything that is not the reading of frames."""
         performer = self._performer
         performer.due = False
-        performer.perform(performer.session.passed(self._clocks.now().monotonic_s))
+        performer.perform(performer.session.passed(self._clocks.monotonic_s()))
         at = self._clocks.now()  # to connect takes time
         performer.carry_out(self._feed.passed(at))
         if (reason := self._rotation.step(performer.session, at)) is not None:
             performer.switch(reason)
         performer.burst.flush(performer.stop)
-        now = self._clocks.now().monotonic_s
+        now = self._clocks.monotonic_s()
         if self._recorder.is_due(now):
             performer.record()
         due_ats = (performer.session.due_at(), self._feed.due_at(), self._recorder.due_at(now))
@@ -119,7 +119,7 @@ class SocketWorker:
 
     def _receive(self, connection: Connection, stop: threading.Event) -> None:
         performer = self._performer
-        if self._pace is not None and (wait_s := self._pace.wait_s(self._clocks.now().monotonic_s)) > 0:
+        if self._pace is not None and (wait_s := self._pace.wait_s(self._clocks.monotonic_s())) > 0:
             stop.wait(wait_s)
         try:
             arrived = connection.receive()

@@ -137,6 +137,9 @@ class Turn:
         wall_ns = WALL_NS + int(self.now_s * 1e9)
         return Instant(self.now_s, wall_ns, wall_ns // 1_000_000)
 
+    def monotonic_s(self) -> float:
+        return self.now_s
+
     def observe(self, exchange_ms: int, rtt_s: float) -> None:
         self.offset_ms = exchange_ms
 
