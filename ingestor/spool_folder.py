@@ -32,7 +32,7 @@ def lock(folder: Path) -> IO[str] | None:
 
 
 def _opened(path: Path) -> IO[str]:
-    """On a disk that has become read-only, the file of an earlier run can still be locked."""
+    """A disk that has become read-only still lets the file of an earlier run be locked."""
     try:
         return path.open("a")
     except OSError as error:

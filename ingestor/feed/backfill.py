@@ -27,7 +27,10 @@ class HeldPush:
 
 @dataclass(frozen=True, slots=True)
 class BackfillRequest:
-    """What happened on this topic? Times are the exchange's, in ms; `answer_by` is monotonic, in s."""
+    """Requests the elements of a topic between two moments.
+
+    These are the exchange's times, in ms; `answer_by` is monotonic, in s.
+    """
 
     channel: Channel
     since_ms: int
@@ -75,7 +78,10 @@ class Backfill:
         return self.gap is not None and self.channel.channel_type in identity.HELD_BACK
 
     def begin(self, gap: Gap, from_ms: int, to_ms: int, now: float) -> BackfillRequest:
-        """Request what happened between these moments, and what earlier requests could not get."""
+        """Request what happened between these moments, and what earlier requests could not get.
+
+        `from_ms` and `to_ms` are the exchange's time, `now` is monotonic; `gap` is the window that this fills.
+        """
         since_ms = self._incomplete_since_ms
         self._from_ms = from_ms if since_ms is None else min(from_ms, since_ms)
         self._incomplete_since_ms = self._from_ms

@@ -3,10 +3,10 @@
 It takes what the session reports, what the outbox dropped and what REST answers, and returns what is to be done:
 events to publish, requests to REST, topics to subscribe anew.
 
-    feed.delivered(push, received_ns)                # [Event]
-    feed.interrupted("tickers.X", "reset", 5.0, at)  # [Event]: a gap opened
-    feed.resumed("tickers.X", next_frame, at)        # [Event]: it closed; [BackfillRequest] where REST is queried first
-    feed.passed(at)                                  # call by feed.due_at()
+    feed.delivered(push, received_ns)             # [Event]
+    feed.interrupted("tickers.X", "reset", 5.0, at)   # [Event]: a gap opened
+    feed.resumed("tickers.X", next_frame, at)     # [Event]: it closed; [BackfillRequest] where REST answers first
+    feed.passed(at)                               # call by feed.due_at()
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -69,7 +69,7 @@ class TopicFeed:
     events: int = 0
     last_received_ns: int | None = None
     last_frame: bytes | None = None
-    interrupted: bool = False  # the session says so
+    interrupted: bool = False  # as the session reports it
     dropped_at: float | None = None  # our own last drop, until that is over; monotonic
 
     @property
@@ -229,7 +229,7 @@ class Feed:
     # -- backfill -------------------------------------------------------------------------------------------
 
     def answered(self, request: BackfillRequest, history: History, at: Instant) -> list[Output]:
-        """REST answered; an answer that comes too late changes nothing."""
+        """REST answered this request of ours; an answer that is too late, or to another request, changes nothing."""
         name = request.channel.topic
         backfill = self._backfilling.get(name)
         if backfill is None or not backfill.awaits(request):
@@ -237,7 +237,7 @@ class Feed:
         return self._end_backfill(self.topic(name), backfill, history, at)
 
     def give_up_backfills(self, at: Instant) -> list[Output]:
-        """None of those that are under way is waited for any longer."""
+        """End all backfills that are under way, as if REST had not answered in time."""
         return [output for name in list(self._backfilling) for output in self._give_up_backfill(self.topic(name), at)]
 
     @property

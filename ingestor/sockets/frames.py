@@ -6,7 +6,7 @@ from typing import NamedTuple
 from common.errors import ProtocolViolation
 
 LARGEST = 8 * 2**20  # a message beyond this is passed over, byte by byte
-LONGEST = 2**30  # a frame beyond this is no frame of Bybit's: the connection is not worth keeping
+LONGEST = 2**30  # Bybit sends no frame beyond this: the connection is closed
 _SAMPLE = 256
 
 

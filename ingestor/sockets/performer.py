@@ -225,9 +225,9 @@ class Performer:
                 self._marked(Marked(topic, TopicState.SUBSCRIBED, ""))
 
     def start_anew(self, session: Session, whole_until: float) -> None:
-        """After an unforeseen failure: a new session for the same topics, which may have missed something since.
+        """After an unexpected failure: a new session for the same topics, which may have missed something since.
 
-        Of the old one only the topics are used, because it may be what failed. The new one waits before it connects.
+        Only the topics of the old one are used, because it may be what failed. The new one waits to connect.
         """
         former = list(self.session.topics.by_name.values())
         topics = [topic for topic in former if topic.wanted]

@@ -134,7 +134,7 @@ class Rotation:
     """When the connection is replaced, and by which one.
 
     It begins when the connection is old or its credentials are outdated, while nothing is missing and no backfill is
-    pending.
+    under way.
     """
 
     feed: Feed

@@ -24,7 +24,7 @@ _USER_TIMEOUT_MS = 10_000
 
 
 class Lost(Unavailable):
-    """The connection is gone or was never made; `wait_s` is its `Retry-After`, in seconds."""
+    """The connection is gone or was never made; `wait_s` is how long the exchange requires us to wait."""
 
     def __init__(self, reason: str, wait_s: float = 0.0) -> None:
         super().__init__(reason)
@@ -70,7 +70,7 @@ class Transport:
         return inside_tls or self._ended is not None
 
     def close(self) -> None:
-        """Say goodbye if that takes no time, and free the socket."""
+        """Send a close frame if that takes no time, and free the socket."""
         try:
             self._websocket.send_close()
         except (WebSocketException, OSError, ValueError):

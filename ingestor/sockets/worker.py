@@ -165,7 +165,7 @@ class SocketWorker:
     # -- for the parts --------------------------------------------------------------------------------------
 
     def _backfill_answered(self, request: BackfillRequest, history: History) -> None:
-        """Called by the thread of the REST job."""
+        """Called by the thread that sends requests to REST."""
         if not self.mailbox.put(Answered(request, history)):
             log.warning("backfill answer refused, mailbox full", endpoint=self.endpoint, topic=request.channel.topic)
 

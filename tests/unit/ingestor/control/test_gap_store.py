@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from common.channels import of_topic
@@ -34,6 +35,33 @@ def test_a_topic_has_one_open_gap_until_it_is_closed(store: GapStore):
     store.close(mine, 9, "first", "yes")
     assert store.open_gap(TICKER) is None
     assert store.unwritten() == [gap(closed_ns=9, first_id="first", healed="yes")]
+
+
+def test_a_gap_is_to_be_written_when_it_is_opened_and_again_when_it_is_closed(store: GapStore):
+    mine = store.add(gap())
+    assert store.unwritten() == [gap()]
+    store.written(store.unwritten())
+    assert store.unwritten() == []
+    store.close(mine, 9, None, "no")
+    assert store.unwritten() == [gap(closed_ns=9, healed="no")]
+
+
+def test_gaps_are_counted_by_the_kind_of_their_cause(store: GapStore):
+    def counted() -> float:
+        labels = {"endpoint": "linear", "cause": "no answer"}
+        return REGISTRY.get_sample_value("wsgw_gaps_total", labels) or 0.0
+
+    before = counted()
+    store.add(gap(cause="no answer: tickers.BTCUSDT"))
+    store.add(gap(cause="no answer", topic="tickers.X"))
+    assert counted() == before + 2
+
+
+def test_the_gaps_of_earlier_runs_may_come_one_by_one():
+    opened, closed = gap(), gap(topic="tickers.X", closed_ns=9, healed="no")
+    store = GapStore(iter([opened, closed]))
+    assert store.left_open([TICKER]) == {TICKER.topic}
+    assert store.unwritten() == [closed]
 
 
 def test_the_opening_and_the_end_of_a_gap_are_logged(store: GapStore):

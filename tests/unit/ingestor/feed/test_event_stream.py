@@ -38,3 +38,43 @@ def test_epochs_sort_by_age():
     epochs = [new_epoch(ms, entropy=2**80 - 1 - ms) for ms in (1, 2, 1_800_000_000_000)]
     assert epochs == sorted(epochs)
     assert {len(epoch) for epoch in epochs} == {26}
+
+
+def test_a_snapshot_has_an_id_that_is_known_before_it_is_made():
+    made = stream().snapshot(b'{"a":1}', 5, 3_000_000_000)
+    body = json.loads(made.body)
+    assert (body["type"], body["origin"], body["data"]) == ("bybit.trades.snapshot", "snapshot", {"a": 1})
+    assert (made.routing_key, made.timestamp_s) == (TRADES.routing_key, 3)
+    assert body["id"] == made.id == stream("another").snapshot_id(b'{"a":1}', 5)
+    spot = EventStream(of_topic("spot", "publicTrade.BTCUSDT"), StreamSource("mainnet", "01J"))
+    others = [stream().snapshot_id(b'{"a":1}', 6), stream().snapshot_id(b"{}", 5), spot.snapshot_id(b'{"a":1}', 5)]
+    assert len({made.id, *others}) == 4
+
+
+def test_an_element_of_a_backfill_has_an_id_that_follows_from_its_key():
+    made = stream().backfill("t1", b'{"a":1}', 5, 3_000_000_000)
+    body = json.loads(made.body)
+    assert (body["type"], body["origin"], body["data"]) == ("bybit.trades.backfill", "backfill", {"a": 1})
+    assert (made.event_class, made.routing_key, made.timestamp_s) == ("trades", TRADES.routing_key, 3)
+    assert body["id"] == made.id == stream("another").backfill("t1", b"{}", 9, 9).id
+    assert made.id != stream().backfill("t2", b'{"a":1}', 5, 3_000_000_000).id
+
+
+def test_a_gap_has_an_id_that_follows_from_its_begin_and_its_state():
+    opened: dict[str, object] = {"state": "open", "from": "1970"}
+    made = stream().gap(opened, 3_000_000_000)
+    body = json.loads(made.body)
+    assert (body["type"], body["origin"], body["data"]) == ("bybit.gap", "gateway", opened)
+    assert (made.event_class, made.routing_key, made.timestamp_s) == ("gap", TRADES.gap_key, 3)
+    assert body["id"] == made.id == stream("another").gap(opened | {"to": "1971"}, 9).id
+    ids = [made.id, stream().gap(opened | {"state": "closed"}, 9).id, stream().gap(opened | {"from": "1971"}, 9).id]
+    assert len(set(ids)) == 3
+
+
+def test_a_live_event_becomes_the_last_one_and_others_do_not():
+    one = stream()
+    live = one.live(FRAME, 1, 4_999_999_999)
+    one.snapshot(b"{}", 5, 1)
+    one.backfill("t1", b"{}", 5, 1)
+    assert one.last_id == live.id
+    assert (live.event_class, live.routing_key, live.timestamp_s) == ("trades", TRADES.routing_key, 4)

@@ -151,6 +151,10 @@ class Turn:
         self.woken, self._wakes = self._wakes > 0, 0
         return [each for each in connections if isinstance(each, Wire) and (each.arriving or each.lost)]
 
+    @property
+    def will_wake(self) -> bool:
+        return self._wakes > 0
+
     def wake(self) -> None:
         self._wakes += 1
 

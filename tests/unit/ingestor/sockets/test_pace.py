@@ -5,6 +5,7 @@ from ingestor.sockets.pace import ReadPace
 
 def test_a_frame_that_comes_alone_is_read_at_once():
     pace = ReadPace()
+    assert pace.wait_s(0.0) == 0.0
     pace.read(1, now=10.0)
     pace.read(1, now=11.0)
     assert pace.wait_s(11.0) < 1e-5

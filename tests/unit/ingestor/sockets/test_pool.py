@@ -4,6 +4,7 @@ import threading
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from common.channels import Channel, of_topic
 from common.events import Dropped
@@ -250,7 +251,9 @@ def test_drops_of_a_topic_that_is_not_subscribed_yet_wait_for_it(
     pool.dropped([Dropped(BTC_KEY, 2, 90)])
     allocation.want(channels("linear", ETH))
     time_s[0] = UNCLAIMED_FOR_S - 0.1
-    allocation.want(channels("linear", BTC, ETH))
+    with capture_logs() as lines:
+        allocation.want(channels("linear", BTC, ETH))
+    assert lines == []
     assert TopicDropped(BTC, 5, 90) in sockets[0].commands()
     allocation.want(channels("linear", BTC))
     assert sockets[0].commands() == [Subscribe(tuple(channels("linear", BTC)))]
@@ -261,12 +264,18 @@ def test_drops_of_a_topic_that_is_never_subscribed_are_forgotten(
 ):
     pool.dropped([Dropped(BTC_KEY, 3, 100)])
     time_s[0] = UNCLAIMED_FOR_S
-    allocation.want([])
+    with capture_logs() as lines:
+        allocation.want([])
+    assert [(line["event"], line["key"], line["events"]) for line in lines] == [
+        ("events dropped of an unsubscribed topic", BTC_KEY, 3)
+    ]
     allocation.want(channels("linear", BTC))
     assert sockets[0].commands() == [Subscribe(tuple(channels("linear", BTC)))]
 
 
-def test_no_more_than_so_many_topics_wait(allocation: Allocation, pool: ConnectionPool, sockets: Sockets):
+def test_the_number_of_topics_whose_drops_wait_is_limited(
+    allocation: Allocation, pool: ConnectionPool, sockets: Sockets
+):
     pool.dropped([Dropped(f"ticker.linear.S{number}", 1, 100) for number in range(MAX_UNCLAIMED)])
     pool.dropped([Dropped(BTC_KEY, 1, 100), Dropped("ticker.linear.S0", 1, 100)])
     allocation.want(channels("linear", BTC, "tickers.S0"))

@@ -223,10 +223,51 @@ def test_what_the_former_connection_still_had_to_send_is_not_sent_on_its_replace
 
 
 def test_a_connection_that_was_opened_and_not_fetched_is_closed_with_its_replacement(at: Turn):
+    at.hangs = threading.Event()
     at.passes(1.0)
-    eventually(lambda: len(at.wires) == 2, 5, "a second connection is opened")
+    at.hangs.set()
+    eventually(lambda: at.will_wake, 5, "the worker is woken to fetch it")
     at.worker._rotation.abandon("test", at.now_s)
-    eventually(lambda: closed(at.wires[1]), 5, "it is closed")
+    assert closed(at.wires[1])
+
+
+def test_a_connection_that_is_opened_after_its_replacement_was_abandoned_is_closed(at: Turn):
+    at.hangs = threading.Event()
+    at.passes(1.0)
+    at.command(TopicDropped(TICKER, 1, 1_700_000_000))
+    assert not rotating(at)
+    at.hangs.set()
+    eventually(lambda: at.wires[-1].closed, 5, "it is closed")
+    assert not closed(at.wires[0])
+
+
+def test_a_connection_without_an_acknowledged_topic_is_not_replaced_before_the_other_one_is_live():
+    at = Turn(max_age_s=MAX_AGE_S)
+    at.subscribe(TICKER)
+    at.hangs = threading.Event()
+    at.passes(MAX_AGE_S)
+    at.turn()
+    assert rotating(at)
+    assert not closed(at.wires[0])
+    at.hangs.set()
+    eventually(lambda: not rotating_after_a_turn(at), 5, "it takes over")
+    assert (at.wires[0].closed, at.wires[1].closed) == (True, False)
+
+
+def test_a_connection_is_replaced_once_for_new_credentials(lines: list[dict[str, object]]):
+    at = Turn("private")
+    at.subscribe("order")
+    at.authenticate()
+    at.credentials = Credentials("second", "secret")
+    at.command(Renew(at.credentials))
+    eventually(lambda: len(at.wires) == 2, 5, "a second connection is opened")
+    at.turn()
+    at.authenticate()
+    for _ in range(int(DONE_WITHIN_S)):
+        at.now_s += 1.5
+        alive(at, *at.wires[:2])
+    assert [line["reason"] for line in lines if line["event"] == "connection replaced"] == ["new credentials"]
+    assert len(at.wires) == 2
 
 
 def test_a_replacement_with_outdated_credentials_is_abandoned_for_another_one():
