@@ -317,3 +317,43 @@ def test_a_stop_closes_the_replacement(at: Turn):
     at.stop.set()
     at.worker.run(at.stop)
     assert other.closed
+
+
+def test_a_topic_that_stays_quiet_does_not_keep_the_next_replacement_from_beginning_for_long(at: Turn):
+    first, other = at.wires[0], second(at)
+    at.now_s += QUIET_S + 0.1
+    alive(at, first, other)
+    assert closed(first)
+    ends_at = at.worker._performer.session.opened_at + DONE_WITHIN_S
+    while at.now_s + 5.0 < ends_at:
+        at.now_s += 5.0
+        alive(at, other)
+    assert not rotating(at)
+    at.now_s = ends_at
+    alive(at, other)
+    assert rotating(at)
+
+
+def test_a_topic_that_is_subscribed_meanwhile_is_merged_too(at: Turn):
+    first, other = at.wires[0], second(at)
+    at.subscribe(TICKER, OTHER)
+    for wire in (first, other):
+        wire.ack()
+        wire.push(OTHER, n=5)
+        wire.push(TICKER, n=1)
+    at.turn()
+    assert closed(first)
+    other.push(OTHER, n=6)
+    at.turn()
+    assert [body["data"]["data"]["n"] for body in at.bodies if body["subject"] == OTHER] == [5, 6]
+
+
+def test_a_replacement_sends_its_own_pings(at: Turn):
+    other = second(at)
+    at.now_s += 2.0
+    other.push(OTHER)
+    for _ in range(11):
+        at.now_s += 1.0
+        at.wires[0].push(TICKER, n=at.now_s)
+        alive(at, at.wires[0])
+    assert "ping" in [request["op"] for request in other.sent]
