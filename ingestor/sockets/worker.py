@@ -40,7 +40,6 @@ class SocketWorker:
     ) -> None:
         session = open_session()
         self.endpoint = session.endpoint
-        self.number = number
         self.name = f"stream {self.endpoint}/{number}"
         self.mailbox = Mailbox(poller.wake)
         self._open_session = open_session

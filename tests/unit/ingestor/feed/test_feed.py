@@ -289,6 +289,21 @@ def test_what_the_first_connection_delivered_is_not_delivered_again_after_the_sw
     assert not merging(public)
 
 
+def test_a_merge_is_over_when_the_replacement_was_ahead_of_every_topic(public: Feeding):
+    public.feed.begin_merge([of_topic("linear", TRADES), of_topic("linear", TICKER)])
+    public.feed.replacement_delivered(Deliver(TRADES, trade(1), 1), public.at.wall_ns)
+    public.feed.replacement_delivered(Deliver(TICKER, b'{"data":1}', 1), public.at.wall_ns)
+    assert public.keep(list(public.feed.switch())) == [f"live {trade(1).decode()}", 'live {"data": 1}']
+    assert public.deliver(TRADES, trade(2)) == [f"live {trade(2).decode()}"]
+    assert not merging(public)
+
+
+def test_what_the_replacement_brings_of_other_topics_is_ignored(public: Feeding):
+    public.feed.begin_merge([of_topic("linear", TRADES)])
+    public.feed.replacement_delivered(Deliver(TICKER, b'{"data":1}', 1), public.at.wall_ns)
+    assert public.feed.switch() == []
+
+
 def test_a_gap_ends_the_merge(public: Feeding):
     public.feed.begin_merge([of_topic("linear", TRADES)])
     public.feed.replacement_delivered(Deliver(TRADES, trade(9), 1), public.at.wall_ns)

@@ -66,6 +66,16 @@ def test_a_snapshot_that_the_replacement_alone_brings_is_dropped_once_the_primar
     assert merge.switch() == ["seven"]
 
 
+def test_what_the_replacement_brought_before_a_delivered_push_is_dropped():
+    merge: TopicMerge[str] = TopicMerge()
+    merge.primary(6)
+    merge.replacement("snapshot of 5", "snapshot")
+    assert merge.replacement(6, "six") == []
+    assert merge.synced
+    merge.replacement(7, "seven")
+    assert merge.switch() == ["seven"]
+
+
 def test_it_is_over_when_the_replacement_brings_something_new_after_the_switch():
     merge: TopicMerge[int] = TopicMerge()
     merge.primary(1)
@@ -83,4 +93,5 @@ def test_it_is_over_at_once_when_the_replacement_is_ahead():
     merge.replacement(2, 2)
     assert not merge.over
     assert merge.switch() == [2]
+    assert merge.switch() == []
     assert merge.over

@@ -85,6 +85,7 @@ class Turn:
         self.wires: list[Wire] = []
         self.refusals: list[Lost] = []
         self.budget_waits: list[float] = []
+        self.stops_meanwhile = False  # while the worker waits for the budget
         self.hangs: threading.Event | None = None  # while it is not set, nothing more is connected
         self.taken: list[Event] = []
         self.fails_on: bytes | None = None  # the outbox raises once, at an event that holds this
@@ -144,6 +145,8 @@ class Turn:
         self.offset_ms = exchange_ms
 
     def wait_s(self, private: bool, now: float) -> float:
+        if self.stops_meanwhile:
+            self.stop.set()
         return self.budget_waits.pop(0) if self.budget_waits else 0.0
 
     def wait(self, connections: Sequence[Connection], wait_s: float) -> list[Connection]:

@@ -1,6 +1,7 @@
 """The thread of one connection, turned step by step."""
 
 import json
+import threading
 
 import pytest
 from prometheus_client import REGISTRY
@@ -13,7 +14,7 @@ from ingestor.bybit.actions import Marked
 from ingestor.bybit.states import State, TopicState
 from ingestor.feed.backfill import ANSWER_WITHIN_S, BackfillRequest
 from ingestor.feed.event_stream import EventStream
-from ingestor.sockets.mailbox import Publish, Renew, RetryRejected, TopicDropped
+from ingestor.sockets.mailbox import Publish, Renew, RetryRejected, Subscribe, TopicDropped
 from ingestor.sockets.transport import Lost, Unfit
 from tests.unit.ingestor.feed.kit import Answer
 from tests.unit.ingestor.sockets.kit import PONG, Turn
@@ -29,6 +30,18 @@ def metric(name: str) -> float:
     return REGISTRY.get_sample_value(f"wsgw_{name}", {"endpoint": "linear"}) or 0.0
 
 
+class RecordedWaits(threading.Event):
+    """A stop that never comes, and is not waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout or 0.0)
+        return False
+
+
 @pytest.fixture
 def at() -> Turn:
     return Turn()
@@ -36,6 +49,7 @@ def at() -> Turn:
 
 def test_a_subscription_connects_and_its_pushes_are_handed_over(at: Turn):
     wire = at.live(TICKER)
+    assert at.worker.name == "stream linear/3"
     assert wire.requested == [("subscribe", [TICKER])]
     frame = wire.push(TICKER, a=1)
     at.turn()
@@ -142,6 +156,48 @@ def test_a_worker_that_stops_does_not_connect_even_when_it_may(at: Turn):
     at.worker._performer.stop = at.stop
     at.subscribe(TICKER)
     assert at.wires == []
+
+
+def test_a_stop_ends_the_wait_for_the_budget(at: Turn):
+    at.budget_waits += [0.01, 0.01]
+    at.stops_meanwhile = True
+    at.worker.mailbox.replace(Subscribe((of_topic("linear", TICKER),)))
+    at.worker.run(at.stop)
+    assert at.wires == []
+    assert at.closed
+
+
+@pytest.mark.parametrize(("endpoint", "topic", "waits"), [("linear", TICKER, 1), ("private", "wallet", 0)])
+def test_a_busy_connection_is_read_less_often_unless_it_is_private(endpoint: str, topic: str, waits: int):
+    at = Turn(endpoint)
+    at.subscribe(topic)
+    at.authenticate()
+    at.passes(1.0)
+    at.stop = stop = RecordedWaits()
+    for _ in range(2):
+        for number in range(150):
+            at.wires[0].push(topic, n=number)
+        at.worker._step(stop)
+    assert len(stop.waits) == waits
+    assert all(0.0 < wait_s <= 0.004 for wait_s in stop.waits)
+
+
+def test_another_thread_can_wake_the_worker(at: Turn):
+    at.worker.wake()
+    assert at.will_wake
+    at.worker.mailbox.replace(Subscribe((of_topic("linear", TICKER),)))
+    at.worker._step(at.stop)
+    assert len(at.wires) == 1
+
+
+def test_what_follows_in_a_read_after_the_session_left_the_connection_is_ignored():
+    at = Turn("private")
+    at.subscribe("order")
+    at.wires[0].arriving += [b'{"success":false,"ret_msg":"api key invalid","op":"auth","conn_id":"c"}', b"{"]
+    with capture_logs() as lines:
+        at.turn()
+    assert at.wires[0].closed
+    assert "frame set aside" not in [line["event"] for line in lines]
 
 
 def test_the_ack_of_a_topic_that_is_gone_meanwhile_changes_nothing(at: Turn):
@@ -399,3 +455,13 @@ def test_a_stop_closes_everything_and_hands_over_what_was_read(at: Turn):
     assert wire.closed
     assert at.closed
     assert at.kinds() == ["snapshot"]
+
+
+def test_a_stop_ends_a_backfill_and_hands_over_the_pushes_that_waited_for_it():
+    at = Turn("private")
+    at.executions().push("execution")
+    at.turn()
+    assert at.kinds() == ["gap open"]
+    at.stop.set()
+    at.worker.run(at.stop)
+    assert at.kinds() == ["gap open", "gap closed", "live"]
