@@ -26,7 +26,7 @@ class Exchange:
 
     def __init__(self, engine: Engine, write: Write) -> None:
         self._engine = engine
-        self._told = write
+        self._write = write
         self.looks = 0
 
     def look(self, *coins: dict[str, Any], seconds_later: int = 0) -> None:
@@ -35,7 +35,7 @@ class Exchange:
             syncs = eventually(lambda: balance_syncs.waiting(connection), 5, "a request waits")
             body = wallets.snapshot(wallets.account(*coins), at_ms=T0_MS + 1000 * seconds_later)
             balance_syncs.fetched(connection, [sync.id for sync in syncs], wallets.understood(body).id)
-        self._told(body)
+        self._write(body)
         self.looks += 1
 
 

@@ -39,13 +39,13 @@ def identities(world: World, topic: str) -> list[str]:
     return [key for event in world.events.of(topic) for key in keys(kind, event)]
 
 
-def ids_told_by_rest(world: World, since_ms: int) -> set[str]:
-    past = world.rest.history(of_topic("private", "execution"), since_ms, 0, time.monotonic() + 5)
-    assert past.healed == "yes"
-    return {element.key for element in past.elements}
+def ids_in_rest(world: World, since_ms: int) -> set[str]:
+    history = world.rest.history(of_topic("private", "execution"), since_ms, 0, time.monotonic() + 5)
+    assert history.healed == "yes"
+    return {element.key for element in history.elements}
 
 
-def test_executions_and_orders_of_a_gap_are_told_between_its_events(world: World):
+def test_executions_and_orders_of_a_gap_are_published_between_its_events(world: World):
     world.want("private", "execution", "order", "wallet")
     world.flows("execution")
     world.flows("order")
@@ -67,7 +67,7 @@ def test_executions_and_orders_of_a_gap_are_told_between_its_events(world: World
         world.assert_counted(topic)
     seen = identities(world, "execution")
     assert len(seen) == len(set(seen)), "delivered twice"
-    expected = ids_told_by_rest(world, began_ms)
+    expected = ids_in_rest(world, began_ms)
     eventually(lambda: expected <= set(identities(world, "execution")), 10, "every execution is delivered")
     assert world.row("execution").healed == "yes"
 
@@ -107,11 +107,11 @@ def test_the_next_gap_heals_what_the_last_one_could_not(world: World):
     world.flows("execution")
     world.control("abort", endpoint="private")
     assert world.closed("execution", 1)["healed"] == "yes"
-    expected = ids_told_by_rest(world, began_ms)
+    expected = ids_in_rest(world, began_ms)
     eventually(lambda: expected <= set(identities(world, "execution")), 10, "every execution is delivered")
 
 
-def test_trades_of_a_gap_are_told_right_after_it(world: World):
+def test_trades_of_a_gap_are_published_right_after_it(world: World):
     topics = [f"publicTrade.{symbol}" for symbol in SYMBOLS]
     world.want("linear", *topics)
     for topic in topics:
@@ -131,7 +131,7 @@ def test_trades_of_a_gap_are_told_right_after_it(world: World):
     assert backfilled, "nothing was traded while we were away"
 
 
-def test_closed_candles_of_a_long_gap_are_told_once(open_world: Callable[..., World]):
+def test_closed_candles_of_a_long_gap_are_published_once(open_world: Callable[..., World]):
     topic = "kline.1.BTCUSDT"
     since_s = int(time.time()) - 180
     world = open_world(earlier=[Gap("linear", topic, "restart", since_s * 10**9, None)])
@@ -143,7 +143,7 @@ def test_closed_candles_of_a_long_gap_are_told_once(open_world: Callable[..., Wo
     assert starts[:3] == [minute, minute + 60_000, minute + 120_000]
 
 
-def test_a_clock_that_is_wrong_hinders_nobody(world: World):
+def test_a_clock_that_is_wrong_hinders_no_topic(world: World):
     world.control("clock", skew_ms=-60_000)
     world.want("private", "wallet", "order", "position")
     for topic in ("wallet", "order", "position"):
