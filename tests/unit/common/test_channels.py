@@ -163,3 +163,16 @@ def _resolved(request_: Request):
 def test_any_topic_is_a_channel_or_refused(endpoint: str, topic: str):
     with suppress(BadChannel):
         assert of_topic(endpoint, topic).topic == topic
+
+
+@pytest.mark.parametrize(
+    ("channel_type", "category"), [(name, category) for name, kind in PUBLIC.items() for category in kind.categories]
+)
+def test_the_simulator_has_the_topics_of_every_public_channel_type(channel_type: str, category: str):
+    symbol = POOLS[category][0] if channel_type in POOLED else "BTCUSDT"
+    channel = resolve(Request(channel_type, symbol, category))
+    assert simulated.parsed(category, channel.topic) is not None
+
+
+def test_the_simulator_has_every_private_channel_type():
+    assert {topic for endpoint, topic in FIXED.values() if endpoint == "private"} <= simulated.PRIVATE_KINDS.keys()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from common.channels import CHANNEL_TYPES, PRIVATE_CLASSES
 from ingestor.bybit.cadence import cadence_of
 
 
@@ -27,6 +28,11 @@ def test_a_topic_that_may_be_silent_for_hours_is_never_late(channel_type: str):
     cadence = cadence_of(channel_type)
     cadence.heard(0.0)
     assert not cadence.is_late(1e9)
+
+
+def test_it_is_decided_for_every_channel_type_whether_it_can_be_late():
+    never_late = {"trades", "liquidation", "insurance", "adl_alert", "system_status", "raw", *PRIVATE_CLASSES}
+    assert {each for each in CHANNEL_TYPES if cadence_of(each).ceiling_s is None} == never_late
 
 
 def test_the_silence_before_a_new_subscription_does_not_count():

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from common.channels import CHANNEL_TYPES
 from ingestor.bybit import identity
 
 ORDER = {"orderId": "o1", "updatedTime": "5", "orderStatus": "Filled", "cumExecQty": "0.10", "cancelType": "UNKNOWN"}
@@ -79,27 +80,29 @@ POSITION = {"symbol": "BTCUSDT", "positionIdx": 0, "seq": 7, "updatedTime": "5",
 CANDLE = {"start": 60000, "timestamp": 60001, "confirm": False, "close": "1"}
 
 
-@pytest.mark.parametrize(
-    ("channel_type", "push", "other"),
-    [
-        ("trades", {"data": [{"i": "1"}, {"i": "2"}]}, {"data": [{"i": "1"}]}),
-        ("orderbook", {"data": {"u": 5, "seq": 7}}, {"data": {"u": 5, "seq": 8}}),
-        ("orderbook", {"data": {"u": 5, "seq": 7}}, {"data": {"u": 6, "seq": 7}}),
-        ("ticker", {"cs": 1, "type": "delta", "data": {}}, {"cs": 2, "type": "delta", "data": {}}),
-        ("ticker", {"cs": 1, "type": "delta", "data": {}}, {"cs": 1, "type": "snapshot", "data": {}}),
-        ("ticker", {"cs": 1, "type": "delta", "data": {}}, {"cs": 1, "type": "delta", "data": {"markPrice": "1"}}),
-        ("kline", {"data": [CANDLE]}, {"data": [CANDLE | {"confirm": True}]}),
-        ("kline", {"data": [CANDLE]}, {"data": [CANDLE | {"timestamp": 60002}]}),
-        ("kline", {"data": [CANDLE]}, {"data": [CANDLE | {"start": 120000}]}),
-        ("liquidation", {"data": [{"p": "1"}]}, {"data": [{"p": "2"}]}),
-        ("order", {"data": [ORDER]}, {"data": [ORDER | {"orderStatus": "New"}]}),
-        ("execution", {"data": [{"execId": "1"}]}, {"data": [{"execId": "2"}]}),
-        ("execution_fast", {"data": [{"execId": "1"}]}, {"data": [{"execId": "2"}]}),
-        ("position", {"data": [POSITION]}, {"data": [POSITION | {"size": "2"}]}),
-        ("balance", {"id": "a", "data": []}, {"id": "b", "data": []}),
-        ("greeks", {"id": "a", "data": [{"delta": "1"}]}, {"id": "a", "data": [{"delta": "2"}]}),
-    ],
-)
+PUSHES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("trades", {"data": [{"i": "1"}, {"i": "2"}]}, {"data": [{"i": "1"}]}),
+    ("orderbook", {"data": {"u": 5, "seq": 7}}, {"data": {"u": 5, "seq": 8}}),
+    ("orderbook", {"data": {"u": 5, "seq": 7}}, {"data": {"u": 6, "seq": 7}}),
+    ("ticker", {"cs": 1, "type": "delta", "data": {}}, {"cs": 2, "type": "delta", "data": {}}),
+    ("ticker", {"cs": 1, "type": "delta", "data": {}}, {"cs": 1, "type": "snapshot", "data": {}}),
+    ("ticker", {"cs": 1, "type": "delta", "data": {}}, {"cs": 1, "type": "delta", "data": {"markPrice": "1"}}),
+    ("kline", {"data": [CANDLE]}, {"data": [CANDLE | {"confirm": True}]}),
+    ("kline", {"data": [CANDLE]}, {"data": [CANDLE | {"timestamp": 60002}]}),
+    ("kline", {"data": [CANDLE]}, {"data": [CANDLE | {"start": 120000}]}),
+    ("liquidation", {"data": [{"p": "1"}]}, {"data": [{"p": "2"}]}),
+    ("order", {"data": [ORDER]}, {"data": [ORDER | {"orderStatus": "New"}]}),
+    ("execution", {"data": [{"execId": "1"}]}, {"data": [{"execId": "2"}]}),
+    ("execution_fast", {"data": [{"execId": "1"}]}, {"data": [{"execId": "2"}]}),
+    ("position", {"data": [POSITION]}, {"data": [POSITION | {"size": "2"}]}),
+    ("balance", {"id": "a", "data": []}, {"id": "b", "data": []}),
+    ("greeks", {"id": "a", "data": [{"delta": "1"}]}, {"id": "a", "data": [{"delta": "2"}]}),
+]
+WITHOUT_A_RULE = {"price_limit", "insurance", "adl_alert", "system_status", "raw"}
+"""Of these `ts` and data identify a push."""
+
+
+@pytest.mark.parametrize(("channel_type", "push", "other"), PUSHES)
 def test_a_push_has_the_same_key_on_each_connection_and_another_push_has_another(
     channel_type: str, push: dict[str, Any], other: dict[str, Any]
 ):
@@ -107,6 +110,10 @@ def test_a_push_has_the_same_key_on_each_connection_and_another_push_has_another
     key = identity.push_key(channel_type, json.dumps(first).encode())
     assert identity.push_key(channel_type, json.dumps(second).encode()) == key
     assert identity.push_key(channel_type, json.dumps(other).encode()) != key
+
+
+def test_it_is_decided_for_every_channel_type_whether_its_pushes_have_a_rule():
+    assert {channel_type for channel_type, *_ in PUSHES} | WITHOUT_A_RULE == set(CHANNEL_TYPES)
 
 
 def test_a_push_of_a_channel_without_a_rule_is_the_same_with_the_same_time_and_data():

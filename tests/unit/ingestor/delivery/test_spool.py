@@ -5,8 +5,9 @@ from typing import Any, cast
 
 import pytest
 
+from common.channels import CHANNEL_TYPES, PRIVATE_CLASSES
 from common.events import Dropped, Event
-from ingestor.delivery.spool import BALLAST_BYTES, Spool, SpoolFailure, Stored
+from ingestor.delivery.spool import BALLAST_BYTES, DROPPED_FIRST, Spool, SpoolFailure, Stored
 
 
 @pytest.fixture
@@ -55,6 +56,11 @@ def test_the_next_run_continues_behind_the_last_position(spool: Spool, tmp_path:
     spool.close()
     again = Spool(tmp_path / "lane.db", 2**20, durable=False)
     assert (again.count, again.bytes, again.last_position) == (2, 20, 7)
+
+
+def test_every_public_channel_type_has_its_place_among_those_that_are_dropped():
+    assert len(DROPPED_FIRST) == len(set(DROPPED_FIRST))
+    assert set(DROPPED_FIRST) == set(CHANNEL_TYPES) - set(PRIVATE_CLASSES)
 
 
 def test_gap_events_are_never_too_old(spool: Spool):
