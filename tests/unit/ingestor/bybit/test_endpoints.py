@@ -1,5 +1,8 @@
 """What Bybit documents, as numbers: a wrong edit would be noticed by the exchange first."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from common.channels import ENDPOINTS
@@ -8,6 +11,8 @@ from ingestor.bybit import endpoints
 from ingestor.bybit.session import Timing
 from ingestor.sockets import connect_budget
 from ingestor.sockets.pool import MOST_TOPIC_CHARACTERS, url_of
+
+INGESTOR = Path(str(endpoints.__file__)).parents[1]
 
 
 def test_each_environment_has_its_origins():
@@ -56,3 +61,11 @@ def test_the_pages_of_rest_have_the_documented_lengths():
     assert (endpoints.TRADES_PER_PAGE, endpoints.SPOT_TRADES_PER_PAGE) == (1_000, 60)
     assert (endpoints.EXECUTIONS_PER_PAGE, endpoints.ORDERS_PER_PAGE, endpoints.POSITIONS_PER_PAGE) == (100, 50, 200)
     assert endpoints.EXECUTION_HISTORY_MS == 604_800_000
+
+
+def test_every_limit_is_used_and_has_its_number_here():
+    limits = {name for name, value in vars(endpoints).items() if name.isupper() and isinstance(value, int | float)}
+    source = "".join(path.read_text() for path in INGESTOR.rglob("*.py") if path.name != "endpoints.py")
+    assert limits
+    assert limits - set(re.findall(r"\w+", source)) == set()
+    assert limits - set(re.findall(r"endpoints\.(\w+)", Path(__file__).read_text())) == set()
