@@ -71,7 +71,7 @@ class Environment:
         if not path:
             return self.text(name)
         if self.text(name):
-            self.refuse(f"{name}_FILE", path, f"only one of {name} and {name}_FILE")
+            self.refuse(f"{name}_FILE", path, f"empty while {name} is set")
         try:
             return Path(path).read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
@@ -85,7 +85,7 @@ class Environment:
         return value
 
     def refuse(self, name: str, value: str, allowed: str) -> None:
-        self._faults.append(f"{name}={value!r}: allowed is {allowed}")
+        self._faults.append(f"{name}={value!r}: must be {allowed}")
 
     def checked(self) -> None:
         if self._faults:
@@ -150,7 +150,7 @@ def credentials(env: Environment) -> Credentials | None:
     key, secret = env.secret("BYBIT_API_KEY"), env.secret("BYBIT_API_SECRET")
     if bool(key) != bool(secret):
         missing, given = ("BYBIT_API_SECRET", "BYBIT_API_KEY") if key else ("BYBIT_API_KEY", "BYBIT_API_SECRET")
-        env.refuse(missing, "", f"a value, because {given} has one (or leave both empty for public data only)")
+        env.refuse(missing, "", f"set, because {given} is (or leave both empty for public data only)")
     return Credentials(key, secret) if key and secret else None
 
 
@@ -208,7 +208,7 @@ def service_name(env: Environment) -> str:
     """The name of this installation, used in logs and connection names."""
     name = env.text("WS_GATEWAY_SERVICE_NAME", "ws-gateway")
     if not _NAME.fullmatch(name):
-        env.refuse("WS_GATEWAY_SERVICE_NAME", name, "1 to 63 of a-z, 0-9 and -, not starting with -")
+        env.refuse("WS_GATEWAY_SERVICE_NAME", name, "1 to 63 characters of a-z, 0-9 and -, not starting with -")
     return name
 
 

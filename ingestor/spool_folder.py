@@ -15,19 +15,22 @@ _DISK_TAKES_NOTHING = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 def lock(folder: Path) -> IO[str] | None:
-    """The spool folder is ours alone, for as long as the file is open; None where the disk cannot even hold a lock."""
+    """Lock the folder for as long as the returned file is open; None where the disk cannot even hold a lock.
+
+    Raises ConfigError for a folder that is not writable, or that another ingestor uses.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = _opened(folder / "lock")
     except OSError as error:
         if error.errno in _DISK_TAKES_NOTHING:
-            log.error("the spool's folder cannot be locked", folder=str(folder), error=str(error))
+            log.error("spool folder not locked", folder=str(folder), error=str(error))
             return None
-        raise ConfigError(f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: allowed is a writable folder ({error})") from error
+        raise ConfigError(f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: must be a writable folder ({error})") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise ConfigError(f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: another ingestor uses this folder") from error
+        raise ConfigError(f"WS_GATEWAY_SPOOL_DIR={str(folder)!r}: must not be in use by another ingestor") from error
     return file
 
 

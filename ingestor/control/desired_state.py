@@ -166,5 +166,5 @@ def _channel(endpoint: str, topic: str) -> Channel | None:
     try:
         return of_topic(endpoint, topic)
     except BadChannel as error:
-        log.error("subscription invalid, passed over", topic=topic, error=str(error))
+        log.error("subscription invalid, skipped", topic=topic, error=str(error))
         return None

@@ -195,7 +195,7 @@ def test_a_wrong_value_is_named_at_once(first_start: str, clone: Clone) -> None:
     status, output = clone.make("run", BYBIT_ENVIRONMENT="prod")
     assert status != 0
     assert time.monotonic() - began_at < 10  # a third of a second where nothing else runs
-    assert "BYBIT_ENVIRONMENT='prod': allowed is one of mainnet, testnet, demo, simulator" in output
+    assert "BYBIT_ENVIRONMENT='prod': must be one of mainnet, testnet, demo, simulator" in output
 
 
 def test_stop_leaves_no_process_and_frees_the_ports(first_start: str, clone: Clone) -> None:

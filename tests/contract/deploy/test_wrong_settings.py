@@ -51,12 +51,12 @@ def test_a_wrong_value_ends_it_with_one_line_naming_it(tmp_path: Path, name: str
     status, output = ended(tmp_path, COMMANDS[name], environment(tmp_path, POSTGRES_PORT="many", RABBITMQ_PORT="many"))
     assert status == 78, output
     [line] = output.splitlines()
-    assert "_PORT='many': allowed is a whole number from 1 to 65535" in line
+    assert "_PORT='many': must be a whole number from 1 to 65535" in line
 
 
 def test_make_run_ends_the_same_way_before_anything_is_started(tmp_path: Path):
     status, output = ended(ROOT, ("-m", "deploy.run", "up"), environment(tmp_path, POSTGRES_PORT="many"))
-    assert (status, output.strip()) == (78, "error: POSTGRES_PORT='many': allowed is a whole number from 1 to 65535")
+    assert (status, output.strip()) == (78, "error: POSTGRES_PORT='many': must be a whole number from 1 to 65535")
 
 
 @pytest.mark.parametrize("command", [("--port", "0"), ("--speed", "none")])

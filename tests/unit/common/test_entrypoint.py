@@ -8,12 +8,12 @@ from common.errors import ConfigError
 
 def test_a_wrong_setting_is_one_line_and_status_78(capsys: pytest.CaptureFixture[str]):
     def main() -> int:
-        raise ConfigError("A='b': allowed is c")
+        raise ConfigError("A='b': must be c")
 
     with pytest.raises(SystemExit) as ended:
         entrypoint.run("api", main)
     assert ended.value.code == 78
-    assert capsys.readouterr() == ("", "api: A='b': allowed is c\n")
+    assert capsys.readouterr() == ("", "api: A='b': must be c\n")
 
 
 def test_what_main_returns_is_passed_on():

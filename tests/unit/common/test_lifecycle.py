@@ -87,7 +87,7 @@ class Misconfigured:
     name = "misconfigured"
 
     def run(self, stop: threading.Event) -> None:
-        raise ConfigError("A='b': allowed is c")
+        raise ConfigError("A='b': must be c")
 
 
 class Hanging:

@@ -21,7 +21,7 @@ class Supervised(Supervisor):
         return self._programs
 
     def log_tail(self, program: str, lines: int = 15) -> Sequence[str]:
-        return ["an earlier start", f"{program}: A='b': allowed is c"][-lines:]
+        return ["an earlier start", f"{program}: A='b': must be c"][-lines:]
 
 
 def waited(*programs: Program) -> None:
@@ -33,4 +33,4 @@ def waited(*programs: Program) -> None:
 def test_a_program_that_ended_over_a_wrong_setting_is_reported_at_once_with_its_line():
     with pytest.raises(Failure) as failure:
         waited(Program("ingestor", "RUNNING", 0), Program("api", "EXITED", 78))
-    assert str(failure.value) == "api does not run, a setting is wrong:\napi: A='b': allowed is c"
+    assert str(failure.value) == "api does not run, a setting is wrong:\napi: A='b': must be c"
