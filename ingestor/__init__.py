@@ -1,1 +1,1 @@
-"""Holds the exchange's sockets and publishes what they say."""
+"""The ingestor: owns the connections to the exchange and publishes what arrives on them."""

@@ -70,9 +70,10 @@ log = structlog.get_logger(__name__)
 
 GRACE_S = 15.0  # below supervisor's stopwaitsecs
 _SOCKETS_GRACE_S = 12.0  # a connect that is under way ends within ten
-_JOBS_GRACE_S = 1.0  # they hold nothing that could be lost
-_REST_GRACE_S = 1.0  # a REST call may hang, and its worker holds nothing that could be lost
-_MARKET_EVENTS, _PRIVATE_EVENTS, _LANE_BYTES = 20_000, 2_000, 64 * 2**20
+_JOBS_GRACE_S = 1.0  # a REST call may hang, and its worker holds nothing that could be lost
+_MARKET_EVENTS = 20_000
+_PRIVATE_EVENTS = 2_000
+_LANE_BYTES = 64 * 2**20
 _PRIVATE_SPOOL_BYTES = 256 * 2**20
 _WALLET = of_topic(*FIXED["balance"])
 
@@ -99,7 +100,7 @@ def main(env: Mapping[str, str]) -> int:
     ]
 
     gc.collect()
-    gc.freeze()  # what lives for ever need not be walked by each full collection, which took 60 ms
+    gc.freeze()  # a full collection took 60 ms with the objects that stay for the whole run
     log.info("starting", epoch=epoch, environment=settings.bybit.environment)
     with nullcontext() if lock is None else closing(lock):
         return run_until_stopped(workers, GRACE_S)
@@ -125,7 +126,7 @@ class DeliverySide:
         return worst([self.private.link, self.market.link])
 
     def connected(self) -> bool:
-        """Whether either of them is there."""
+        """Whether at least one of them is connected."""
         return self.private.link.connected or self.market.link.connected
 
 
@@ -178,7 +179,9 @@ def build_exchange(
     file = state_file(settings.spool_dir, "checkpoint.json", former="alive.json")
     gaps = GapStore(read_checkpoint(file).missed([_WALLET, *channels_of(cache.last())]))
     streams = EventStreams(StreamSource(bybit.environment, epoch))
-    account, clock, pool = Account(bybit.credentials), ExchangeClock(), ConnectionPool()
+    account = Account(bybit.credentials)
+    clock = ExchangeClock()
+    pool = ConnectionPool()
     delivery.outbox.market.on_dropped(pool.dropped)
     rest = RestClient(bybit, account, clock.now_ms)
     backfill, snapshots = BackfillJobs(rest), SnapshotJob(rest, clock, pool.publish)
@@ -240,7 +243,8 @@ def open_session(account: Account, endpoint: str) -> Session:
 
 
 def current_checkpoint(delivery: DeliverySide, pool: ConnectionPool, gaps: GapStore, safe: SafePoint) -> Checkpoint:
-    safe_ns = safe.until_ns(delivery.outbox.market.counts(), delivery.market.link.connected, time.time_ns())
+    counts = delivery.outbox.market.counts()
+    safe_ns = safe.until_ns(counts, time.time_ns(), connected=delivery.market.link.connected)
     return checkpoint_of(pool.observed(), safe_ns, gaps.for_next_run())
 
 
@@ -295,7 +299,7 @@ def close_unsubscribed_gaps(exchange: ExchangeSide) -> None:
 
 
 def own_channels(account: Account) -> tuple[Channel, ...]:
-    """What the gateway subscribes for itself."""
+    """The channels that the gateway subscribes to for itself."""
     return (_WALLET,) if account.credentials else ()
 
 
@@ -306,24 +310,24 @@ def renew(exchange: ExchangeSide, credentials: Credentials | None) -> None:
 
 
 def request_credentials(credentials: CredentialsWatch, *_: object) -> None:
-    """A signal handler."""
+    """Handle SIGHUP."""
     credentials.request()
 
 
 def state_file(folder: Path, name: str, former: str) -> StateFile:
-    """`former` is the name that earlier versions gave it."""
+    """`former` is the name of the file in earlier releases."""
     return StateFile(folder / name, former=folder / former)
 
 
 def open_spools(folder: Path, market_bytes: int) -> tuple[Spool, Spool]:
-    """That of private and that of market events, each with what an earlier run left in it."""
+    """The spools of private and of market events, each with what an earlier run left in it."""
     private = Spool(folder / "private.db", _PRIVATE_SPOOL_BYTES, durable=True)
     market = Spool(folder / "market.db", market_bytes, durable=False)
     return private, market
 
 
 def make_outbox(spools: tuple[Spool, Spool], market_bytes: int) -> Outbox:
-    """The two lanes; what memory holds has room in the spool."""
+    """The two lanes; what a lane holds in memory fits into its spool."""
     private, market = spools
     return Outbox(
         Lane(private, durable=True, most_events=_PRIVATE_EVENTS, most_bytes=_LANE_BYTES),
@@ -332,7 +336,7 @@ def make_outbox(spools: tuple[Spool, Spool], market_bytes: int) -> Outbox:
 
 
 def channels_of(desired: Iterable[DesiredSubscription]) -> list[Channel]:
-    """The channels of those subscriptions that name one."""
+    """The channels of these subscriptions, without rows that name none."""
     found: list[Channel] = []
     for subscription in desired:
         with suppress(BadChannel):

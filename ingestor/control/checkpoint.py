@@ -59,7 +59,7 @@ class SafePoint:
         self._marks = deque([(now_ns, accepted)])  # moment, and how many had been accepted by then
         self._safe_ns = now_ns
 
-    def until_ns(self, counts: LaneCounts, connected: bool, now_ns: int) -> int:
+    def until_ns(self, counts: LaneCounts, now_ns: int, *, connected: bool) -> int:
         self._marks.append((now_ns, counts.accepted))
         done = counts.confirmed + counts.dropped
         while self._marks and self._marks[0][1] <= done:

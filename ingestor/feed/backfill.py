@@ -112,7 +112,7 @@ class Backfill:
         self._backfilled.extend(element.key for element in found)
         return found
 
-    def end(self, complete: bool) -> list[HeldPush]:
+    def end(self, *, complete: bool) -> list[HeldPush]:
         """The request is answered or given up; the pushes that waited, in the order in which they came."""
         held, self.held = self.held, []
         self.gap, self.due_at = None, float("inf")
@@ -133,6 +133,6 @@ class Backfill:
 
 
 def backfill_of(channel: Channel) -> Backfill | None:
-    """None for a topic whose history Bybit's REST interface does not offer."""
+    """None for a topic whose history Bybit does not offer over REST."""
     known = channel.channel_type in identity.BACKFILLED and channel.category != "spread"
     return Backfill(channel) if known else None

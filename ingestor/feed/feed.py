@@ -183,14 +183,14 @@ class Feed:
         topic.interrupted = True
         return self._open(topic, cause, at.wall_ns_at(since), at)
 
-    def resumed(self, name: str, next_frame: bytes | None, at: Instant, subscribed: bool = True) -> list[Output]:
+    def resumed(self, name: str, next_frame: bytes | None, at: Instant, *, subscribed: bool = True) -> list[Output]:
         """Nothing is missed from here on. `next_frame` is the push that follows at once, if one does.
 
         A topic that is not `subscribed` any more is not backfilled.
         """
         topic = self.topic(name)
         topic.interrupted = False
-        return self._resume(topic, next_frame, at, subscribed) if topic.is_whole else []
+        return self._resume(topic, next_frame, at, subscribed=subscribed) if topic.is_whole else []
 
     def dropped(self, name: str, oldest_s: int, at: Instant) -> list[Output]:
         """The outbox dropped events of the topic, the oldest read at this Unix time.
@@ -210,7 +210,7 @@ class Feed:
             outputs.append(topic.stream.gap(described(gap), at.wall_ns))
         return outputs
 
-    def _resume(self, topic: TopicFeed, next_frame: bytes | None, at: Instant, subscribed: bool) -> list[Output]:
+    def _resume(self, topic: TopicFeed, next_frame: bytes | None, at: Instant, *, subscribed: bool) -> list[Output]:
         gap = self._gaps.open_gap(topic.channel)
         if gap is None:
             return []
@@ -256,7 +256,8 @@ class Feed:
 
     def _end_backfill(self, topic: TopicFeed, backfill: Backfill, history: History, at: Instant) -> list[Output]:
         """The missing elements, the end of the gap, then the pushes that were held."""
-        stream, gap, held_back = topic.stream, backfill.gap, backfill.holds
+        stream, gap = topic.stream, backfill.gap
+        held_back = backfill.holds
         missing = backfill.missing(history.elements)
         outputs: list[Output] = [stream.backfill(each.key, each.data, each.time_ms, at.wall_ns) for each in missing]
         del self._backfilling[topic.channel.topic]

@@ -1,1 +1,1 @@
-"""The threads that hold a WebSocket connection each."""
+"""The threads that own one WebSocket connection each."""

@@ -20,7 +20,7 @@ class ConnectBudget:
         self._made: deque[float] = deque()
         self._lock = threading.Lock()
 
-    def wait_s(self, private: bool, now: float) -> float:
+    def wait_s(self, *, private: bool, now: float) -> float:
         """0 and the place is taken, or how long until there is one."""
         with self._lock:
             while self._made and self._made[0] <= now - self._per_s:

@@ -1,4 +1,4 @@
-"""What a worker uses of others, as it needs it."""
+"""The interfaces that a connection's worker uses."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Clocks(Protocol):
 
 
 class Budget(Protocol):
-    def wait_s(self, private: bool, now: float) -> float:
+    def wait_s(self, *, private: bool, now: float) -> float:
         """0 when we may connect now, which counts; otherwise how long to wait."""
         ...
 
@@ -65,5 +65,5 @@ class Surroundings:
     changed: Callable[[], None]  # `observed` shows something new
     live: Callable[[], None]  # from now on the connection can miss something, which the next run has to know
     subscribed: Callable[[Channel], None]  # the exchange acknowledged it
-    request_backfill: Callable[[BackfillRequest, Callable[[History], None]], None]  # with whom to call with the answer
+    request_backfill: Callable[[BackfillRequest, Callable[[History], None]], None]  # with the callback for the answer
     clock_doubted: Callable[[], None]  # the exchange refused a time of ours

@@ -132,7 +132,7 @@ class Performer:
     def _resumed(self, topic: str, following: Sequence[Action]) -> None:
         next_frame = next((each.frame for each in following if isinstance(each, Deliver)), None)
         subscribed = topic in self.session.topics.by_name
-        self.carry_out(self.feed.resumed(topic, next_frame, self._clocks.now(), subscribed))
+        self.carry_out(self.feed.resumed(topic, next_frame, self._clocks.now(), subscribed=subscribed))
 
     # -- the feed's outputs ---------------------------------------------------------------------------------
 

@@ -71,7 +71,7 @@ class Recorder:
         write = self._log.info if retry_in_s is None else self._log.warning
         write("socket state", state=str(entered.state), reason=entered.reason, **more)
 
-    # -- the picture ----------------------------------------------------------------------------------------
+    # -- recording ----------------------------------------------------------------------------------------
 
     def due_at(self, now: float) -> float:
         return self._recorded_at + SOON_S if self._changed else now + EVERY_S
@@ -86,7 +86,7 @@ class Recorder:
         by_name = session.topics.by_name
         pending = _why_pending(session)
         self._topics = {
-            name: self._topic(name, topic, session.state is State.LIVE and topic.live, pending)
+            name: self._topic(name, topic, pending, live=session.state is State.LIVE and topic.live)
             for name, topic in by_name.items()
             if topic.wanted
         }
@@ -103,7 +103,7 @@ class Recorder:
         )
         return changed
 
-    def _topic(self, name: str, topic: TopicSubscription, live: bool, pending: str) -> tuple[object, ObservedTopic]:
+    def _topic(self, name: str, topic: TopicSubscription, pending: str, *, live: bool) -> tuple[object, ObservedTopic]:
         flow = self._feed.topic(name)
         acked_at = self._acked_at.get(name)
         made_of = (topic.state, live, topic.reason, flow.events, acked_at, live or pending)

@@ -145,7 +145,7 @@ class _Deadline:
 
     @property
     def over(self) -> str | None:
-        """In words, once it is."""
+        """Why the time is over, once it is."""
         return f"not connected within {self._seconds:g} s" if time.monotonic() >= self._ends_at else None
 
     def left_s(self) -> float:

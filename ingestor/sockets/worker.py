@@ -169,4 +169,4 @@ class SocketWorker:
             log.warning("backfill answer refused, mailbox full", endpoint=self.endpoint, topic=request.channel.topic)
 
     def _wait_for_budget_s(self, now: float) -> float:
-        return self._around.budget.wait_s(self.endpoint == "private", now)
+        return self._around.budget.wait_s(private=self.endpoint == "private", now=now)

@@ -1,4 +1,4 @@
-"""Requests what happened in a gap, away from the threads of the connections."""
+"""Requests the history of a gap, outside the threads of the connections."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ _MAX_REQUESTS = 1000  # one per topic and gap
 
 @dataclass(frozen=True, slots=True)
 class BackfillTask:
-    """A request of a feed, and whom to call with the answer, in the job's thread.
+    """A request of a feed, and the callback for the answer, called in the job's thread.
 
-    An answer after `request.answer_by` is of no use and not given.
+    An answer after `request.answer_by` is dropped.
     """
 
     request: BackfillRequest

@@ -136,14 +136,14 @@ def test_market_events_are_safe_once_they_are_confirmed_and_private_ones_once_th
 
 def test_it_is_safe_until_the_moment_before_the_oldest_event_without_a_confirm():
     safe = SafePoint(accepted=100, now_ns=0)
-    assert safe.until_ns(counts(accepted=110, confirmed=0), True, 1) == 0
-    assert safe.until_ns(counts(accepted=130, confirmed=109), True, 2) == 0
-    assert safe.until_ns(counts(accepted=140, confirmed=110), True, 3) == 1
-    assert safe.until_ns(counts(accepted=140, confirmed=140), True, 4) == 4
+    assert safe.until_ns(counts(accepted=110, confirmed=0), 1, connected=True) == 0
+    assert safe.until_ns(counts(accepted=130, confirmed=109), 2, connected=True) == 0
+    assert safe.until_ns(counts(accepted=140, confirmed=110), 3, connected=True) == 1
+    assert safe.until_ns(counts(accepted=140, confirmed=140), 4, connected=True) == 4
 
 
 def test_what_waits_for_an_absent_broker_is_on_disk():
     safe = SafePoint(accepted=0, now_ns=0)
-    safe.until_ns(counts(10, 0), False, SECOND)
-    assert safe.until_ns(counts(20, 0), False, 2 * SECOND) == 0
-    assert safe.until_ns(counts(30, 0), False, 3 * SECOND) == SECOND
+    safe.until_ns(counts(10, 0), SECOND, connected=False)
+    assert safe.until_ns(counts(20, 0), 2 * SECOND, connected=False) == 0
+    assert safe.until_ns(counts(30, 0), 3 * SECOND, connected=False) == SECOND

@@ -49,7 +49,7 @@ class Feeding:
         return self.keep(self.feed.interrupted(topic, cause, self.now if since is None else since, self.at))
 
     def resume(self, topic: str, next_frame: bytes | None = None, subscribed: bool = True) -> list[str]:
-        return self.keep(self.feed.resumed(topic, next_frame, self.at, subscribed))
+        return self.keep(self.feed.resumed(topic, next_frame, self.at, subscribed=subscribed))
 
     def drop(self, topic: str, oldest_s: int = WALL_NS // 10**9) -> list[str]:
         return self.keep(self.feed.dropped(topic, oldest_s, self.at))
