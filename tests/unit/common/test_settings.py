@@ -45,11 +45,10 @@ def test_a_key_without_its_secret_is_a_mistake():
 
 
 def test_a_variable_and_its_file_together_are_a_mistake(tmp_path: Path):
-    (tmp_path / "password").write_text("p")
-    text = config_error({"POSTGRES_PASSWORD": "p", "POSTGRES_PASSWORD_FILE": str(tmp_path / "password")})
-    assert (
-        f"POSTGRES_PASSWORD_FILE={str(tmp_path / 'password')!r}: must be empty while POSTGRES_PASSWORD is set" in text
-    )
+    file = tmp_path / "password"
+    file.write_text("p")
+    text = config_error({"POSTGRES_PASSWORD": "p", "POSTGRES_PASSWORD_FILE": str(file)})
+    assert f"POSTGRES_PASSWORD_FILE={str(file)!r}: must be empty while POSTGRES_PASSWORD is set" in text
 
 
 def test_all_errors_are_reported_at_once():
