@@ -30,6 +30,8 @@ class DeadlineConnection(HTTPConnection):
             raise
         finally:
             watchdog.cancel()
+            if late.is_set():  # what the read made of the end of the connection is not the cause
+                raise TimeoutError("the head of the answer did not arrive in time")
 
 
 class DeadlineTlsConnection(DeadlineConnection, HTTPSConnection):
