@@ -1,1 +1,1 @@
-"""The control plane over HTTP."""
+"""The api: subscriptions, status and balances over HTTP."""

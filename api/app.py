@@ -1,4 +1,4 @@
-"""Puts the api together."""
+"""The WSGI application: blueprints, error handlers and services, put together."""
 
 from importlib.metadata import version
 from typing import Any

@@ -1,4 +1,4 @@
-"""What connections and topics look like to everyone else: immutable values, replaced when something changes."""
+"""Connections and topics as other threads see them: immutable values, replaced when something changes."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,1 +1,1 @@
-"""Writes balances from the queue to PostgreSQL."""
+"""The persister: writes balances from the queue to PostgreSQL."""

@@ -1,4 +1,4 @@
-"""Builds the persister: `python -m persister`."""
+"""The persister: which objects exist, with which settings (`python -m persister`)."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""What looks inconsistent in a balance. It is stored all the same, and flagged."""
+"""Checks for balances that look inconsistent. Such a balance is stored and flagged."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta

@@ -47,7 +47,7 @@ class Ledger:
         self._report = Report()
 
     def open(self) -> None:
-        """Read the newest balance of each coin; raises Unavailable while PostgreSQL is away or not migrated yet."""
+        """Read the newest balance of each coin; raises Unavailable while PostgreSQL is unavailable or not migrated."""
         if self._connection is not None:
             self._connection.invalidate()  # a session of a server that was read-only may stay read-only
         self._engine.dispose()

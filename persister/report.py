@@ -1,4 +1,4 @@
-"""What is logged and counted of a batch once it is committed."""
+"""Logs and counts what a batch wrote, once it is committed."""
 
 import logging
 from collections import Counter

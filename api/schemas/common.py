@@ -36,7 +36,7 @@ Rounded = Annotated[float | None, AfterValidator(lambda value: None if value is 
 
 
 class Strict(BaseModel):
-    """A request: fields that it does not name are refused."""
+    """A request; a field that the model does not have is an error."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""How the api reaches Postgres: a circuit breaker around the connection pool."""
+"""A circuit breaker around the api's connection pool to PostgreSQL."""
 
 import threading
 import time

@@ -34,7 +34,7 @@ class PostgresReports:
         *,
         forget_earlier: bool,
     ) -> None:
-        """This run is alive, with these connections; `forget_earlier` removes the topics of earlier runs."""
+        """Write the heartbeat of this run with its connections; `forget_earlier` removes the topics of earlier runs."""
         with database.retriable(), self._engine.begin() as connection:
             ingestors.beat(
                 connection,

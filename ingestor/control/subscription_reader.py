@@ -1,4 +1,4 @@
-"""Keeps the desired state up to date with what Postgres has, reading changes only wherever that is enough."""
+"""Keeps the desired state up to date with what Postgres has, reading only what changed where that is enough."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -26,7 +26,7 @@ class TopicReports:
     """
 
     def __init__(self) -> None:
-        self._written: dict[Key, ObservedTopic | None] = {}  # longest ago first; None: its row may say anything
+        self._written: dict[Key, ObservedTopic | None] = {}  # longest ago first; None: what its row contains is unknown
         self._counters_at = 0.0
 
     def changes(self, held: Mapping[Key, ObservedTopic], now: float) -> Changes:

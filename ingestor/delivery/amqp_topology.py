@@ -86,7 +86,7 @@ class TopologyConnection:
         self._spread(bindings, lambda channel: channel.queue_bind)
 
     def unbind(self, bindings: Sequence[Binding]) -> None:
-        """Bindings that do not exist are passed over."""
+        """Bindings that do not exist are skipped."""
         self._spread(bindings, lambda channel: channel.queue_unbind)
 
     def process_events(self) -> None:

@@ -15,7 +15,7 @@ class Link:
 
 
 def worst(links: Sequence[Link]) -> Link:
-    """All of them as one: connected since the last one is, unavailable since the first one is."""
+    """Several connections as one: connected since the last one is, unavailable since the first one is."""
     unavailable = [link for link in links if not link.connected]
     if unavailable:
         return min(unavailable, key=lambda link: link.since)

@@ -13,7 +13,7 @@ PROBE_EVERY_S = 1.0
 
 
 class HasRoom(Protocol):
-    """A spool."""
+    """A spool's limits."""
 
     def has_room(self, size: int) -> bool: ...
 

@@ -163,7 +163,7 @@ class Pipeline:
             self._publish(batch)
 
     def _publish(self, batch: list[Entry]) -> None:
-        for entry in batch:  # first of all: whatever fails below, none of them is forgotten
+        for entry in batch:  # before anything below can fail: none of them may be forgotten
             self._unconfirmed.published(entry)
         if self._connection is None or not self._connection.is_open:
             return

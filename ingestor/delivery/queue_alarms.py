@@ -1,4 +1,4 @@
-"""When a queue needs a person's attention."""
+"""The alarm of a queue: when it needs an operator's attention, and why."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -38,7 +38,7 @@ class MonitoredQueue:
 
     @property
     def belongs_to_a_service(self) -> bool:
-        """The persister is one."""
+        """The persister's queue counts as one."""
         return "." in self.name.removeprefix("ws-gateway.")
 
 

@@ -182,7 +182,7 @@ class Spool:
             log.warning("spool ballast not written", file=str(self._ballast), error=str(error))
 
     def _release_ballast(self) -> bool:
-        """Whether there was one. A read-only disk keeps it, and needs no room either."""
+        """Whether there was a ballast. A read-only disk keeps it, and needs no room either."""
         try:
             self._ballast.unlink()
         except OSError:

@@ -1,4 +1,4 @@
-"""The thread that declares exchanges, queues and bindings on the broker, and looks after them."""
+"""The thread that declares exchanges, queues and bindings on the broker, and inspects the queues."""
 
 import threading
 import time

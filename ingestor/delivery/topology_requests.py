@@ -1,4 +1,4 @@
-"""What other threads request of the topology's thread."""
+"""Requests of other threads to the topology's thread."""
 
 import threading
 import time

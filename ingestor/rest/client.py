@@ -1,4 +1,4 @@
-"""What we request from the exchange over REST: few calls, each rare."""
+"""The requests that the gateway sends to the exchange's REST API: few, and each rare."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping

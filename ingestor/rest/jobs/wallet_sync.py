@@ -1,4 +1,4 @@
-"""Fetches the wallet for those who wait for a comparison with the exchange."""
+"""Fetches the wallet where a comparison with the exchange was requested."""
 
 from collections.abc import Sequence
 from typing import Never, Protocol
