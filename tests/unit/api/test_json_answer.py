@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -161,3 +161,18 @@ def test_flask_passes_on_what_is_written_and_writes_everything_else_as_before():
     with app.app_context():
         assert jsonify(b'{"b":1}').get_data() == b'{"b":1}'
         assert jsonify({"b": 1, "a": 2}).get_data() == b'{"a":2,"b":1}\n'
+
+
+@pytest.mark.parametrize(
+    ("view", "schema", "not_shown"),
+    [
+        (TopicView, SeenTopic, {"age_s"}),
+        (ConnectionView, SeenSocket, {"age_s"}),
+        (QueueView, SeenQueue, {"age_s", "read_since", "unread_since"}),
+        (GapView, SeenGap, set()),
+    ],
+)
+def test_every_field_of_a_report_is_shown_or_left_out_on_purpose(
+    view: Any, schema: type[BaseModel], not_shown: set[str]
+):
+    assert {field.name for field in fields(view)} - not_shown == schema.model_fields.keys() - {"stale"}
