@@ -1,10 +1,16 @@
 """Only what changed is written."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
 
 from common.channels import of_topic
 from ingestor.control.topic_reports import COUNTERS_PER_S, MAX_CHANGES, Changes, Key, TopicReports
 from ingestor.observed import ObservedTopic
+
+AT_ONCE: dict[str, Any] = {"state": "rejected", "reason": "no such topic", "acked_at": datetime.now(UTC)}
 
 
 def held(number: int, state: str = "live", events: int = 0) -> dict[Key, ObservedTopic]:
@@ -24,11 +30,17 @@ def test_an_unchanged_topic_is_written_once():
     assert write(reports, observed, 2.0) == Changes()
 
 
-def test_a_change_of_state_is_written_at_once():
+@pytest.mark.parametrize("name", AT_ONCE)
+def test_a_change_of_state_is_written_at_once(name: str):
     reports, observed = TopicReports(), held(3)
     write(reports, observed, 1.0)
-    observed["linear", "1"] = replace(observed["linear", "1"], state="rejected", reason="no such topic")
+    observed["linear", "1"] = replace(observed["linear", "1"], **{name: AT_ONCE[name]})
     assert list(write(reports, observed, 1.0).written) == [("linear", "1")]
+
+
+def test_it_is_decided_for_every_field_whether_its_change_is_written_at_once():
+    counters = {"events", "last_event_at"}
+    assert AT_ONCE.keys() | counters == {field.name for field in fields(ObservedTopic)} - {"channel"}
 
 
 def test_a_topic_that_left_is_removed_once():
