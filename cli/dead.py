@@ -165,6 +165,6 @@ def _count(channel: BlockingChannel) -> int:
 
 def _fail_for_missing(ids: set[str]) -> None:
     for each in sorted(ids):
-        print_problem(f"{each}: no such message in {DEAD}")
+        print_problem(f"{each}: no such message in {DEAD}; `ws-gateway dead list` shows the ids")
     if ids:
         raise typer.Exit(1)

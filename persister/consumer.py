@@ -86,15 +86,17 @@ class BalanceConsumer:
         with reported_as(Unavailable, *amqp.AWAY), closing_finally(self._connect()) as connection:
             if not self._queue_exists(connection, stop):
                 return
-            session = ConsumerSession(connection, self._store, self._pace)
-            session.begin()
-            self._log_start()
-            try:
-                with metrics.consuming.track_inprogress():
-                    while not stop.is_set():
-                        session.process(backoff)
-            finally:
-                session.end()
+            self._serve(ConsumerSession(connection, self._store, self._pace), stop, backoff)
+
+    def _serve(self, session: "ConsumerSession", stop: threading.Event, backoff: Backoff) -> None:
+        session.begin()
+        self._log_start()
+        try:
+            with metrics.consuming.track_inprogress():
+                while not stop.is_set():
+                    session.process(backoff)
+        finally:
+            session.end()
 
     def _queue_exists(self, connection: pika.BlockingConnection, stop: threading.Event) -> bool:
         """Wait for the queue, which the ingestor declares; False when we are stopped before."""

@@ -17,7 +17,11 @@ from common.views.ingestors import IngestorView
 from common.views.queues import QueueView
 from common.views.subscription_status import SubscriptionView
 
-OK, BROKEN, WAITING, QUIET, UNKNOWN = "ok", "broken", "waiting", "quiet", "unknown"
+OK = "ok"
+BROKEN = "broken"
+WAITING = "waiting"
+QUIET = "quiet"
+UNKNOWN = "unknown"
 APPLIED_WITHIN_S = 5.0
 _QUIET_AFTER_S = 60.0
 _UNACKNOWLEDGED_S = 60.0

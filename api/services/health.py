@@ -20,7 +20,10 @@ CONNECTED_WITHIN_S = 5.0  # how long a connection may take that is needed for th
 
 _ANOTHER_LOOK = timedelta(seconds=1)  # a single measurement may fall into the moment in which the persister connects
 
-UP, IDLE, DOWN, UNKNOWN = "up", "idle", "down", "unknown"
+UP = "up"
+IDLE = "idle"
+DOWN = "down"
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)

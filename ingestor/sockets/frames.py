@@ -145,4 +145,7 @@ class FrameReader:
             return
         oversized = self._size if self._size > self._largest else 0
         messages.append(Message(self._opcode, b"".join(self._parts), oversized))
-        self._opcode, self._parts, self._size, self._final = None, [], 0, False
+        self._opcode = None
+        self._parts = []
+        self._size = 0
+        self._final = False

@@ -64,7 +64,8 @@ def test_one_is_shown_whole(queue: Queue, run: Run) -> None:
     assert status == 0
     assert out.endswith("\n\n\\xff{\n")
     assert "reason: not valid JSON" in out
-    assert run("show", "two") == (1, "", "two: no such message in ws-gateway.dead\n")
+    missing = "two: no such message in ws-gateway.dead; `ws-gateway dead list` shows the ids\n"
+    assert run("show", "two") == (1, "", missing)
 
 
 def test_one_is_sent_back_and_the_others_stay(queue: Queue, run: Run) -> None:
