@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 _FLOOR_S = 10.0
+_KLINE_FLOOR_S = 70.0  # pushed every 1-60 s (websocket/public/kline)
 _FACTOR = 20.0
 _MOST_DOUBLINGS = 6
 _CEILING_S = {
@@ -22,6 +23,7 @@ class Cadence:
     """
 
     ceiling_s: float | None  # None: never late
+    floor_s: float = _FLOOR_S  # never late before, however quick its pushes were
     longest_s: float = 0.0  # between two pushes
     last_at: float | None = None  # of the latest push or subscription
     misses: int = 0  # in a row
@@ -41,7 +43,7 @@ class Cadence:
         if self.ceiling_s is None or self.last_at is None:
             return False
         patience = 2.0 ** min(_MOST_DOUBLINGS, self.misses)
-        return now - self.last_at > patience * min(self.ceiling_s, max(_FLOOR_S, _FACTOR * self.longest_s))
+        return now - self.last_at > patience * min(self.ceiling_s, max(self.floor_s, _FACTOR * self.longest_s))
 
     def missed_again(self) -> bool:
         """It is late. Every second time in a row, which no new subscription ended, this is True.
@@ -53,4 +55,5 @@ class Cadence:
 
 
 def cadence_of(channel_type: str) -> Cadence:
-    return Cadence(_CEILING_S.get(channel_type))
+    floor_s = _KLINE_FLOOR_S if channel_type == "kline" else _FLOOR_S
+    return Cadence(_CEILING_S.get(channel_type), floor_s)

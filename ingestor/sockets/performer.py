@@ -179,7 +179,7 @@ class Performer:
         """False when the process stops before we may connect."""
         logged = False
         while not self.stop.is_set():
-            wait_s = self._around.budget.wait_s(self._private, self._clocks.monotonic_s())
+            wait_s = self._around.budget.wait_s(private=self._private, now=self._clocks.monotonic_s())
             if not wait_s:
                 return True
             if not logged:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.channels import ENDPOINTS, FIXED, PUBLIC, BadChannel, Request, of_topic, resolve
+from common.channels import ENDPOINTS, FIXED, POOLED, POOLS, PUBLIC, BadChannel, Request, of_topic, resolve
+from simulator import topics as simulated
 
 
 @pytest.mark.parametrize(

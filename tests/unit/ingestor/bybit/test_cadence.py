@@ -59,3 +59,11 @@ def test_every_second_miss_in_a_row_is_the_connection_s():
     assert [cadence.missed_again() for _ in range(4)] == [False, True, False, True]
     cadence.heard(0.0)
     assert not cadence.missed_again()
+
+
+def test_a_candle_without_trades_may_be_silent_for_a_minute_after_quick_pushes():
+    cadence = cadence_of("kline")
+    for second in range(5):
+        cadence.heard(float(second))
+    assert not cadence.is_late(4.0 + 69.9)
+    assert cadence.is_late(4.0 + 70.1)
