@@ -127,6 +127,14 @@ def test_a_book_with_dropped_changes_is_subscribed_anew_and_whole_with_its_snaps
     assert public.resume(BOOK) == ["gap closed"]
 
 
+def test_a_book_that_is_being_subscribed_anew_is_so_once(public: Feeding):
+    public.drop(BOOK)
+    assert public.passes(OVERFLOW_OVER_AFTER_S) == ["Resubscribe"]
+    public.drop(BOOK)
+    assert public.passes(OVERFLOW_OVER_AFTER_S) == []
+    assert public.resume(BOOK) == ["gap closed"]
+
+
 def test_the_best_prices_are_whole_with_each_push(public: Feeding):
     public.drop(BEST)
     assert public.passes(OVERFLOW_OVER_AFTER_S) == ["gap closed"]
@@ -218,6 +226,16 @@ def test_the_answer_to_a_request_from_before_the_topic_was_forgotten_is_too_late
     first, second = private.requests
     assert private.answer(first, Answer()) == []
     assert private.answer(second, Answer()) == ["gap closed", "BackfillFinished"]
+
+
+def test_pushes_that_waited_for_a_backfill_are_known_to_the_next_one(private: Feeding):
+    for _ in range(2):
+        private.interrupt(EXECUTION)
+        private.resume(EXECUTION)
+        if len(private.requests) == 1:
+            private.deliver(EXECUTION, execution(1))
+        private.answer(private.requests[-1], Answer((element("e1"),)))
+    assert [event["origin"] for event in private.events(EXECUTION)].count("backfill") == 0
 
 
 def test_another_interruption_ends_the_backfill_and_opens_a_gap_of_its_own(private: Feeding):

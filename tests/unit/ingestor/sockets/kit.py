@@ -85,6 +85,7 @@ class Turn:
         self.wires: list[Wire] = []
         self.refusals: list[Lost] = []
         self.budget_waits: list[float] = []
+        self.budget_is_private: list[bool] = []  # which share of the budget was used
         self.stops_meanwhile = False  # while the worker waits for the budget
         self.hangs: threading.Event | None = None  # while it is not set, nothing more is connected
         self.taken: list[Event] = []
@@ -145,6 +146,7 @@ class Turn:
         self.offset_ms = exchange_ms
 
     def wait_s(self, private: bool, now: float) -> float:
+        self.budget_is_private.append(private)
         if self.stops_meanwhile:
             self.stop.set()
         return self.budget_waits.pop(0) if self.budget_waits else 0.0

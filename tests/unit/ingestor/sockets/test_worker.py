@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from common.channels import of_topic
 from common.events import Event
 from common.settings import Credentials
-from ingestor.bybit.actions import Marked
+from ingestor.bybit.actions import Marked, Send
 from ingestor.bybit.states import State, TopicState
 from ingestor.feed.backfill import ANSWER_WITHIN_S, BackfillRequest
 from ingestor.feed.event_stream import EventStream
@@ -109,11 +109,13 @@ def test_frames_that_came_before_the_end_of_the_connection_are_delivered(at: Tur
     assert at.kinds() == ["live", "gap open"]
 
 
-def test_a_request_that_cannot_be_sent_is_a_lost_connection(at: Turn):
+def test_a_request_that_cannot_be_sent_is_a_lost_connection_and_the_next_one_is_not_sent(at: Turn):
     wire = at.live(TICKER)
-    wire.lost, wire.arriving = "broken pipe", []
-    at.worker._performer.perform([*at.worker._performer.session.want([], 0.0)])
+    wire.lost = "broken pipe"
+    at.worker._performer.perform([Send('{"op":"a"}'), Send('{"op":"b"}')])
     assert wire.closed
+    assert state(at) is State.BACKOFF
+    assert [request["op"] for request in wire.sent] == ["subscribe"]
 
 
 def test_a_connection_that_is_refused_is_tried_again_when_the_exchange_asked_for(at: Turn):
@@ -121,6 +123,7 @@ def test_a_connection_that_is_refused_is_tried_again_when_the_exchange_asked_for
     at.subscribe(TICKER)
     assert at.worker.observed.state is State.BACKOFF
     assert at.worker.observed.last_error == "the exchange answered HTTP 429"
+    assert "live" not in at.reported
     at.passes(6.9)
     assert at.wires == []
     at.passes(0.2)
@@ -128,9 +131,11 @@ def test_a_connection_that_is_refused_is_tried_again_when_the_exchange_asked_for
 
 
 def test_the_worker_waits_for_the_budget_of_connects(at: Turn):
-    at.budget_waits += [0.01, 0.01]
+    at.budget_waits += [7.0, 0.01]
+    at.worker._performer.stop = stop = RecordedWaits()
     with capture_logs() as lines:
         at.subscribe(TICKER)
+    assert stop.waits == [1.0, 0.01]
     assert len(at.wires) == 1
     assert [line for line in lines if line["event"] == "connect budget exhausted"] == [
         {
@@ -138,9 +143,28 @@ def test_the_worker_waits_for_the_budget_of_connects(at: Turn):
             "log_level": "warning",
             "endpoint": "linear",
             "socket_no": 3,
-            "wait_s": 0.0,
+            "wait_s": 7.0,
         }
     ]
+
+
+@pytest.mark.parametrize(("endpoint", "topic"), [("linear", TICKER), ("private", "wallet")])
+def test_each_connection_uses_its_share_of_the_budget(endpoint: str, topic: str):
+    at = Turn(endpoint, max_age_s=1.0)
+    at.subscribe(topic)
+    at.authenticate()
+    at.passes(1.0)
+    assert at.budget_is_private == [endpoint == "private"] * 2, "the connection and its replacement"
+
+
+def test_pushes_alone_are_no_reason_for_a_turn(at: Turn):
+    wire = at.live(TICKER)
+    wire.push(TICKER)
+    at.turn()
+    assert not at.worker._performer.due
+    wire.push(TICKER)
+    at.worker._step(at.stop)
+    assert not at.worker._performer.due
 
 
 def test_a_worker_that_stops_does_not_connect(at: Turn):
@@ -445,6 +469,7 @@ def test_a_topic_that_never_flowed_misses_nothing_by_a_failure(at: Turn):
     at.worker._performer.start_anew(at.session("linear"), whole_until=0.0)
     assert at.kinds() == []
     assert list(at.worker._performer.session.topics.by_name) == [TICKER]
+    assert at.worker.observed.attempts == 1
 
 
 def test_a_stop_closes_everything_and_hands_over_what_was_read(at: Turn):
