@@ -73,6 +73,102 @@ def test_what_is_observed_follows_the_session(at: Turn):
     assert at.reported[-1] == "changed"
 
 
+def test_a_pending_topic_has_a_reason(at: Turn):
+    at.refusals.append(Lost("HTTP 503", wait_s=7.0))
+    at.subscribe(TICKER)
+    at.passes(0.2)
+    [topic] = at.worker.observed.topics
+    assert (topic.state, topic.reason) == ("pending", "the linear socket is backoff: HTTP 503")
+    at.passes(7.0)
+    at.passes(0.2)
+    [topic] = at.worker.observed.topics
+    assert (topic.state, topic.reason) == ("pending", "waiting for the exchange's answer")
+
+
+def test_the_states_of_a_connection_are_logged_and_a_failed_one_with_the_time_of_the_retry(at: Turn):
+    at.refusals.append(Lost("HTTP 503", wait_s=7.0))
+    with capture_logs() as lines:
+        at.subscribe(TICKER)
+        at.passes(7.0)
+    states = [line for line in lines if line["event"] == "socket state"]
+    assert [(line["state"], line["log_level"], line.get("retry_in_s")) for line in states] == [
+        ("connecting", "info", None),
+        ("backoff", "warning", 7.0),
+        ("connecting", "info", None),
+        ("live", "info", None),
+    ]
+
+
+def test_a_topic_that_is_subscribed_is_logged_once(at: Turn):
+    with capture_logs() as lines:
+        at.live(TICKER)
+    found = [(line["event"], line["log_level"], line["topic"], line["reason"]) for line in lines if "topic" in line]
+    assert found == [("topic subscribed", "info", TICKER, None)]
+
+
+def test_a_topic_that_is_unsubscribed_is_forgotten(at: Turn):
+    wire = at.live(TICKER, OTHER)
+    at.passes(1.0)
+    at.subscribe(OTHER)
+    wire.ack()
+    at.turn()
+    at.passes(1.0)
+    assert [topic.channel.topic for topic in at.worker.observed.topics] == [OTHER]
+    assert at.feed.topics.keys() == {OTHER}
+    at.subscribe(TICKER, OTHER)
+    at.passes(1.0)
+    assert {topic.channel.topic: topic.acked_at for topic in at.worker.observed.topics}[TICKER] is None
+
+
+def test_what_has_not_changed_is_observed_as_the_same_object(at: Turn):
+    wire = at.live(TICKER, OTHER)
+    at.passes(1.0)
+    before = at.worker.observed.topics
+    wire.push(TICKER)
+    at.turn()
+    at.passes(1.0)
+    after = at.worker.observed.topics
+    assert [one is other for one, other in zip(before, after, strict=True)] == [False, True]
+
+
+def test_the_last_heartbeat_is_when_the_connection_was_heard_last(at: Turn):
+    wire = at.live(TICKER)
+    at.now_s = 1.5
+    wire.arriving.append(PONG)
+    at.turn()
+    at.passes(2.0)
+    assert at.worker.observed.last_heartbeat_at == at.time(1.5)
+    at.refusals.append(Lost("HTTP 503"))
+    wire.lost = "reset"
+    at.passes(1.0)
+    assert at.worker.observed.state is State.BACKOFF
+    assert at.worker.observed.last_heartbeat_at == at.time(1.5)
+
+
+def test_whether_a_connection_is_live_is_a_metric(at: Turn):
+    def shown() -> float | None:
+        return REGISTRY.get_sample_value("wsgw_socket_live", {"endpoint": "linear", "socket_no": "3"})
+
+    wire = at.live(TICKER)
+    assert shown() == 1.0
+    at.refusals.append(Lost("HTTP 503"))
+    wire.lost = "reset"
+    at.worker._performer.lose("reset")
+    assert shown() == 0.0
+
+
+def test_a_change_is_observed_soon_and_counts_once_a_second(at: Turn):
+    wire = at.live(TICKER)
+    at.passes(0.1)
+    assert [topic.state for topic in at.worker.observed.topics] == ["live"]
+    at.passes(1.0)
+    wire.push(TICKER)
+    at.passes(0.9)
+    assert [topic.events for topic in at.worker.observed.topics] == [0]
+    at.passes(0.1)
+    assert [topic.events for topic in at.worker.observed.topics] == [1]
+
+
 def test_a_lost_connection_is_a_gap_and_another_connection(at: Turn):
     wire = at.live(TICKER)
     wire.push(TICKER)
