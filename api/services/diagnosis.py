@@ -184,7 +184,8 @@ def _socket(view: SubscriptionView, observed: Observation) -> HopState:
         since = max(connection.since for connection in mine)
         return HopState("socket", OK, f"the {view.endpoint} connection is live", since)
     why = f": {lost.last_error}" if lost.last_error else ""
-    words = f"the {view.endpoint} connection is in state {lost.state}, attempt {lost.attempts}{why}"
+    attempt = f", attempt {lost.attempts}" if lost.attempts else ""
+    words = f"the {view.endpoint} connection is in state {lost.state}{attempt}{why}"
     return HopState("socket", BROKEN, words, lost.since, _connection_advice(lost.state))
 
 
@@ -200,7 +201,7 @@ def _no_connection(view: SubscriptionView, observed: Observation) -> HopState:
 
 def _connection_advice(state: str) -> str:
     if state == "parked":
-        return "correct BYBIT_API_KEY and BYBIT_API_SECRET, then: supervisorctl signal HUP gateway:ingestor"
+        return "set valid BYBIT_API_KEY and BYBIT_API_SECRET, then: supervisorctl signal HUP gateway:ingestor"
     return "it reconnects on its own; if this persists, check that this machine can reach the exchange"
 
 

@@ -217,7 +217,8 @@ def _endpoint(endpoint: str, held: Sequence[ConnectionView], needed_since: datet
     if broken.stale:
         return Component(DOWN, broken.observed_at, f"the last report is {broken.age_s:.0f} s old")
     why = f" ({broken.last_error})" if broken.last_error else ""
-    return Component(DOWN, broken.since, f"{broken.state}, attempt {broken.attempts}{why}")
+    attempt = f", attempt {broken.attempts}" if broken.attempts else ""
+    return Component(DOWN, broken.since, f"{broken.state}{attempt}{why}")
 
 
 def _is_joining(held: ConnectionView) -> bool:

@@ -27,6 +27,7 @@ from ingestor.bybit.states import TRANSITIONS, ConnectionEvent, State, TopicStat
 from ingestor.bybit.subscriptions import TopicSubscriptions, Unresponsive
 
 _UNUSED = "nothing is subscribed"
+_NO_CREDENTIALS = "no credentials"
 _RENEWING = TopicState.RENEWING  # used for each push; Python 3.11 looks up members of an enum slowly
 
 
@@ -107,7 +108,7 @@ class Session:
         return [*actions, *self._converge(now)]
 
     def renew(self, credentials: Credentials | None) -> list[Action]:
-        """Use these credentials from the next connection on, and connect at once where the old ones were refused."""
+        """Use these credentials from the next connection on; connect at once where they were missing or refused."""
         self._credentials = credentials
         return self._connect(ConnectionEvent.RENEWED) if self.state is State.PARKED and credentials else []
 
@@ -132,8 +133,8 @@ class Session:
         self._review_at = now + self._timing.review_every_s
         if self.endpoint != "private":
             return [*self._enter(ConnectionEvent.OPENED, "connected"), *self._converge(now)]
-        if self._credentials is None:
-            return self._park("no credentials", now)
+        if self._credentials is None:  # withdrawn since the connection was begun
+            return [Close(_NO_CREDENTIALS), *self._park_without_credentials()]
         expires_ms = exchange_ms + auth.AHEAD_MS
         signature = auth.signature(self._credentials.secret, expires_ms)
         self._wait_until = now + self._timing.authenticated_within_s
@@ -202,7 +203,7 @@ class Session:
         return self._park(reason, now)
 
     def _park(self, reason: str, now: float) -> list[Action]:
-        """A person must act: retry rarely."""
+        """The exchange refused the key, and a person must act: retry rarely."""
         interrupted = self.topics.disconnected(reason, self.heard_at, now)
         self._backoff.failures += 1
         self._wait_until = now + self._timing.parked_for_s
@@ -264,8 +265,15 @@ class Session:
         return [Close(reason), *self.lost(reason, now)]
 
     def _connect(self, event: ConnectionEvent) -> list[Action]:
+        if self.endpoint == "private" and self._credentials is None:
+            return self._park_without_credentials()
         self._wait_until = NEVER
         return [*self._enter(event, str(event)), Connect()]
+
+    def _park_without_credentials(self) -> list[Action]:
+        """Without credentials there is nothing to retry: `renew` alone, or the last topic's end, leaves this state."""
+        self._wait_until = NEVER
+        return self._enter(ConnectionEvent.UNAUTHENTICATED, _NO_CREDENTIALS)
 
     def _enter(self, event: ConnectionEvent, reason: str) -> list[Action]:
         self.state = TRANSITIONS[self.state, event]

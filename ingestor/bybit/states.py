@@ -11,7 +11,7 @@ class State(StrEnum):
     AUTHENTICATING = "authenticating"
     LIVE = "live"
     BACKOFF = "backoff"  # waits before it connects again
-    PARKED = "parked"  # a person must act; retried rarely
+    PARKED = "parked"  # a person must act: a refused key is retried rarely, missing credentials are not
 
 
 class ConnectionEvent(StrEnum):
@@ -21,7 +21,8 @@ class ConnectionEvent(StrEnum):
     OPENED = "the connection is open"
     CHALLENGED = "the connection is open and must be authenticated"
     AUTHENTICATED = "the exchange accepted the credentials"
-    REFUSED = "the exchange refused the credentials, or there are none"
+    REFUSED = "the exchange refused the credentials"
+    UNAUTHENTICATED = "private topics need credentials, and there are none"
     LOST = "the connection is lost"
     DUE = "the wait is over"
     RENEWED = "there are new credentials"
@@ -30,9 +31,10 @@ class ConnectionEvent(StrEnum):
 
 TRANSITIONS = {
     (State.IDLE, ConnectionEvent.WANTED): State.CONNECTING,
+    (State.IDLE, ConnectionEvent.UNAUTHENTICATED): State.PARKED,
     (State.CONNECTING, ConnectionEvent.OPENED): State.LIVE,
     (State.CONNECTING, ConnectionEvent.CHALLENGED): State.AUTHENTICATING,
-    (State.CONNECTING, ConnectionEvent.REFUSED): State.PARKED,
+    (State.CONNECTING, ConnectionEvent.UNAUTHENTICATED): State.PARKED,
     (State.CONNECTING, ConnectionEvent.LOST): State.BACKOFF,
     (State.AUTHENTICATING, ConnectionEvent.AUTHENTICATED): State.LIVE,
     (State.AUTHENTICATING, ConnectionEvent.REFUSED): State.PARKED,
@@ -40,8 +42,10 @@ TRANSITIONS = {
     (State.LIVE, ConnectionEvent.LOST): State.BACKOFF,
     (State.LIVE, ConnectionEvent.UNWANTED): State.IDLE,
     (State.BACKOFF, ConnectionEvent.DUE): State.CONNECTING,
+    (State.BACKOFF, ConnectionEvent.UNAUTHENTICATED): State.PARKED,
     (State.BACKOFF, ConnectionEvent.UNWANTED): State.IDLE,
     (State.PARKED, ConnectionEvent.DUE): State.CONNECTING,
+    (State.PARKED, ConnectionEvent.UNAUTHENTICATED): State.PARKED,
     (State.PARKED, ConnectionEvent.RENEWED): State.CONNECTING,
     (State.PARKED, ConnectionEvent.UNWANTED): State.IDLE,
 }

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import structlog
 
 from ingestor.bybit.actions import Entered, Marked
+from ingestor.bybit.heartbeat import NEVER
 from ingestor.bybit.session import Session
 from ingestor.bybit.states import State, TopicState
 from ingestor.bybit.subscriptions import TopicSubscription
@@ -17,6 +18,7 @@ log = structlog.get_logger(__name__)
 
 EVERY_S = 1.0
 SOON_S = 0.1  # after a change: recording takes 1 ms for a thousand topics, and each reply of the exchange is a change
+_FAILED = (State.BACKOFF, State.PARKED)
 
 
 class Recorder:
@@ -66,9 +68,10 @@ class Recorder:
     def measured(self, rtt_s: float) -> None:
         self.observed = replace(self.observed, rtt_ms=round(rtt_s * 1000, 3))
 
-    def _log_state(self, entered: Entered, retry_in_s: float | None) -> None:
-        more = {} if retry_in_s is None else {"retry_in_s": retry_in_s}
-        write = self._log.info if retry_in_s is None else self._log.warning
+    def _log_state(self, entered: Entered, due_in_s: float) -> None:
+        failed = entered.state in _FAILED
+        more = {"retry_in_s": round(max(0.0, due_in_s), 1)} if failed and due_in_s < NEVER else {}
+        write = self._log.warning if failed else self._log.info
         write("socket state", state=str(entered.state), reason=entered.reason, **more)
 
     # -- recording ----------------------------------------------------------------------------------------

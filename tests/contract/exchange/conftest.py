@@ -39,6 +39,7 @@ from tests.contract.simulator.conftest import Simulator, started
 from tests.kit.waiting import eventually
 
 Body = dict[str, Any]
+CREDENTIALS = Credentials("simulator-key", "simulator-secret")
 
 
 class Events:
@@ -75,12 +76,16 @@ def worker_failures() -> float:
 class World:
     """Start it with `want`."""
 
-    def __init__(self, simulator: Simulator, earlier: Sequence[Gap] = (), oldest_s: float = MAX_AGE_S) -> None:
+    def __init__(
+        self,
+        simulator: Simulator,
+        earlier: Sequence[Gap] = (),
+        oldest_s: float = MAX_AGE_S,
+        credentials: Credentials | None = CREDENTIALS,
+    ) -> None:
         self.simulator = simulator
         self.events = Events()
-        self.bybit = settings.Bybit(
-            "simulator", Credentials("simulator-key", "simulator-secret"), simulator.ws_url, simulator.rest_url
-        )
+        self.bybit = settings.Bybit("simulator", credentials, simulator.ws_url, simulator.rest_url)
         self.account = Account(self.bybit.credentials)
         self.clock, self.gaps = ExchangeClock(), GapStore(earlier)
         self.streams = EventStreams(StreamSource("simulator", "01J"))
@@ -129,6 +134,11 @@ class World:
     def _open_session(self, endpoint: str) -> Session:
         credentials = self.account.credentials if endpoint == "private" else None
         return Session(endpoint, Timing(), time.monotonic(), credentials)
+
+    def renew(self, credentials: Credentials | None) -> None:
+        """As after SIGHUP."""
+        self.account.credentials = credentials
+        self.pool.renew(credentials)
 
     def _went_live(self) -> None:
         """What the checkpoint would hold, and how much had come by then."""

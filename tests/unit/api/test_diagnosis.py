@@ -1,6 +1,6 @@
 """Where the way from a subscription to its consumer is broken."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -67,7 +67,13 @@ CASES = {
         view=views.subscription(**PRIVATE),
         connections=[views.connection("private", "parked", error="API key is invalid")],
     ),
-    "no credentials": Case("socket", "no private connection", view=views.subscription(**PRIVATE)),
+    "no private connection": Case("socket", "no private connection", view=views.subscription(**PRIVATE)),
+    "no credentials": Case(
+        "socket",
+        "private connection is in state parked: no credentials",
+        view=views.subscription(**PRIVATE),
+        connections=[replace(views.connection("private", "parked", error="no credentials"), attempts=0)],
+    ),
     "symbol delisted": Case(
         "ack", "rejected publicTrade.BTCUSDT: Invalid symbol",
         view=views.subscription(status="rejected", topic_state="rejected", topic_reason="Invalid symbol"),

@@ -34,6 +34,10 @@ def joining(since_s: float, attempts: int = 0) -> ConnectionView:
     return replace(views.connection(state="connecting"), since=views.ago(since_s), attempts=attempts)
 
 
+def without_credentials() -> ConnectionView:
+    return replace(views.connection("private", "parked", error="no credentials"), attempts=0)
+
+
 SITUATIONS: dict[str, Evidence | None] = {
     "everything runs": evidence(),
     "there are no subscriptions and no credentials": evidence(connections=[], needed={}),
@@ -53,6 +57,9 @@ SITUATIONS: dict[str, Evidence | None] = {
     ),
     "the private connection is parked because the key is invalid": evidence(
         connections=[views.connection(), views.connection("private", "parked")]
+    ),
+    "private topics are subscribed, and there are no credentials": evidence(
+        connections=[views.connection(), without_credentials()]
     ),
     "the report of a connection is stale although the heartbeat is fresh": evidence(
         connections=[views.connection(age_s=5)]
@@ -127,6 +134,8 @@ def test_what_is_up_says_since_when():
 
 def test_the_connection_that_is_down_is_named():
     assert judged("a needed connection is in backoff")["sockets"].reason == "linear: backoff, attempt 3 (refused)"
+    without = judged("private topics are subscribed, and there are no credentials")["sockets"]
+    assert without.reason == "private: parked (no credentials)"
 
 
 def test_a_queue_with_other_arguments_is_listed_with_what_to_do():

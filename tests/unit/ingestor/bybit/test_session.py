@@ -115,17 +115,49 @@ def test_private_subscribes_only_after_it_is_authenticated():
     assert requests(actions)[0]["args"] == ["wallet"]
 
 
-def test_private_topics_without_a_key_are_parked_and_tried_rarely():
-    talk, now = session("order", endpoint="private"), 0.0
-    for _ in range(5):
-        assert talk.opened(now, exchange_ms=0)[0] == Close("no credentials")
-        assert talk.state is State.PARKED
-        assert talk.due_at() == now + 300.0
-        now = talk.due_at()
-        assert talk.passed(now - 0.1) == []
-        assert talk.passed(now)[-1] == Connect()
-    talk.opened(now, exchange_ms=0)
-    assert talk.renew(Credentials("key", "secret"))[-1] == Connect()
+def test_private_topics_without_credentials_are_parked_and_nothing_is_dialled():
+    talk = Session("private", Timing(), now=0.0)
+    wanted = talk.want(channels("order", endpoint="private"), now=0.0)
+    assert wanted == [Entered(State.PARKED, "no credentials")]
+    assert talk.due_at() == float("inf")
+    assert talk.passed(1e9) == []
+    assert talk.renew(None) == []
+    assert talk.failures == 0
+
+
+def test_the_first_credentials_end_the_parking_at_once():
+    talk = session("order", endpoint="private")
+    assert talk.renew(Credentials("key", "secret")) == [
+        Entered(State.CONNECTING, "there are new credentials"),
+        Connect(),
+    ]
+    [challenge] = requests(talk.opened(now=1.0, exchange_ms=0))
+    assert challenge["op"] == "auth"
+
+
+def test_a_lost_private_connection_is_parked_when_the_credentials_were_withdrawn():
+    talk = session("order", endpoint="private", credentials=Credentials("key", "secret"))
+    talk.opened(now=0.0, exchange_ms=0)
+    talk.renew(None)
+    talk.lost("reset", now=1.0)
+    assert talk.passed(talk.due_at()) == [Entered(State.PARKED, "no credentials")]
+    assert talk.due_at() == float("inf")
+
+
+def test_credentials_withdrawn_while_it_connects_park_the_connection():
+    talk = session("order", endpoint="private", credentials=Credentials("key", "secret"))
+    talk.renew(None)
+    assert talk.opened(now=0.0, exchange_ms=0) == [Close("no credentials"), Entered(State.PARKED, "no credentials")]
+    assert talk.due_at() == float("inf")
+
+
+def test_a_refused_key_that_is_removed_is_not_retried():
+    talk = session("order", endpoint="private", credentials=Credentials("key", "secret"))
+    talk.opened(now=0.0, exchange_ms=0)
+    talk.received(b'{"success":false,"ret_msg":"API key is invalid.","op":"auth","conn_id":"c"}', now=0.1)
+    talk.renew(None)
+    assert talk.passed(300.1) == [Entered(State.PARKED, "no credentials")]
+    assert (talk.reason, talk.due_at()) == ("no credentials", float("inf"))
 
 
 def test_a_refused_key_parks_the_connection_until_there_are_new_credentials():
@@ -181,7 +213,6 @@ def test_a_loss_while_nothing_is_connected_changes_nothing():
 
 def test_a_parked_connection_whose_topics_are_not_wanted_any_more_becomes_idle():
     talk = session("order", endpoint="private")
-    talk.opened(now=0.0, exchange_ms=0)
     talk.want([], now=1.0)
     assert talk.passed(1.0) == [Entered(State.IDLE, "nothing is subscribed")]
 

@@ -469,11 +469,12 @@ def test_a_refused_topic_is_requested_again_when_it_may_exist(at: Turn):
 
 def test_a_worker_without_credentials_connects_when_there_are_some():
     at = Turn("private")
-    at.credentials = None
-    at = Turn("private")
-    at.worker._performer.session.renew(None)
+    at.command(Renew(None))
     at.subscribe("order")
-    assert at.worker.observed.state is State.PARKED
+    at.passes(1.0)
+    observed = at.worker.observed
+    assert (observed.state, observed.last_error, at.wires) == (State.PARKED, "no credentials", [])
+    assert observed.topics[0].reason == "the private socket is parked: no credentials"
     at.command(Renew(Credentials("key", "secret")))
     assert at.wires[-1].sent[0]["op"] == "auth"
 
@@ -566,6 +567,24 @@ def test_a_topic_that_never_flowed_misses_nothing_by_a_failure(at: Turn):
     assert at.kinds() == []
     assert list(at.worker._performer.session.topics.by_name) == [TICKER]
     assert at.worker.observed.attempts == 1
+
+
+def test_parking_without_credentials_is_a_warning_without_a_time_of_the_next_attempt():
+    at = Turn("private")
+    at.command(Renew(None))
+    with capture_logs() as lines:
+        at.subscribe("order")
+    [line] = [line for line in lines if line["event"] == "socket state"]
+    assert (line["log_level"], line["state"], line["reason"]) == ("warning", "parked", "no credentials")
+    assert "retry_in_s" not in line
+
+
+def test_a_failure_after_the_credentials_were_withdrawn_is_shown_as_parked():
+    at = Turn("private")
+    at.live("order")
+    at.credentials = None
+    at.worker._performer.start_anew(at.session("private"), whole_until=0.0)
+    assert (at.worker.observed.state, len(at.wires)) == (State.PARKED, 1)
 
 
 def test_a_stop_closes_everything_and_hands_over_what_was_read(at: Turn):
