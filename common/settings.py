@@ -15,6 +15,10 @@ from common.errors import ConfigError
 T = TypeVar("T")
 
 BYBIT_ENVIRONMENTS = ("mainnet", "testnet", "demo", "simulator")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+_OUR_HEADERS = ("host", "connection", "upgrade", "content-length", "transfer-encoding", "accept-encoding")
+_OUR_HEADER_PREFIXES = ("sec-websocket-", "x-bapi-")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -87,6 +91,10 @@ class Environment:
     def refuse(self, name: str, value: str, allowed: str) -> None:
         self._faults.append(f"{name}={value!r}: must be {allowed}")
 
+    def refuse_secret(self, name: str, requirement: str) -> None:
+        """As `refuse`, without the value."""
+        self._faults.append(f"{name}: {requirement}")
+
     def checked(self) -> None:
         if self._faults:
             raise ConfigError("; ".join(self._faults))
@@ -104,6 +112,7 @@ class Bybit:
     credentials: Credentials | None
     ws_url: str  # scheme://host:port; empty: the default host of the environment
     rest_url: str
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # name and value; of REST and of handshakes
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +151,7 @@ def bybit(env: Environment) -> Bybit:
         credentials=credentials(env),
         ws_url=_origin(env, "BYBIT_WS_URL", ("ws", "wss")),
         rest_url=_origin(env, "BYBIT_REST_URL", ("http", "https")),
+        headers=_headers(env, "BYBIT_HEADERS"),
     )
 
 
@@ -210,6 +220,22 @@ def service_name(env: Environment) -> str:
     if not _NAME.fullmatch(name):
         env.refuse("WS_GATEWAY_SERVICE_NAME", name, "1 to 63 characters of a-z, 0-9 and -, not starting with -")
     return name
+
+
+def _headers(env: Environment, name: str) -> tuple[tuple[str, str], ...]:
+    """HTTP headers given as `name=value,…`; a value contains no comma. Faults contain no value: it may be a secret."""
+    text = env.secret(name)
+    found: dict[str, tuple[str, str]] = {}
+    for number, entry in enumerate(text.split(",") if text else [], 1):
+        header, equals, value = (part.strip() for part in entry.partition("="))
+        if not equals or not _HEADER_NAME.fullmatch(header) or not _HEADER_VALUE.fullmatch(value):
+            env.refuse_secret(name, f"entry {number} must be name=value, with an HTTP header name and printable ASCII")
+        elif header.lower() in _OUR_HEADERS or header.lower().startswith(_OUR_HEADER_PREFIXES):
+            env.refuse_secret(name, f"entry {number} names {header}, which the gateway sets itself; remove it")
+        elif header.lower() in found:
+            env.refuse_secret(name, f"entry {number} names {header} again; each header may be given once")
+        found[header.lower()] = (header, value)
+    return tuple(found.values())
 
 
 def _origin(env: Environment, name: str, schemes: tuple[str, ...]) -> str:

@@ -225,7 +225,7 @@ def build_worker(
     return SocketWorker(
         number,
         partial(open_session, account, endpoint),
-        partial(open_transport, url_of(settings.bybit, endpoint)),
+        partial(open_transport, url_of(settings.bybit, endpoint), headers=settings.bybit.headers),
         TransportPoller(),
         Feed(endpoint, streams.of, gaps),
         around,

@@ -94,7 +94,8 @@ class RestClient:
     """Public and signed requests. Every failure is Unavailable, except that of `history`, which reports its own."""
 
     def __init__(self, bybit: settings.Bybit, account: Account, now_ms: Callable[[], int]) -> None:
-        self._http = RestConnection(bybit.rest_url or REST_ORIGINS[bybit.environment], account, now_ms)
+        origin = bybit.rest_url or REST_ORIGINS[bybit.environment]
+        self._http = RestConnection(origin, account, now_ms, headers=bybit.headers)
         self._now_ms = now_ms
 
     def clock(self) -> tuple[int, float]:

@@ -4,7 +4,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,12 +54,15 @@ class RestConnection:
         now_ms: Callable[[], int],
         max_idle_s: float = _MAX_IDLE_S,
         max_answer_bytes: int = _MAX_ANSWER_BYTES,
+        headers: Iterable[tuple[str, str]] = (),
     ) -> None:
+        """`headers` are sent with each request, public ones included."""
         self._origin = origin
         self._account = account
         self._now_ms = now_ms  # the exchange's clock: it refuses timestamps over 1 s ahead of its own
         self._max_idle_s = max_idle_s
         self._max_answer_bytes = max_answer_bytes
+        self._headers = dict(headers)
         self._threads = threading.local()
 
     def public(self, path: str, query: Mapping[str, object], within_s: float = ANSWER_WITHIN_S) -> Any:
@@ -115,17 +118,18 @@ class RestConnection:
         now = time.monotonic()
         session: requests.Session | None = getattr(self._threads, "session", None)
         if session is None:
-            session = self._threads.session = _new_session()
+            session = self._threads.session = _new_session(self._headers)
         elif now - self._threads.used_at > self._max_idle_s:
             session.close()  # it opens another connection when it is used
         self._threads.used_at = now
         return session
 
 
-def _new_session() -> requests.Session:
+def _new_session(headers: Mapping[str, str]) -> requests.Session:
     """Independent of proxies and netrc files in the environment; it follows no redirect and keeps no cookie."""
     session = requests.Session()
     session.trust_env = False
+    session.headers.update(headers)
     for scheme in ("http://", "https://"):
         session.mount(scheme, DeadlineAdapter())
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))

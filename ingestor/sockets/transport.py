@@ -3,7 +3,7 @@
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -116,8 +116,10 @@ class Transport:
             self._socket.settimeout(0)
 
 
-def open_transport(url: str, within_s: float = CONNECTED_WITHIN_S) -> Transport:
-    """Connect in this time or raise Lost; proxies and redirects are not followed."""
+def open_transport(
+    url: str, within_s: float = CONNECTED_WITHIN_S, headers: Iterable[tuple[str, str]] = ()
+) -> Transport:
+    """Connect in this time or raise Lost; proxies and redirects are not followed. `headers` go with the upgrade."""
     within = _Deadline(within_s)
     websocket = WebSocket(skip_utf8_validation=True, enable_multithread=False)
     try:
@@ -125,7 +127,13 @@ def open_transport(url: str, within_s: float = CONNECTED_WITHIN_S) -> Transport:
     except OSError as error:
         raise Lost(f"cannot connect: {type(error).__name__}: {error}") from error
     try:
-        websocket.connect(url, socket=_Patient(connected, within), redirect_limit=0, suppress_origin=True)
+        websocket.connect(
+            url,
+            socket=_Patient(connected, within),
+            redirect_limit=0,
+            suppress_origin=True,
+            header=[f"{name}: {value}" for name, value in headers],
+        )
     except WebSocketBadStatusException as error:
         connected.close()
         raise Lost(f"the exchange answered HTTP {error.status_code}", _retry_after_s(error.resp_headers)) from error

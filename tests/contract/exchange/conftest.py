@@ -124,7 +124,7 @@ class World:
         return SocketWorker(
             number,
             partial(self._open_session, endpoint),
-            partial(open_transport, url_of(self.bybit, endpoint)),
+            partial(open_transport, url_of(self.bybit, endpoint), headers=self.bybit.headers),
             TransportPoller(),
             Feed(endpoint, self.streams.of, self.gaps),
             self.around,

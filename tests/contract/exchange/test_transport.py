@@ -120,6 +120,19 @@ def test_a_wait_until_a_date_is_understood():
     assert refused.value.wait_s == 3600.0
 
 
+def test_the_extra_headers_go_with_the_upgrade():
+    heads: SimpleQueue[bytes] = SimpleQueue()
+
+    def script(connection: socket.socket) -> None:
+        heads.put(request(connection))
+
+    with serving(script) as server, pytest.raises(Lost):
+        open_transport(f"ws://127.0.0.1:{server.port}/v5/private", 5.0, headers=[("X-Access", "a=b"), ("X-More", "c")])
+    lines = heads.get(timeout=5).split(b"\r\n")
+    assert lines.count(b"X-Access: a=b") == lines.count(b"X-More: c") == 1
+    assert [line for line in lines if line.startswith(b"Sec-WebSocket-Key: ")]
+
+
 def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch):
     for name in PROXIES:
         monkeypatch.setenv(name, "http://127.0.0.1:9")

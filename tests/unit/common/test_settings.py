@@ -70,9 +70,46 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path):
 
 
 def test_a_secret_is_never_shown():
-    found = Settings.from_env(GOOD | {"BYBIT_API_KEY": "the-key", "BYBIT_API_SECRET": "the-secret"})
+    given = {"BYBIT_API_KEY": "the-key", "BYBIT_API_SECRET": "the-secret", "BYBIT_HEADERS": "X-A=the-header"}
+    found = Settings.from_env(GOOD | given)
     assert "the-secret" not in repr(found)
+    assert "the-header" not in repr(found)
     assert "the-key" not in repr(found)
+
+
+def test_headers_are_pairs_and_a_value_may_contain_an_equals_sign():
+    found = Settings.from_env(GOOD | {"BYBIT_HEADERS": "X-Referer=desk, X-Access = a=b == "})
+    assert found.bybit.headers == (("X-Referer", "desk"), ("X-Access", "a=b =="))
+    assert Settings.from_env(GOOD).bybit.headers == ()
+
+
+def test_headers_may_come_from_a_file(tmp_path: Path):
+    file = tmp_path / "headers"
+    file.write_text("X-Access=hidden\n")
+    assert Settings.from_env(GOOD | {"BYBIT_HEADERS_FILE": str(file)}).bybit.headers == (("X-Access", "hidden"),)
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ("hidden", "entry 1 must be name=value, with an HTTP header name and printable ASCII"),
+        ("X-A=1,=hidden", "entry 2 must be name=value"),
+        ("X-A=1,X-B=", "entry 2 must be name=value"),
+        ("X-A=1,", "entry 2 must be name=value"),
+        ("X A=hidden", "entry 1 must be name=value"),
+        ("X-A=hidden\r\nX-B: 2", "entry 1 must be name=value"),
+        ("X-A=hidd\u00e9n", "entry 1 must be name=value"),
+        ("X-A=1,Host=hidden", "entry 2 names Host, which the gateway sets itself; remove it"),
+        ("upgrade=hidden", "entry 1 names upgrade, which the gateway sets itself"),
+        ("Sec-WebSocket-Key=hidden", "entry 1 names Sec-WebSocket-Key, which the gateway sets itself"),
+        ("x-bapi-sign=hidden", "entry 1 names x-bapi-sign, which the gateway sets itself"),
+        ("X-A=1,x-a=hidden", "entry 2 names x-a again; each header may be given once"),
+    ],
+)
+def test_invalid_headers_are_named_by_their_position_and_never_shown(value: str, fault: str):
+    text = config_error({"BYBIT_HEADERS": value})
+    assert f"BYBIT_HEADERS: {fault}" in text
+    assert "hidd" not in text
 
 
 def test_several_brokers_may_have_ports_of_their_own():

@@ -6,8 +6,10 @@ from typing import Any
 import orjson
 import pytest
 
+from common import settings
 from common.channels import of_topic
 from common.errors import Unavailable
+from ingestor.rest.account import Account
 from ingestor.rest.client import RestClient
 from tests.kit.rest import Answer, Received, RestServer, refused, result
 from tests.unit.ingestor.rest.conftest import NOW_MS
@@ -41,6 +43,13 @@ def test_the_clock_is_the_exchanges_time_in_milliseconds(server: RestServer, cli
     assert exchange_ms == 1_700_000_000_123
     assert 0 < rtt_s < 5
     assert server.received[0].path == "/v5/market/time"
+
+
+def test_the_headers_of_the_settings_are_sent(server: RestServer):
+    bybit = settings.Bybit("simulator", None, "", server.url, headers=(("X-Access", "a"),))
+    server.answer = lambda _: result({"timeNano": "1"})
+    RestClient(bybit, Account(None), lambda: NOW_MS).clock()
+    assert server.received[0].headers["X-Access"] == "a"
 
 
 def test_the_wallet_is_what_was_answered_with_the_time_of_the_request(server: RestServer, client: RestClient):

@@ -34,6 +34,15 @@ def test_a_public_request_is_not_signed(server: RestServer, connection: RestConn
     assert not [name for name in request.headers if name.startswith("X-BAPI")]
 
 
+def test_the_extra_headers_go_with_every_request_beside_the_signature(server: RestServer):
+    connection = RestConnection(server.url, Account(CREDENTIALS), lambda: NOW_MS, headers=[("X-Access", "a=b")])
+    connection.public("/v5/market/time", {})
+    connection.private("/v5/user/query-api", {})
+    public, private = (request.headers for request in server.received)
+    assert (public["X-Access"], private["X-Access"]) == ("a=b", "a=b")
+    assert private["X-BAPI-API-KEY"] == CREDENTIALS.key
+
+
 @pytest.mark.parametrize("cursor", ["plain", "page%3D12%26", "page%3d12", "a=1&b c", "50%", "\u00e4"])
 def test_what_is_signed_is_what_is_sent(server: RestServer, connection: RestConnection, cursor: str):
     connection.private("/v5/order/realtime", {"category": "spot", "cursor": cursor})
