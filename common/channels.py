@@ -19,7 +19,7 @@ POOLED = ("insurance", "adl_alert")
 """Channel types whose symbol is a pool, not an instrument."""
 
 POOLS = {"linear": ("USDT", "USDC"), "inverse": ("inverse",)}
-ENDPOINTS = ("spot", "linear", "inverse", "option", "spread", "rfq", "fp", "status", "private")
+ENDPOINTS = ("spot", "linear", "inverse", "option", "spread", "event", "rfq", "fp", "status", "private")
 """What a topic is subscribed on: a category of public data, or one of the two that have none."""
 
 MOST_KEY_BYTES = 255  # AMQP's short string
@@ -64,6 +64,9 @@ PRIVATE_CLASSES = tuple(name for name, (endpoint, _) in FIXED.items() if endpoin
 CHANNEL_TYPES = (*PUBLIC, *FIXED, "raw")
 _BY_PREFIX = {kind.prefix: name for name, kind in PUBLIC.items()}
 _BY_TOPIC = {topic: name for name, (_, topic) in FIXED.items()}
+_PRIVATE_EVENTS = ("order.event", "execution.event", "position.event")
+"""Private topics of event contracts. They are raw, and not among the categorised topics that Bybit rejects."""
+
 _CATEGORISED = re.compile(r"(order|execution|execution\.fast|position)\.(spot|linear|inverse|option)")
 _DEPTH = re.compile(r"0|[1-9][0-9]{0,8}")
 _UNFIT = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -226,7 +229,7 @@ def _from_topic(topic: str, category: str | None) -> Channel:
     if _CATEGORISED.fullmatch(topic) and category in (None, "private"):
         whole = topic.rpartition(".")[0]
         _refuse("topic", "categorised_topic", f"Bybit rejects {topic!r} beside {whole!r}; subscribe to {whole!r}")
-    return _known_topic(topic, category) or _raw(topic, category or "linear")
+    return _known_topic(topic, category) or _raw(topic, category or _raw_endpoint(topic))
 
 
 def _known_topic(topic: str, category: str | None) -> Channel | None:
@@ -251,6 +254,11 @@ def _spelled(name: str, category: str, rest: str) -> Channel | None:
             return None
         return _public(Request(name, symbol, category, depth=int(value)), name)
     return _public(Request(name, symbol, category, interval=value), name) if dot else None
+
+
+def _raw_endpoint(topic: str) -> str:
+    """Where a raw topic is subscribed whose category is not given."""
+    return "private" if topic in _PRIVATE_EVENTS else "linear"
 
 
 def _raw(topic: str, category: str) -> Channel:

@@ -28,7 +28,7 @@ Row = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Act = Callable[[Fields], Awaitable[Row]]
 
-ENDPOINTS = ("spot", "linear", "inverse", "option", "spread", "status", "private")
+ENDPOINTS = ("spot", "linear", "inverse", "option", "spread", "event", "status", "private")
 REST_FORMS = ("http", "error", "empty", "slow", "hang", "garbage")
 LONGEST_S = 86_400.0
 MOST_TIMES = 1_000_000

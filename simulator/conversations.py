@@ -109,7 +109,7 @@ class Conversation:
 
 
 class LinearConversation(Conversation):
-    """Linear and inverse: all topics or none, and the data before the ack."""
+    """Linear, inverse and event: all topics or none, and the data before the ack."""
 
     def __init__(self, conn_id: str, knows: Callable[[str], bool]) -> None:
         super().__init__(replies.Linear(conn_id))

@@ -88,5 +88,10 @@ def pool(topic: str, kind: str, rows: list[Row], ts: int) -> str:
     return compact({"topic": topic, "type": kind, "ts": ts, "data": rows})
 
 
+def event_ticker(topic: str, symbol: str, probability: str, payout: str, ts: int) -> str:
+    row = {"symbol": symbol, "wp": probability, "pr": payout}
+    return compact({"topic": topic, "type": "snapshot", "ts": ts, "data": [row]})
+
+
 def system_status(rows: list[Row], ts: int) -> str:
     return compact({"topic": "system.status", "ts": ts, "data": rows})

@@ -10,7 +10,19 @@ from simulator.played import followers, taped_whole
 from simulator.quotes import Quote
 from simulator.tape import Tape, symbol_of
 from simulator.topics import Topic, acked_but_silent, names_something_listed, parsed
-from simulator.views import Kline, Levels, Liquidations, Pool, PriceLimit, Silence, Status, Ticker, Trades, View
+from simulator.views import (
+    EventTicker,
+    Kline,
+    Levels,
+    Liquidations,
+    Pool,
+    PriceLimit,
+    Silence,
+    Status,
+    Ticker,
+    Trades,
+    View,
+)
 from simulator.walk import COUNT_FROM_MS, RandomMarket
 
 OPTIONS_TRADED_PER_BASE = 4
@@ -132,6 +144,8 @@ class Market:
             return Silence(), frozenset()
         if topic.kind == "status":
             return Status(), frozenset()
+        if topic.kind == "event":
+            return EventTicker(name, topic.symbol, self._random), frozenset()
         if topic.kind in ("insurance", "adlAlert"):
             return Pool(topic.kind, topic.symbol, self._random), frozenset()
         if (self.category, topic.kind) == ("option", "publicTrade"):

@@ -25,7 +25,7 @@ Reply = dict[str, Any]
 
 
 class Linear:
-    """The linear and inverse endpoints: req_id is always there."""
+    """The linear, inverse and event endpoints: req_id is always there."""
 
     def __init__(self, conn_id: str) -> None:
         self._conn_id = conn_id

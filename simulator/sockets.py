@@ -35,6 +35,7 @@ PATHS = {
     "/v5/public/inverse": "inverse",
     "/v5/public/option": "option",
     "/v5/public/spread": "spread",
+    "/v5/public/event": "event",
     "/v5/public/misc/status": "status",
     "/v5/private": PRIVATE,
 }

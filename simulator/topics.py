@@ -22,11 +22,15 @@ KINDS = {
     "spread": ("orderbook", "publicTrade", "tickers"),
 }
 STATUS_TOPIC = "system.status"
+EVENT_TYPES = ("UpDown", "Target", "Range", "InOut", "OneTouch")
 PRIVATE_KINDS = {
     "order": ("spot", "linear", "inverse", "option"),
     "execution": ("spot", "linear", "inverse", "option"),
     "execution.fast": ("spot", "linear", "inverse", "option"),
     "position": ("linear", "inverse", "option"),
+    "order.event": (),
+    "execution.event": (),
+    "position.event": (),
     "wallet": (),
     "greeks": (),
     "strategy": (),
@@ -40,6 +44,7 @@ PRIVATE_KINDS = {
     "rfq.open.trades": (),
 }
 
+_EVENT_TOPIC = re.compile(r"event\.ticker\.all\.(?P<coin>[A-Z0-9]+)\.(?P<type>[A-Za-z]+)")
 _TOPIC = re.compile(r"(?P<kind>[A-Za-z]+)(?:\.(?P<detail>[0-9DWM]+))?\.(?P<symbol>[^.]+)")
 
 
@@ -54,6 +59,9 @@ def parsed(category: str, text: str) -> Topic | None:
     """The parts of a topic if this endpoint has such topics, for any symbol."""
     if category == "status":
         return Topic("status", "") if text == STATUS_TOPIC else None
+    if category == "event":
+        event = _EVENT_TOPIC.fullmatch(text)
+        return Topic("event", event["coin"], event["type"]) if event and event["type"] in EVENT_TYPES else None
     found = _TOPIC.fullmatch(text)
     if found is None:
         return None
@@ -76,7 +84,7 @@ def _offered(category: str, topic: Topic) -> bool:
 def names_something_listed(category: str, topic: Topic, catalogue: Catalogue) -> bool:
     if topic.kind in ("insurance", "adlAlert", "status"):
         return True
-    if (category, topic.kind) == ("option", "publicTrade"):
+    if topic.kind == "event" or (category, topic.kind) == ("option", "publicTrade"):
         return topic.symbol in catalogue.bases("option")
     return catalogue.find(category, topic.symbol) is not None
 

@@ -15,6 +15,7 @@ KLINE_MS = 1000
 TICKER_MS = 200
 PRICE_LIMIT_MS = 300
 POOL_MS = 1000
+EVENT_MS = 1000
 LIQUIDATION_MS = (2000, 8000)
 QUOTED_IN_PAIRS = (("bid1Price", "bid1Size"), ("ask1Price", "ask1Size"))
 
@@ -240,6 +241,26 @@ class Pool:
     def _frame(self, kind: str, rows: list[dict[str, Any]], now_ms: int) -> str:
         stamped = [row | {"updateTime": str(now_ms)} for row in rows] if self._kind == "insurance" else rows
         return forms.pool(self._topic, kind, stamped, now_ms)
+
+
+class EventTicker:
+    """The odds of one event contract. The form is a choice: no source describes it."""
+
+    def __init__(self, topic: str, coin: str, random: Random) -> None:
+        self._topic = topic
+        self._symbol = f"{coin}USDT-5MIN-UP"
+        self._random = random
+        self._due_ms = 0
+
+    def opening(self, _now_ms: int) -> list[str]:
+        return []
+
+    def passed(self, now_ms: int, _traded: Sequence[Trade]) -> list[str]:
+        if now_ms < self._due_ms:
+            return []
+        self._due_ms = now_ms + EVENT_MS
+        probability = self._random.uniform(0.2, 0.8)
+        return [forms.event_ticker(self._topic, self._symbol, f"{probability:.4f}", f"{1 / probability:.4f}", now_ms)]
 
 
 class Status:

@@ -28,6 +28,7 @@ WEBSOCKET_PATHS = {
     "inverse": "/v5/public/inverse",
     "option": "/v5/public/option",
     "spread": "/v5/public/spread",
+    "event": "/v5/public/event",
     "rfq": "/v5/public/rfq",
     "fp": "/v5/public/fp",
     "status": "/v5/public/misc/status",

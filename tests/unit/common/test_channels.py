@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from common.channels import ENDPOINTS, FIXED, POOLED, POOLS, PUBLIC, BadChannel, Request, of_topic, resolve
 from simulator import topics as simulated
 
+EVENT_KEY = "raw.event.event%2Eticker%2Eall%2EBTC"
+
 
 @pytest.mark.parametrize(
     ("request_", "topic", "key"),
@@ -26,6 +28,13 @@ from simulator import topics as simulated
         (Request("system_status"), "system.status", "system_status.status"),
         (Request(topic="orderbook.rpi.BTCUSDT"), "orderbook.rpi.BTCUSDT", "raw.linear.orderbook%2Erpi%2EBTCUSDT"),
         (Request("raw", topic="strategy", category="private"), "strategy", "raw.private.strategy"),
+        (Request(topic="event.ticker.all.BTC", category="event"), "event.ticker.all.BTC", EVENT_KEY),
+        (Request(topic="tickers.BTCUSDT", category="event"), "tickers.BTCUSDT", "raw.event.tickers%2EBTCUSDT"),
+        (Request(topic="system.status", category="event"), "system.status", "raw.event.system%2Estatus"),
+        (Request(topic="order.event"), "order.event", "raw.private.order%2Eevent"),
+        (Request("raw", topic="execution.event"), "execution.event", "raw.private.execution%2Eevent"),
+        (Request(topic="position.event", category="private"), "position.event", "raw.private.position%2Eevent"),
+        (Request(topic="order.event", category="event"), "order.event", "raw.event.order%2Eevent"),
     ],
 )
 def test_a_request_means_one_topic_and_one_key(request_: Request, topic: str, key: str):
@@ -63,6 +72,11 @@ def test_parts_and_topic_mean_the_same(parts: Request, topic: Request):
         (Request("order", category="linear"), "category", "bad_category"),
         (Request("order", "BTCUSDT"), "symbol", "unexpected_field"),
         (Request(topic="order.linear"), "topic", "categorised_topic"),
+        (Request(topic="execution.fast.spot"), "topic", "categorised_topic"),
+        (Request("raw", topic="position.inverse", category="private"), "topic", "categorised_topic"),
+        (Request(topic="dcp.spot"), "topic", "refused_topic"),
+        (Request("raw", topic="dcp.option", category="linear"), "topic", "refused_topic"),
+        (Request("trades", "X", "event"), "category", "bad_category"),
         (Request(topic="dcp.future", category="private"), "topic", "refused_topic"),
         (Request("raw"), "topic", "missing_topic"),
         (Request("raw", topic="publicTrade.BTCUSDT"), "channel_type", "conflict"),

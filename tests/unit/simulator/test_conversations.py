@@ -234,5 +234,12 @@ def test_all_in_one_and_categorised_topics_exclude_each_other():
     assert "conflict:[execution.fast]" in sent(conversation.received(subscribe("execution.fast"), NOW_MS))[0]
 
 
+def test_private_topics_of_event_contracts_stand_beside_the_all_in_one_ones():
+    topics = ("order", "order.event", "execution.event", "position.event")
+    acts = authenticated().received(subscribe(*topics), NOW_MS)
+    assert acts[0] == Open(topics)
+    assert json.loads(sent(acts)[0])["success"] is True
+
+
 def test_a_public_topic_on_the_private_path():
     assert "conflict:[tickers.BTCUSDT]" in sent(authenticated().received(subscribe("tickers.BTCUSDT"), NOW_MS))[0]

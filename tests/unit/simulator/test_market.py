@@ -203,6 +203,10 @@ def test_topics_without_subscribers_are_not_pushed(plain: Market):
         ("option", f"publicTrade.{PUT}"),
         ("option", "tickers.BTCUSDT"),
         ("status", "tickers.BTCUSDT"),
+        ("event", "tickers.BTCUSDT"),
+        ("event", "event.ticker.all.NOPE.UpDown"),
+        ("event", "event.ticker.all.BTC.Sideways"),
+        ("linear", "event.ticker.all.BTC.UpDown"),
     ],
 )
 def test_topics_that_an_endpoint_does_not_have(market: Callable[[str], Market], category: str, topic: str):
@@ -221,10 +225,20 @@ def test_topics_that_an_endpoint_does_not_have(market: Callable[[str], Market], 
         ("option", "orderbook.100." + PUT),
         ("spread", "orderbook.25.SOLUSDT_SOL/USDT"),
         ("status", "system.status"),
+        ("event", "event.ticker.all.BTC.UpDown"),
     ],
 )
 def test_topics_that_an_endpoint_has(market: Callable[[str], Market], category: str, topic: str):
     assert market(category).knows(topic)
+
+
+def test_an_event_contract_is_pushed_every_second_while_it_is_subscribed(market: Callable[[str], Market]):
+    topic, event = "event.ticker.all.BTC.UpDown", market("event")
+    assert event.open(topic, NOW_MS) == []
+    frames = [json.loads(text) for now_ms in range(NOW_MS, NOW_MS + 3000, 100) for _, text in event.advance(now_ms)]
+    assert [(frame["topic"], frame["ts"]) for frame in frames] == [(topic, NOW_MS + ms) for ms in (0, 1000, 2000)]
+    event.close(topic)
+    assert event.advance(NOW_MS + 5000) == []
 
 
 def test_a_symbol_picked_up_again_after_an_hour_costs_no_hour_of_steps(market: Callable[[str], Market]):

@@ -30,6 +30,8 @@ def test_each_endpoint_has_its_path():
         ("mainnet", "private", "wss://stream.bybit.com/v5/private"),
         ("testnet", "option", "wss://stream-testnet.bybit.com/v5/public/option"),
         ("testnet", "private", "wss://stream-testnet.bybit.com/v5/private"),
+        ("mainnet", "event", "wss://stream.bybit.com/v5/public/event"),
+        ("testnet", "event", "wss://stream-testnet.bybit.com/v5/public/event"),
         ("demo", "status", "wss://stream.bybit.com/v5/public/misc/status"),
         ("demo", "private", "wss://stream-demo.bybit.com/v5/private"),
     ],
