@@ -20,6 +20,7 @@ Item = TypeVar("Item")
 
 MARKETS = ("spot", "linear", "inverse", "option")
 PARAMS = 10001
+STATUSES = ("PreLaunch", "PendingOpen", "Trading", "Delivering", "Closed")
 
 
 class Refused(Exception):
@@ -235,9 +236,18 @@ def _wanted(instrument: Instrument, query: Query) -> bool:
     default_base = "BTC" if instrument.category == "option" and "symbol" not in query else instrument.base
     return (
         query.get("symbol", instrument.symbol) == instrument.symbol
-        and query.get("status", instrument.status) == instrument.status
+        and instrument.status in _statuses(instrument.category, query)
         and query.get("baseCoin", default_base) == instrument.base
     )
+
+
+def _statuses(category: str, query: Query) -> tuple[str, ...]:
+    """Without `status`, and unless a symbol is named, only these are listed."""
+    if "status" in query:
+        return (query["status"],)
+    if "symbol" in query:
+        return STATUSES
+    return ("Trading", "PreLaunch", "Delivering") if category == "option" else ("Trading",)
 
 
 def _page_of_instruments(found: list[Instrument], limit: int, cursor: str) -> tuple[list[Instrument], str]:

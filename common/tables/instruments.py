@@ -1,4 +1,4 @@
-"""Symbols that Bybit listed at the last update (market/instrument)."""
+"""Symbols that Bybit listed at the last update, those that do not trade yet included (market/instrument)."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -34,10 +34,10 @@ class Instrument:
 
 
 def replace(connection: Connection, category: str, listed: Sequence[Instrument]) -> bool:
-    """Replace the list of a category; return whether it has changed. An empty list changes nothing."""
+    """Replace the list of a category; return whether symbols or statuses changed. An empty list changes nothing."""
     if not listed:
         return False
-    before = symbols(connection, category)
+    before = _statuses(connection, category)
     statement = insert(instruments)
     names = ("base_coin", "quote_coin", "status")
     changed = {name: statement.excluded[name] for name in names} | {"observed_at": func.now()}
@@ -45,8 +45,8 @@ def replace(connection: Connection, category: str, listed: Sequence[Instrument])
         statement.on_conflict_do_update(index_elements=["category", "symbol"], set_=changed),
         [asdict(instrument) for instrument in listed],
     )
-    now = {instrument.symbol for instrument in listed}
-    gone = before - now
+    now = {instrument.symbol: instrument.status for instrument in listed}
+    gone = before.keys() - now.keys()
     if gone:
         connection.execute(
             delete(instruments).where(instruments.c.category == category, instruments.c.symbol.in_(gone))
@@ -68,6 +68,11 @@ def listed(connection: Connection, category: str, names: Collection[str], *, by_
 
 def symbols(connection: Connection, category: str) -> set[str]:
     return set(connection.execute(select(instruments.c.symbol).where(instruments.c.category == category)).scalars())
+
+
+def _statuses(connection: Connection, category: str) -> dict[str, str]:
+    found = select(instruments.c.symbol, instruments.c.status).where(instruments.c.category == category)
+    return {row.symbol: row.status for row in connection.execute(found)}
 
 
 def base_coins(connection: Connection, category: str) -> set[str]:

@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 import orjson
@@ -38,11 +40,12 @@ from ingestor.bybit.endpoints import (
 )
 from ingestor.bybit.identity import Element
 from ingestor.rest.account import Account
-from ingestor.rest.http import ANSWER_WITHIN_S, RestConnection
+from ingestor.rest.http import ANSWER_WITHIN_S, InvalidParameters, RestConnection
 
 log = structlog.get_logger(__name__)
 
 _MAX_PAGES = 50
+_NOT_YET_TRADING = ("PreLaunch", "PendingOpen")  # v5/enum; without `status` most categories list Trading alone
 _OPTION_COINS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "MNT")
 
 _EXECUTIONS_REACH_BACK_MS = EXECUTION_HISTORY_MS - 10 * identity.MINUTE_MS
@@ -106,10 +109,16 @@ class RestClient:
             return int(result["timeNano"]) // 1_000_000, time.monotonic() - sent_at
 
     def instruments(self, category: str) -> list[Instrument]:
-        """Every symbol of the category, each once; a row that cannot be parsed is skipped (v5/market/instrument)."""
+        """Every symbol of the category, each once; a row that cannot be parsed is skipped (v5/market/instrument).
+
+        Symbols that do not trade yet are included, and requested first: one that opens meanwhile is in both lists.
+        """
         coins = _OPTION_COINS if category == "option" else (None,)
-        queries = [{"category": category, "baseCoin": coin, "limit": INSTRUMENTS_PER_PAGE} for coin in coins]
-        rows = [row for query in queries for row in self._rows(self._http.public, INSTRUMENTS_INFO_PATH, query)]
+        rows: list[Any] = []
+        for status, coin in product((*_NOT_YET_TRADING, None), coins):
+            query = {"category": category, "status": status, "baseCoin": coin, "limit": INSTRUMENTS_PER_PAGE}
+            with suppress(InvalidParameters) if status else nullcontext():  # the category may not have this status
+                rows += self._rows(self._http.public, INSTRUMENTS_INFO_PATH, query)
         found = [instrument for row in rows if (instrument := _instrument(category, row)) is not None]
         if len(found) < len(rows):
             log.warning("instruments skipped", category=category, count=len(rows) - len(found))

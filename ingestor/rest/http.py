@@ -23,6 +23,7 @@ ANSWER_WITHIN_S = 5.0
 _MAX_ANSWER_BYTES = 32 * 2**20  # 1,000 instruments are 2 MB
 _CHUNK_BYTES = 2**16
 _MAX_IDLE_S = 20.0  # an idle connection may be cut without notice, and would cost a whole timeout to find out
+_INVALID_PARAMETERS = 10001  # v5/error
 _TOO_MANY_VISITS = 10006  # v5/error, v5/rate-limit
 _BANNED_S = 600.0  # after HTTP 403 "stop all requests for at least 10 minutes" (v5/rate-limit)
 _DEFAULT_RETRY_S = 1.0
@@ -37,6 +38,10 @@ class RateLimited(Unavailable):
     def __init__(self, text: str, retry_after_s: float) -> None:
         super().__init__(f"{text}; retry in {retry_after_s:g} s")
         self.retry_after_s = retry_after_s
+
+
+class InvalidParameters(Unavailable):
+    """The exchange does not accept the parameters of a request."""
 
 
 def retry_after_s(error: Unavailable) -> float:
@@ -100,6 +105,8 @@ class RestConnection:
         text = plain(_SIGNED_TEXT.sub("", f"retCode {code}: {answer.get('retMsg')}"))
         if code == _TOO_MANY_VISITS:
             raise RateLimited(text, _until_reset_s(headers, self._now_ms()))
+        if code == _INVALID_PARAMETERS:
+            raise InvalidParameters(text)
         raise Unavailable(text)
 
     def _body(self, response: requests.Response, until: float) -> bytes:

@@ -86,14 +86,15 @@ class Ingestor:
             age_s=age_s,
         )
 
-    def lists(self, category: str, *symbols: str) -> None:
+    def lists(self, category: str, *symbols: str, status: str = "Trading") -> None:
         for symbol in symbols:
             self.execute(
                 "INSERT INTO instruments (category, symbol, base_coin, quote_coin, status)"
-                " VALUES (:category, :symbol, :coin, 'USDT', 'Trading')",
+                " VALUES (:category, :symbol, :coin, 'USDT', :status)",
                 category=category,
                 symbol=symbol,
                 coin=symbol[:3],
+                status=status,
             )
 
     def execute(self, statement: str, **values: Any) -> None:

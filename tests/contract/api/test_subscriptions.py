@@ -153,6 +153,16 @@ def test_a_misspelt_symbol_is_answered_with_the_similar_one(client: FlaskClient,
     assert answer.json["errors"][0]["message"] == "BTCUSD is not listed in linear; did you mean BTCUSDT?"
 
 
+@pytest.mark.parametrize("status", ["PendingOpen", "PreLaunch"])
+def test_a_symbol_that_is_listed_but_does_not_trade_yet_is_accepted(
+    client: FlaskClient, ingestor: Ingestor, status: str
+):
+    ingestor.lists("linear", "BTCUSDT")
+    ingestor.lists("linear", "NEWUSDT", status=status)
+    answer = client.post(PATH, json=TRADES | {"symbol": "NEWUSDT"})
+    assert (answer.status_code, body(answer)["status"]) == (201, "pending")
+
+
 def test_a_category_that_was_never_looked_up_rejects_nothing(client: FlaskClient, ingestor: Ingestor):
     ingestor.lists("spot", "ETHUSDT")
     assert body(client.post(PATH, json=TRADES))["status"] == "pending"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from urllib.parse import unquote
@@ -84,6 +85,15 @@ def test_status_and_base_coin_narrow_the_list(handlers: RestHandlers):
     assert instruments(handlers, category="linear", status="PreLaunch")["list"] == []
     bases = [json.loads(row)["baseCoin"] for row in instruments(handlers, category="inverse", baseCoin="BTC")["list"]]
     assert bases == ["BTC"] * 3
+
+
+@pytest.mark.parametrize("category", ["spot", "linear"])
+def test_a_symbol_that_does_not_trade_yet_is_listed_on_request(handlers: RestHandlers, category: str):
+    new = replace(handlers.catalogue.of(category)[0], symbol="NEWUSDT", status="PendingOpen", row='{"symbol":"NEW"}')
+    asked = replace(handlers, catalogue=Catalogue([new]))
+    assert instruments(asked, category=category)["list"] == []
+    assert instruments(asked, category=category, status="PendingOpen")["list"] == [new.row]
+    assert instruments(asked, category=category, symbol="NEWUSDT")["list"] == [new.row]
 
 
 @pytest.mark.parametrize(

@@ -121,15 +121,55 @@ def test_every_instrument_is_listed_once_and_bad_rows_are_skipped(server: RestSe
         {**good, "symbol": 5}, {**good, "status": ""}, 7, good, good, {**good, "symbol": "Z"}
     )
     assert [instrument.symbol for instrument in client.instruments("linear")] == ["A", "Z"]
-    assert [request.query for request in server.received] == ["category=linear&limit=1000"]
+    assert [request.query for request in server.received] == [
+        "category=linear&status=PreLaunch&limit=1000",
+        "category=linear&status=PendingOpen&limit=1000",
+        "category=linear&limit=1000",
+    ]
+
+
+def trading(symbol: str, status: str = "Trading") -> dict[str, str]:
+    return {"symbol": symbol, "baseCoin": "B", "quoteCoin": "C", "status": status}
+
+
+def test_a_symbol_that_does_not_trade_yet_is_listed(server: RestServer, client: RestClient):
+    rows = {"PreLaunch": [], "PendingOpen": [trading("NEW", "PendingOpen")], "": [trading("OLD")]}
+    server.answer = lambda received: listing(*rows[received.parameters.get("status", "")])
+    found = {instrument.symbol: instrument.status for instrument in client.instruments("spot")}
+    assert found == {"NEW": "PendingOpen", "OLD": "Trading"}
+
+
+def test_a_symbol_that_opens_between_two_requests_is_listed_as_trading(server: RestServer, client: RestClient):
+    server.answer = lambda received: listing(trading("NEW", received.parameters.get("status", "Trading")))
+    assert [(each.symbol, each.status) for each in client.instruments("spot")] == [("NEW", "Trading")]
+
+
+def test_a_status_that_a_category_does_not_have_hides_nothing(server: RestServer, client: RestClient):
+    def answer(received: Received) -> Answer:
+        return refused(10001, "status invalid") if "status" in received.parameters else listing(trading("OLD"))
+
+    server.answer = answer
+    assert [instrument.symbol for instrument in client.instruments("spot")] == ["OLD"]
+
+
+@pytest.mark.parametrize(("status", "code"), [("PendingOpen", 10016), ("", 10001)])
+def test_a_list_that_fails_otherwise_is_unavailable(server: RestServer, client: RestClient, status: str, code: int):
+    """Half a list would remove symbols that are listed."""
+
+    def answer(received: Received) -> Answer:
+        failing = received.parameters.get("status", "") == status
+        return refused(code, "no") if failing else listing(trading("OLD"))
+
+    server.answer = answer
+    with pytest.raises(Unavailable, match=f"retCode {code}"):
+        client.instruments("spot")
 
 
 def test_options_are_listed_coin_by_coin(server: RestServer, client: RestClient):
     server.answer = lambda _: listing(category="option")
     assert client.instruments("option") == []
-    assert [request.parameters["baseCoin"] for request in server.received] == [
-        "BTC", "ETH", "SOL", "XRP", "DOGE", "MNT",
-    ]  # fmt: skip
+    coins = [request.parameters["baseCoin"] for request in server.received if "status" not in request.parameters]
+    assert coins == ["BTC", "ETH", "SOL", "XRP", "DOGE", "MNT"]
 
 
 @pytest.mark.parametrize(
