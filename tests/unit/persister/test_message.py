@@ -49,6 +49,17 @@ def test_every_field_of_real_frames_is_kept(name: str) -> None:
                 assert written(coin, field) == value, field
 
 
+@pytest.mark.parametrize("group", ['"0"', "0", '"12"'])
+def test_an_smp_group_as_text_or_number_changes_no_amount_and_is_kept(group: str) -> None:
+    data = wallets.real("private.wallet.2026.jsonl")
+    inserted = data.replace(b'"accountType"', b'"smpGroup":%b,"accountType"' % group.encode())
+    event, before = understood(wallets.live(inserted)), understood(wallets.live(data))
+    assert event.unknown == {"account.smpGroup"}
+    assert event.text.encode() == inserted
+    assert event.accounts[0].amounts == before.accounts[0].amounts
+    assert [coin.amounts for coin in event.accounts[0].coins] == [coin.amounts for coin in before.accounts[0].coins]
+
+
 def test_a_rest_answer_is_read_like_a_frame() -> None:
     result = json.loads(wallets.document("rest.account.wallet-balance.01.body.json"))["result"]
     [account] = understood(wallets.snapshot(*result["list"])).accounts
