@@ -90,10 +90,10 @@ def test_status_and_base_coin_narrow_the_list(handlers: RestHandlers):
 @pytest.mark.parametrize("category", ["spot", "linear"])
 def test_a_symbol_that_does_not_trade_yet_is_listed_on_request(handlers: RestHandlers, category: str):
     new = replace(handlers.catalogue.of(category)[0], symbol="NEWUSDT", status="PendingOpen", row='{"symbol":"NEW"}')
-    asked = replace(handlers, catalogue=Catalogue([new]))
-    assert instruments(asked, category=category)["list"] == []
-    assert instruments(asked, category=category, status="PendingOpen")["list"] == [new.row]
-    assert instruments(asked, category=category, symbol="NEWUSDT")["list"] == [new.row]
+    answering = replace(handlers, catalogue=Catalogue([new]))
+    assert instruments(answering, category=category)["list"] == []
+    assert instruments(answering, category=category, status="PendingOpen")["list"] == [new.row]
+    assert instruments(answering, category=category, symbol="NEWUSDT")["list"] == [new.row]
 
 
 @pytest.mark.parametrize(
