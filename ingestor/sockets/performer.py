@@ -236,7 +236,8 @@ class Performer:
         at = self._clocks.now()
         self.session = session
         session.want([topic.channel for topic in topics], at.monotonic_s, missing)
-        lost = session.lost(_FAILURE, at.monotonic_s)  # it connects again, whatever fails from here on
+        parked = [Entered(session.state, session.reason)]  # it has no credentials, and hence nothing to lose
+        lost = session.lost(_FAILURE, at.monotonic_s) or parked  # it connects again, whatever fails from here on
         self.hang_up()
         self.rotation.abandon(_FAILURE, at.monotonic_s)
         for name in flowed:

@@ -38,9 +38,9 @@ class Recorder:
     # -- changes --------------------------------------------------------------------------------------------
 
     def entered(self, entered: Entered, due_at: float, at: Instant) -> None:
-        """The connection's state changed; at `due_at`, monotonic, the session does something by itself."""
-        failed = entered.state in (State.BACKOFF, State.PARKED)
-        self._log_state(entered, round(max(0.0, due_at - at.monotonic_s), 1) if failed else None)
+        """The connection's state changed; at `due_at`, monotonic, the session acts by itself, NEVER if it does not."""
+        failed = entered.state in _FAILED
+        self._log_state(entered, due_at - at.monotonic_s)
         SOCKET_LIVE.labels(self.observed.endpoint, self.observed.number).set(entered.state is State.LIVE)
         self.observed = replace(
             self.observed,
