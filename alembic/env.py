@@ -29,8 +29,8 @@ def run_online(postgres: settings.Postgres) -> None:
             context.run_migrations()
 
 
-def run_offline(postgres: settings.Postgres) -> None:
-    context.configure(url=database.url(postgres), target_metadata=metadata, literal_binds=True)
+def run_offline(_: settings.Postgres) -> None:
+    context.configure(dialect_name="postgresql", target_metadata=metadata, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
 

@@ -3,7 +3,7 @@
 import select
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -11,18 +11,21 @@ import psycopg2
 import psycopg2.extensions
 import sqlalchemy
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, connection
-from sqlalchemy.engine import URL, Engine
+from sqlalchemy import event
+from sqlalchemy.engine import Engine, ExceptionContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from common import settings
+from common import settings, tls
 from common.errors import BadMessage, Unavailable
 from common.foreign import plain
 
+CONNECTED_WITHIN_S = 3.0  # to one of several hosts
 ANSWER_WITHIN_S = 6.0  # above the server's own statement_timeout: reached only when the server is frozen
 _SESSION = "-c timezone=UTC -c statement_timeout=5000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"
 _ends_at: ContextVar[float] = ContextVar("ends_at", default=float("inf"))
 _AWAY = ("08", "57P0", "53", "58", "40001", "40P01", "25006", "55P03", "57014")  # SQLSTATE classes that pass with time
+_READ_ONLY = "25006"
 _REFUSED = ("22", "23", "54")  # classes for invalid values
 _CHECK_FAILED = "23514"
 _NOT_MIGRATED = ("42P01", "42703")  # a table or a column is missing
@@ -33,15 +36,36 @@ def limit_waits(answer_within_s: float = ANSWER_WITHIN_S) -> None:
     psycopg2.extensions.set_wait_callback(_wait_within(answer_within_s))
 
 
-def url(postgres: settings.Postgres) -> URL:
-    return URL.create(
-        "postgresql+psycopg2",
-        username=postgres.user,
-        password=postgres.password,
-        host=postgres.host,
-        port=postgres.port,
-        database=postgres.database,
-    )
+class Connector:
+    """Opens connections to the first host that accepts one, beginning with the last one that did.
+
+    libpq can do the same (libpq-connect, "Specifying Multiple Hosts"), but bounds no wait for a host while psycopg2
+    waits for it in `limit_waits`: a frozen first host would keep every connection from the second.
+    """
+
+    def __init__(self, postgres: settings.Postgres, application_name: str) -> None:
+        self._hosts = postgres.hosts
+        self._several = len(postgres.hosts) > 1
+        self._parameters = _parameters(postgres, application_name)
+
+    def connect(self) -> connection:
+        """Raises psycopg2.OperationalError with the error of each host, and the setting to change where TLS failed."""
+        errors: list[str] = []
+        for host, port in self._hosts:
+            if errors and time.monotonic() >= _ends_at.get():
+                break  # the caller stopped waiting, so the next host was not tried, and is first the next time
+            try:
+                with ends_within(CONNECTED_WITHIN_S) if self._several else nullcontext():
+                    opened: connection = psycopg2.connect(host=host, port=port, **self._parameters)
+                    return opened
+            except psycopg2.OperationalError as error:
+                at = f"{host}:{port}: " if self._several else ""
+                errors.append(at + tls.explained(_first_line(error), tls.POSTGRES))
+                self._try_last((host, port))
+        raise psycopg2.OperationalError("; ".join(errors))
+
+    def _try_last(self, failed: tuple[str, int]) -> None:
+        self._hosts = (*(each for each in self._hosts if each != failed), failed)
 
 
 def engine(
@@ -57,10 +81,9 @@ def engine(
 
     With `autocommit` each statement is a transaction; use `transactions` where several belong together.
     """
-    tls = {"sslmode": postgres.sslmode} | ({"sslrootcert": postgres.sslrootcert} if postgres.sslrootcert else {})
     mode: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
     made = sqlalchemy.create_engine(
-        url(postgres),
+        "postgresql+psycopg2://",
         **mode,
         pool_size=pool_size,
         max_overflow=max_overflow,
@@ -68,18 +91,11 @@ def engine(
         pool_pre_ping=True,
         pool_recycle=1800,
         hide_parameters=True,
-        connect_args={
-            "application_name": application_name,
-            "connect_timeout": 3,
-            "gssencmode": "disable",  # unused, and a request for a Kerberos ticket would be another wait
-            "tcp_user_timeout": 10000,
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "options": _SESSION,
-            **tls,
-        },
     )
+    connector = Connector(postgres, application_name)
+    event.listen(made, "do_connect", lambda *_: connector.connect())
+    if len(postgres.hosts) > 1:
+        event.listen(made, "handle_error", _leave_standby)
     return made.execution_options(autocommits=autocommit)
 
 
@@ -144,11 +160,39 @@ def storing() -> Iterator[None]:
 @contextmanager
 def ends_within(limit_s: float) -> Iterator[None]:
     """Limit the total wait for the database within this block, connecting included."""
-    token = _ends_at.set(time.monotonic() + limit_s)
+    token = _ends_at.set(min(_ends_at.get(), time.monotonic() + limit_s))
     try:
         yield
     finally:
         _ends_at.reset(token)
+
+
+def _parameters(postgres: settings.Postgres, application_name: str) -> dict[str, Any]:
+    """Everything that libpq takes but host and port."""
+    tls_files = {"sslrootcert": postgres.sslrootcert, "sslcert": postgres.sslcert, "sslkey": postgres.sslkey}
+    role = {"target_session_attrs": "read-write"} if len(postgres.hosts) > 1 else {}
+    return {
+        "user": postgres.user,
+        "password": postgres.password,
+        "dbname": postgres.database,
+        "application_name": application_name,
+        "connect_timeout": 3,
+        "gssencmode": "disable",  # unused, and a request for a Kerberos ticket would be another wait
+        "tcp_user_timeout": 10000,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "options": _SESSION,
+        "sslmode": postgres.sslmode,
+        **{name: file for name, file in tls_files.items() if file},
+        **role,
+    }
+
+
+def _leave_standby(context: ExceptionContext) -> None:
+    """Close every pooled connection to a server that refuses writes: another host has become the primary."""
+    if getattr(context.original_exception, "pgcode", None) == _READ_ONLY:
+        context.is_disconnect = True
 
 
 def _is_transient(error: DBAPIError) -> bool:
@@ -173,7 +217,11 @@ def _constraint(error: DBAPIError) -> str | None:
 
 
 def _text(error: DBAPIError) -> str:
-    return plain(str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__)
+    return _first_line(error.orig)
+
+
+def _first_line(error: BaseException | None) -> str:
+    return plain(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
 
 
 def _wait_within(limit_s: float):  # type: ignore[no-untyped-def]

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from common.errors import ConfigError
+from common.server_url import HOSTS, HostAndPort, ServerUrl, format_hosts, parse_hosts, parse_url
 
 T = TypeVar("T")
 
@@ -20,6 +21,11 @@ _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 _OUR_HEADERS = ("host", "connection", "upgrade", "content-length", "transfer-encoding", "accept-encoding")
 _OUR_HEADER_PREFIXES = ("sec-websocket-", "x-bapi-")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_SAME = {"1": "true", "0": "false"}
+POSTGRES_SCHEMES = {"postgresql": 5432, "postgres": 5432, "postgresql+psycopg2": 5432}
+RABBITMQ_SCHEMES = {"amqp": 5672, "amqps": 5671}
+"""Default ports by scheme (rabbitmq.com/docs/uri-spec; postgresql.org/docs/current/libpq-connect.html)."""
 
 
 def process_environment(dotenv: Path = Path(".env")) -> dict[str, str]:
@@ -85,8 +91,31 @@ class Environment:
     def required_secret(self, name: str) -> str:
         value = self.secret(name)
         if not value and not self.text(f"{name}_FILE"):
-            self._faults.append(f"{name} is required; set it or {name}_FILE")
+            self.reject(f"{name} is required; set it or {name}_FILE")
         return value
+
+    def server_url(self, name: str, schemes: Mapping[str, int]) -> ServerUrl | None:
+        """The URL or the content of its file; None when it is not set. No error shows it: it contains a password."""
+        text = self.secret(name)
+        try:
+            return parse_url(text, schemes) if text else None
+        except ValueError as error:
+            self.reject(f"{name} must be a URL with {' or '.join(schemes)}, user, password, hosts and path: {error}")
+            return None
+
+    def with_url(self, name: str, parts: Mapping[str, str]) -> "Environment":
+        """The same variables with the parts of the URL `name`; another value in a variable is an error."""
+        if others := [variable for variable, value in parts.items() if self._given(variable) not in ("", value)]:
+            self.reject(f"{name} contradicts {', '.join(others)}; remove the URL, or the variables that differ from it")
+        files = {f"{variable}_FILE": "" for variable in parts if variable.endswith("PASSWORD")}
+        joined = Environment({**self._values, **files, **parts})
+        joined._faults = self._faults
+        return joined
+
+    def _given(self, variable: str) -> str:
+        """The value in the form of the parts of a URL."""
+        text = self.secret(variable) if variable.endswith("PASSWORD") else self.text(variable).replace(", ", ",")
+        return _SAME.get(text, text) if variable.endswith("TLS") else text
 
     def refuse(self, name: str, value: str, allowed: str) -> None:
         self._faults.append(f"{name}={value!r}: must be {allowed}")
@@ -117,24 +146,27 @@ class Bybit:
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
-    host: str
-    port: int
+    hosts: tuple[HostAndPort, ...]
     database: str
     user: str
     password: str = field(repr=False)
     sslmode: str
     sslrootcert: str
+    sslcert: str = ""  # of this client, with its key; empty: none is presented
+    sslkey: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RabbitMQ:
-    hosts: tuple[tuple[str, int], ...]
+    hosts: tuple[HostAndPort, ...]
     user: str
     password: str = field(repr=False)
     vhost: str
     tls: bool
     ca_file: str
     management_port: int | None = None  # of the management plugin on each host; None: not used
+    cert_file: str = ""  # of this client, with its key; empty: none is presented
+    key_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,34 +197,49 @@ def credentials(env: Environment) -> Credentials | None:
 
 
 def postgres(env: Environment) -> Postgres:
-    modes = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-    return Postgres(
-        host=env.text("POSTGRES_HOST", "127.0.0.1"),
-        port=env.port("POSTGRES_PORT", 4432),
+    """From DATABASE_URL and the single variables, which must not contradict each other."""
+    if url := env.server_url("DATABASE_URL", POSTGRES_SCHEMES):
+        env = env.with_url("DATABASE_URL", _postgres_parts(env, url))
+    port = env.port("POSTGRES_PORT", 4432)
+    root = env.text("POSTGRES_SSLROOTCERT")
+    certificate, key = _certificate(env, "POSTGRES_SSLCERT", "POSTGRES_SSLKEY")
+    found = Postgres(
+        hosts=env.parsed("POSTGRES_HOST", "127.0.0.1", lambda text: parse_hosts(text, port), HOSTS),
         database=env.text("POSTGRES_DB", "ws_gateway"),
         user=env.text("POSTGRES_USER", "ws_gateway"),
-        password=env.required_secret("POSTGRES_PASSWORD"),
-        sslmode=env.one_of("POSTGRES_SSLMODE", modes, "prefer"),
-        sslrootcert=env.text("POSTGRES_SSLROOTCERT"),
+        password=env.secret("POSTGRES_PASSWORD") if certificate else env.required_secret("POSTGRES_PASSWORD"),
+        sslmode=env.one_of("POSTGRES_SSLMODE", _SSL_MODES, "verify-full" if root else "prefer"),
+        sslrootcert=root,
+        sslcert=certificate,
+        sslkey=key,
     )
+    if found.sslmode == "disable" and (root or certificate):
+        env.reject("POSTGRES_SSLMODE=disable uses no certificates; set it to verify-full, or remove them")
+    return found
 
 
 def rabbitmq(env: Environment) -> RabbitMQ:
-    port = env.port("RABBITMQ_PORT", 4472)
-    return RabbitMQ(
-        hosts=env.parsed(
-            "RABBITMQ_HOST",
-            "127.0.0.1",
-            lambda text: tuple(_host_and_port(each, port) for each in text.split(",")),
-            "host or host:port, several separated by commas",
-        ),
+    """From RABBITMQ_URL and the single variables, which must not contradict each other."""
+    if url := env.server_url("RABBITMQ_URL", RABBITMQ_SCHEMES):
+        env = env.with_url("RABBITMQ_URL", _rabbitmq_parts(env, url))
+    tls = flag(env, "RABBITMQ_TLS")
+    port = env.port("RABBITMQ_PORT", 5671 if tls else 4472)
+    certificate, key = _certificate(env, "RABBITMQ_CERT_FILE", "RABBITMQ_KEY_FILE")
+    found = RabbitMQ(
+        hosts=env.parsed("RABBITMQ_HOST", "127.0.0.1", lambda text: parse_hosts(text, port), HOSTS),
         user=env.text("RABBITMQ_USER", "ws_gateway"),
         password=env.required_secret("RABBITMQ_PASSWORD"),
         vhost=env.text("RABBITMQ_VHOST", "/"),
-        tls=flag(env, "RABBITMQ_TLS"),
+        tls=tls,
         ca_file=env.text("RABBITMQ_CA_FILE"),
         management_port=env.port("RABBITMQ_MANAGEMENT_PORT", 0) if env.text("RABBITMQ_MANAGEMENT_PORT") else None,
+        cert_file=certificate,
+        key_file=key,
     )
+    for name in ("RABBITMQ_CA_FILE", "RABBITMQ_CERT_FILE"):
+        if env.text(name) and not tls:
+            env.reject(f"{name} is used with TLS only; set RABBITMQ_TLS=true, or remove it")
+    return found
 
 
 def retention(env: Environment) -> Retention:
@@ -252,8 +299,36 @@ def _checked_origin(text: str, schemes: tuple[str, ...]) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _host_and_port(text: str, default: int) -> tuple[str, int]:
-    parts = urlsplit(f"//{text.strip()}")
-    if not parts.hostname or parts.path or parts.username:
-        raise ValueError(text)
-    return parts.hostname, parts.port or default
+def _postgres_parts(env: Environment, url: ServerUrl) -> dict[str, str]:
+    options = {name: f"POSTGRES_{name.upper()}" for name in ("sslmode", "sslrootcert", "sslcert", "sslkey")}
+    return _parts(env, "DATABASE_URL", url, options) | _named("POSTGRES", url, "DB")
+
+
+def _rabbitmq_parts(env: Environment, url: ServerUrl) -> dict[str, str]:
+    options = {"cacertfile": "RABBITMQ_CA_FILE", "certfile": "RABBITMQ_CERT_FILE", "keyfile": "RABBITMQ_KEY_FILE"}
+    tls = {"RABBITMQ_TLS": "true" if url.scheme == "amqps" else "false"}
+    return _parts(env, "RABBITMQ_URL", url, options) | _named("RABBITMQ", url, "VHOST") | tls
+
+
+def _parts(env: Environment, name: str, url: ServerUrl, options: Mapping[str, str]) -> dict[str, str]:
+    if unknown := sorted(set(url.options) - set(options)):
+        env.reject(f"{name} has the parameters {', '.join(unknown)}: allowed are {', '.join(options)}")
+    return {options[each]: value for each, value in url.options.items() if each in options and value}
+
+
+def _named(prefix: str, url: ServerUrl, path: str) -> dict[str, str]:
+    """The parts of the URL under the names of the single variables; a port that all hosts share is a part by itself."""
+    ports = {port for _, port in url.hosts}
+    names = ",".join(f"[{host}]" if ":" in host else host for host, _ in url.hosts)
+    at = {"HOST": names, "PORT": str(*ports)} if len(ports) == 1 else {"HOST": format_hosts(url.hosts)}
+    found = at | {"USER": url.user, "PASSWORD": url.password, path: url.path}
+    return {f"{prefix}_{part}": value for part, value in found.items() if value}
+
+
+def _certificate(env: Environment, certificate: str, key: str) -> tuple[str, str]:
+    """The files of a client certificate and of its key: both, which may be the same file, or none."""
+    files = env.text(certificate), env.text(key)
+    if bool(files[0]) != bool(files[1]):
+        missing, given = (key, certificate) if files[0] else (certificate, key)
+        env.reject(f"{missing} is required, because {given} is set; both may name the same file")
+    return files

@@ -52,7 +52,7 @@ def variables(name: str, found: Settings) -> dict[str, str]:
 def private_postgres(found: Settings, root: Path) -> postgres.PostgresServer:
     return postgres.PostgresServer(
         data=root / ".run" / "postgres",
-        port=found.postgres.port,
+        port=found.postgres_port,
         user=found.postgres.user,
         password=found.postgres.password,
         database=found.postgres.database,

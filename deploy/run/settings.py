@@ -9,11 +9,14 @@ import api.settings
 import ingestor.settings
 import persister.settings
 from common import settings
+from common.server_url import HostAndPort
 from common.settings import Environment, process_environment
 from deploy.run.ports import Port
 
 _HERE = ("127.0.0.1", "localhost")
 _SOURCES = ("cli", "common", "ingestor", "persister", "api", "simulator", "alembic", "deploy")
+_WITHOUT_TLS = ("disable", "allow", "prefer")
+_NO_TLS = "the private server has no TLS; WS_GATEWAY_PRIVATE_SERVERS=none uses a server of your own on this machine"
 REAL = ("mainnet", "testnet", "demo")
 
 
@@ -52,10 +55,10 @@ class Settings:
             api_key=env.required_secret("WS_GATEWAY_API_KEY"),
             private_servers=env.one_of("WS_GATEWAY_PRIVATE_SERVERS", ("auto", "none"), "auto"),
         )
-        if found.private_postgres and found.postgres.sslmode not in ("disable", "allow", "prefer"):
-            env.refuse("POSTGRES_SSLMODE", found.postgres.sslmode, "prefer, because the private server speaks no TLS")
+        if found.private_postgres and (found.postgres.sslmode not in _WITHOUT_TLS or found.postgres.sslcert):
+            env.refuse("POSTGRES_SSLMODE", found.postgres.sslmode, f"prefer without certificates, because {_NO_TLS}")
         if found.private_rabbitmq and found.rabbitmq.tls:
-            env.refuse("RABBITMQ_TLS", "true", "false, because the private server speaks no TLS")
+            env.refuse("RABBITMQ_TLS", "true", f"false, because {_NO_TLS}")
         env.checked()
         return found
 
@@ -65,12 +68,15 @@ class Settings:
 
     @property
     def private_postgres(self) -> bool:
-        return self.private_servers == "auto" and self.postgres.host in _HERE
+        return self.private_servers == "auto" and _is_private(self.postgres.hosts)
 
     @property
     def private_rabbitmq(self) -> bool:
-        alone_here = len(self.rabbitmq.hosts) == 1 and self.rabbitmq.hosts[0][0] in _HERE
-        return self.private_servers == "auto" and alone_here
+        return self.private_servers == "auto" and _is_private(self.rabbitmq.hosts)
+
+    @property
+    def postgres_port(self) -> int:
+        return self.postgres.hosts[0][1]
 
     @property
     def rabbitmq_port(self) -> int:
@@ -92,7 +98,7 @@ class Settings:
             Port(self.persister_metrics_port, "WS_GATEWAY_METRICS_PORT (the persister takes the next one)", self.bind),
         ]
         if self.private_postgres:
-            ports.append(Port(self.postgres.port, "POSTGRES_PORT"))
+            ports.append(Port(self.postgres_port, "POSTGRES_PORT"))
         if self.private_rabbitmq:
             ports += [
                 Port(self.rabbitmq_port, "RABBITMQ_PORT"),
@@ -103,6 +109,11 @@ class Settings:
         if self.simulated:
             ports.append(Port(self.simulator_port, "SIMULATOR_PORT"))
         return ports
+
+
+def _is_private(hosts: tuple[HostAndPort, ...]) -> bool:
+    """One host, this machine: several are servers of the user, wherever they are."""
+    return len(hosts) == 1 and hosts[0][0] in _HERE
 
 
 def checked(root: Path) -> Settings:

@@ -1,20 +1,21 @@
 """`make run`, once .venv exists: servers, schema, processes, health, live events."""
 
 import contextlib
+import logging
 import os
 import pwd
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import psycopg2
 
-from common import amqp
-from common.errors import ConfigError, Unavailable
+from common import amqp, database
+from common.errors import ConfigError, Unavailable, reported_as
 from deploy.run import data, demo, ports, processes, program, settings
 from deploy.run.failing import WRONG_SETTING, Failing
 from deploy.run.screen import Failure, Screen, Step
@@ -32,6 +33,26 @@ _LEFT = "Everything is left running: make status, make logs, make stop."
 
 class _Unhealthy(Failure):
     """All programs were started, but the gateway is not healthy."""
+
+
+@dataclass(slots=True)
+class Probe:
+    """Whether a server accepts connections, and the last error while it does not."""
+
+    server: str
+    connect: Callable[[], None]  # raises Unavailable
+    error: str = ""
+
+    def succeeds(self) -> bool:
+        try:
+            self.connect()
+        except Unavailable as error:
+            self.error = str(error)
+            return False
+        return True
+
+    def status(self) -> str:
+        return f"waiting for {self.server}: {self.error}" if self.error else f"waiting for {self.server}"
 
 
 def up(root: Path, screen: Screen) -> int:
@@ -116,8 +137,9 @@ def _start_servers(supervisor: Supervisor, found: Settings, screen: Screen) -> N
     private = [name for name in found.programs() if name in _SERVERS]
     with screen.step(f"PostgreSQL and RabbitMQ ({'private' if private else 'given'})") as step:
         supervisor.start(*private)
-        for name, serves in (("PostgreSQL", _postgres_serves), ("RabbitMQ", _rabbitmq_serves)):
-            wait_for(supervisor, private, partial(serves, found), step, partial("waiting for {}".format, name))
+        for server, connect in (("PostgreSQL", _connect_to_postgres), ("RabbitMQ", _connect_to_rabbitmq)):
+            probe = Probe(server, partial(connect, found))
+            wait_for(supervisor, private, probe.succeeds, step, probe.status)
 
 
 def _migrate(root: Path, screen: Screen) -> None:
@@ -239,32 +261,14 @@ Arriving in {demo.QUEUE}:""")
         raise Failure(f"{error}\n{_LEFT}") from None
 
 
-def _postgres_serves(found: Settings) -> bool:
-    given = found.postgres
-    try:
-        psycopg2.connect(
-            host=given.host,
-            port=given.port,
-            user=given.user,
-            password=given.password,
-            dbname=given.database,
-            sslmode=given.sslmode,
-            connect_timeout=3,
-            gssencmode="disable",
-        ).close()
-    except psycopg2.OperationalError:
-        return False
-    return True
+def _connect_to_postgres(found: Settings) -> None:
+    with reported_as(Unavailable, psycopg2.OperationalError):
+        database.Connector(found.postgres, "ws-gateway make run").connect().close()
 
 
-def _rabbitmq_serves(found: Settings) -> bool:
-    try:
-        for host, port in found.rabbitmq.hosts[:1]:
-            socket.create_connection((host, port), timeout=3).close()  # pika would log errors
-        amqp.connect(found.rabbitmq, "ws-gateway make run").close()
-    except (OSError, Unavailable):
-        return False
-    return True
+def _connect_to_rabbitmq(found: Settings) -> None:
+    logging.getLogger("pika").setLevel(logging.CRITICAL)  # it logs each refused connection
+    amqp.connect(found.rabbitmq, "ws-gateway make run").close()
 
 
 def _all_running(supervisor: Supervisor, found: Settings) -> bool:

@@ -10,6 +10,7 @@ from pika.adapters.select_connection import IOLoop
 from pika.exceptions import StreamLostError
 from pika.spec import Basic
 
+from common import amqp
 from common.events import Event
 from ingestor.delivery.amqp_frames import Confirm, FrameEncoder, confirms
 
@@ -183,4 +184,4 @@ class PublishingConnection:
 
 
 def _reason(error: object) -> str:
-    return f"{type(error).__name__}: {error}" if error else "closed"
+    return amqp.reason(error) if error else "closed"

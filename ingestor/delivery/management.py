@@ -12,7 +12,7 @@ import requests
 import structlog
 from requests.auth import HTTPBasicAuth
 
-from common import settings
+from common import settings, tls
 from common.errors import Unavailable, reported_as
 
 log = structlog.get_logger(__name__)
@@ -70,7 +70,7 @@ class Management:
             try:
                 return _consumptions(self._get(host))
             except Unavailable as refused:
-                error = refused
+                error = Unavailable(tls.explained(str(refused), tls.RABBITMQ))
         raise error
 
     def _get(self, host: str) -> Any:
@@ -86,6 +86,7 @@ class Management:
                     rabbitmq.user.encode(), rabbitmq.password.encode()
                 ),  # a str would be sent as Latin-1
                 verify=rabbitmq.ca_file or True,
+                cert=(rabbitmq.cert_file, rabbitmq.key_file) if rabbitmq.cert_file else None,
                 timeout=_TIMEOUT_S,
             )
             answer.raise_for_status()
