@@ -17,7 +17,7 @@ ALLOWED = {
     r"|tests/(unit|contract)/(persister|balances)/.*",
     r'"poke"': r"common/topology\.py",  # the value is part of the contract on RabbitMQ
     r'"told"': r"simulator/control\.py|tests/contract/simulator/.*",  # a key of its control API
-    r'"wishes\.json"': r"ingestor/__main__\.py|tests/unit/ingestor/control/test_cache\.py",  # a former name
+    r'"wishes\.json"': r"ingestor/__main__\.py|tests/unit/.*/test_(cache|upgrade)\.py",  # a former name
     r"`[^`]*`": r"CHANGELOG\.md",  # quotes what was renamed
     r".*": r"tests/unit/test_names\.py",
 }

@@ -41,6 +41,13 @@ def test_nginx_is_the_proxy_that_the_api_believes(services: dict[str, Any]):
     assert network.num_addresses == 1
 
 
+def test_the_gateway_uses_the_servers_of_the_file_whatever_env_names(services: dict[str, Any]):
+    elsewhere = {"DATABASE_URL": "postgresql://me:p@elsewhere/db", "RABBITMQ_URL": "amqp://me:p@elsewhere"}
+    found = Settings.from_env(NEEDED | elsewhere | services["ws-gateway"]["environment"] | NEEDED)
+    assert found.postgres.hosts == (("postgres", 5432),)
+    assert found.rabbitmq.hosts == (("rabbitmq", 5672),)
+
+
 def test_nginx_passes_on_to_the_api(services: dict[str, Any]):
     name, port = _said(r"server (\S+) max_fails").split(":")
     assert port == services[name]["environment"]["WS_GATEWAY_PORT"]

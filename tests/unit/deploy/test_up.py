@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import Unavailable
 from deploy.run import up
 from deploy.run.screen import Failure, Screen
 from deploy.run.supervision import Program, Supervisor
