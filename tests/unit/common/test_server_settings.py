@@ -106,6 +106,18 @@ def test_a_variable_that_contradicts_the_url_is_named_without_a_secret(name: str
     assert text == f"RABBITMQ_URL contradicts {name}; remove the URL, or the variables that differ from it"
 
 
+def test_a_password_file_that_contradicts_the_url_is_named(tmp_path: Path):
+    file = tmp_path / "password"
+    file.write_text("other")
+    text = refused(settings.rabbitmq, RABBITMQ_URL=BROKER, RABBITMQ_PASSWORD_FILE=str(file))
+    assert text.startswith("RABBITMQ_URL contradicts RABBITMQ_PASSWORD; remove")
+
+
+def test_an_empty_parameter_of_a_url_is_none():
+    found = postgres(DATABASE_URL="postgresql://me:secret@db?sslrootcert=", POSTGRES_SSLROOTCERT="/ca")
+    assert found.sslrootcert == "/ca"
+
+
 def test_all_contradictions_are_one_error():
     text = refused(
         settings.postgres, DATABASE_URL=DATABASE, POSTGRES_HOST="x", POSTGRES_DB="y", POSTGRES_SSLMODE="require"

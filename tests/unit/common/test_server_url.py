@@ -8,8 +8,8 @@ PORTS = {"amqp": 5672, "amqps": 5671}
 
 
 def test_a_url_is_taken_apart_and_decoded():
-    found = parse_url("amqps://me:p%40%2F%3A@a,b:5673/v%2F1?cacertfile=%2Fca.pem", PORTS)
-    assert (found.scheme, found.user, found.password) == ("amqps", "me", "p@/:")
+    found = parse_url("amqps://m%40e:p%40%2F%3A@a,b:5673/v%2F1?cacertfile=%2Fca.pem", PORTS)
+    assert (found.scheme, found.user, found.password) == ("amqps", "m@e", "p@/:")
     assert found.hosts == (("a", 5671), ("b", 5673))
     assert (found.path, found.options) == ("v/1", {"cacertfile": "/ca.pem"})
 

@@ -17,6 +17,18 @@ def test_a_server_elsewhere_is_used_and_not_started() -> None:
     assert not {"POSTGRES_PORT", "RABBITMQ_PORT", "ERL_EPMD_PORT"} & {port.variable for port in found.ports()}
 
 
+def test_several_servers_on_this_machine_are_used_and_not_started() -> None:
+    hosts = "127.0.0.1:5432,127.0.0.1:5433"
+    found = Settings.from_env(GIVEN | {"POSTGRES_HOST": hosts, "RABBITMQ_HOST": hosts})
+    assert found.programs() == ["simulator", "ingestor", "persister", "api"]
+
+
+def test_a_private_server_takes_no_client_certificate() -> None:
+    files = {"POSTGRES_SSLCERT": "/cert", "POSTGRES_SSLKEY": "/key"}
+    with pytest.raises(ConfigError, match=r"POSTGRES_SSLMODE='prefer'.*without certificates"):
+        Settings.from_env(GIVEN | files)
+
+
 def test_servers_of_this_machine_that_are_somebodys_own_are_used_and_not_started() -> None:
     found = Settings.from_env(GIVEN | {"WS_GATEWAY_PRIVATE_SERVERS": "none", "POSTGRES_SSLMODE": "require"})
     assert found.programs() == ["simulator", "ingestor", "persister", "api"]
