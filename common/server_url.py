@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 HOSTS = "host or host:port, several separated by commas"
@@ -21,7 +22,7 @@ class ServerUrl:
 
 
 def parse_hosts(text: str, default_port: int) -> tuple[HostAndPort, ...]:
-    """Parse `host` or `host:port`, several separated by commas; an IPv6 address is in brackets.
+    """Parse `host` or `host:port`, several separated by commas; an IPv6 address with a port is in brackets.
 
     Raises ValueError, whose text does not repeat the value.
     """
@@ -61,7 +62,10 @@ def format_hosts(hosts: tuple[HostAndPort, ...]) -> str:
 
 
 def _host_and_port(text: str, default_port: int) -> HostAndPort:
-    parts = urlsplit(f"//{text.strip()}")
+    text = text.strip()
+    if text.count(":") > 1 and not text.startswith("["):
+        return str(IPv6Address(text)), default_port
+    parts = urlsplit(f"//{text}")
     if not parts.hostname or parts.path or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError(text)
     if any(character.isspace() for character in parts.netloc) or parts.port == 0:

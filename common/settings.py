@@ -100,7 +100,7 @@ class Environment:
         try:
             return parse_url(text, schemes) if text else None
         except ValueError as error:
-            self.reject(f"{name} must be a URL with {' or '.join(schemes)}, user, password, hosts and path: {error}")
+            self.reject(f"{name} has the form {next(iter(schemes))}://user:password@host:port/name, and {error}")
             return None
 
     def with_url(self, name: str, parts: Mapping[str, str]) -> "Environment":
@@ -204,7 +204,7 @@ def postgres(env: Environment) -> Postgres:
     root = env.text("POSTGRES_SSLROOTCERT")
     certificate, key = _certificate(env, "POSTGRES_SSLCERT", "POSTGRES_SSLKEY")
     found = Postgres(
-        hosts=env.parsed("POSTGRES_HOST", "127.0.0.1", lambda text: parse_hosts(text, port), HOSTS),
+        hosts=env.parsed("POSTGRES_HOST", "127.0.0.1", lambda text: _postgres_hosts(text, port), HOSTS),
         database=env.text("POSTGRES_DB", "ws_gateway"),
         user=env.text("POSTGRES_USER", "ws_gateway"),
         password=env.secret("POSTGRES_PASSWORD") if certificate else env.required_secret("POSTGRES_PASSWORD"),
@@ -297,6 +297,11 @@ def _checked_origin(text: str, schemes: tuple[str, ...]) -> str:
         raise ValueError(text)
     parts.port  # noqa: B018  # raises ValueError for an invalid port
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _postgres_hosts(text: str, port: int) -> tuple[HostAndPort, ...]:
+    """A path is the folder of the server's socket (libpq-connect, host)."""
+    return ((text, port),) if text.startswith("/") else parse_hosts(text, port)
 
 
 def _postgres_parts(env: Environment, url: ServerUrl) -> dict[str, str]:

@@ -54,6 +54,16 @@ def test_a_wrong_value_ends_it_with_one_line_naming_it(tmp_path: Path, name: str
     assert "_PORT='many': must be a whole number from 1 to 65535" in line
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_url_that_contradicts_a_variable_ends_it_without_a_secret(tmp_path: Path, name: str):
+    urls = {"DATABASE_URL": "postgresql://me:the-secret@db/rows", "RABBITMQ_URL": "amqp://me:the-secret@mq"}
+    status, output = ended(tmp_path, COMMANDS[name], environment(tmp_path, **urls))
+    assert status == 78, output
+    [line] = output.splitlines()
+    assert "_URL contradicts " in line
+    assert "the-secret" not in output
+
+
 def test_make_run_ends_the_same_way_before_anything_is_started(tmp_path: Path):
     status, output = ended(ROOT, ("-m", "deploy.run", "up"), environment(tmp_path, POSTGRES_PORT="many"))
     assert (status, output.strip()) == (78, "error: POSTGRES_PORT='many': must be a whole number from 1 to 65535")

@@ -161,6 +161,11 @@ def test_several_database_hosts_may_have_ports_of_their_own():
     assert found.hosts == (("a", 5432), ("b", 5433))
 
 
+def test_the_host_of_the_database_may_be_the_folder_of_its_socket():
+    found = postgres(POSTGRES_PASSWORD="p", POSTGRES_HOST="/var/run/postgresql", POSTGRES_PORT="5432")
+    assert found.hosts == (("/var/run/postgresql", 5432),)
+
+
 def test_with_a_ca_the_name_of_the_database_server_is_verified_unless_a_mode_is_set():
     assert postgres(POSTGRES_PASSWORD="p", POSTGRES_SSLROOTCERT="/ca").sslmode == "verify-full"
     assert postgres(POSTGRES_PASSWORD="p", POSTGRES_SSLROOTCERT="/ca", POSTGRES_SSLMODE="prefer").sslmode == "prefer"

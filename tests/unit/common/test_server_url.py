@@ -50,7 +50,13 @@ def test_hosts_may_have_ports_of_their_own():
     assert parse_hosts(format_hosts(hosts), 9) == hosts
 
 
-@pytest.mark.parametrize("text", ["", "a,", "a b", ":5672", "a:x", "a:70000", "a:0", "a/b", "u@a", "a?b", "a#b"])
+def test_an_ipv6_address_without_a_port_needs_no_brackets():
+    assert parse_hosts("::1,fe80::2", 5672) == (("::1", 5672), ("fe80::2", 5672))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a,", "a:1:2", "a b", ":5672", "a:x", "a:70000", "a:0", "a/b", "u@a", "a?b", "a#b"]
+)
 def test_a_list_with_a_wrong_host_is_refused(text: str):
     with pytest.raises(ValueError, match="hosts must be host or host:port"):
         parse_hosts(text, 5672)
