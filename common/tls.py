@@ -48,7 +48,7 @@ _REMEDIES = (
         "the server refuses the client certificate: {certificate} must be valid and signed by a CA that it trusts",
     ),
     (
-        r"IncompatibleProtocolError",
+        r"IncompatibleProtocolError|SSL SYSCALL error",  # closed without an alert, or before it was read
         "the server may require TLS or a client certificate: check {switch}, {certificate} and {key}",
     ),
     (

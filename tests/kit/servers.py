@@ -166,8 +166,9 @@ class Database:
         return f"postgresql://{quote(self.user, '')}:{quote(self.password, '')}@{self.host}:{self.port}/{self.name}"
 
     def environ(self) -> dict[str, str]:
-        """The settings of our processes for this database."""
+        """The settings of our processes for this database, whatever the surroundings of the tests set."""
         return {
+            "DATABASE_URL": "",
             "POSTGRES_HOST": self.host,
             "POSTGRES_PORT": str(self.port),
             "POSTGRES_USER": self.user,
@@ -222,8 +223,9 @@ class Broker:
         return f"amqp://{secret}@{self.host}:{self.port}/{quote(self.vhost, '')}"
 
     def environ(self) -> dict[str, str]:
-        """The settings of our processes for this vhost."""
+        """The settings of our processes for this vhost, whatever the surroundings of the tests set."""
         return {
+            "RABBITMQ_URL": "",
             "RABBITMQ_HOST": self.host,
             "RABBITMQ_PORT": str(self.port),
             "RABBITMQ_USER": self.user,

@@ -38,6 +38,7 @@ def test_an_error_of_openssl_names_the_setting(error: str, advice: str):
         ('could not open certificate file "/a": No such file', "POSTGRES_SSLCERT must be a readable PEM file"),
         ('could not read certificate file "/a": no start line', "POSTGRES_SSLCERT must be a readable PEM file"),
         ("FATAL:  connection requires a valid client certificate", "set POSTGRES_SSLCERT and POSTGRES_SSLKEY"),
+        ("SSL SYSCALL error: EOF detected", "check POSTGRES_SSLMODE, POSTGRES_SSLCERT and POSTGRES_SSLKEY"),
         ("server does not support SSL, but SSL was required", "check POSTGRES_PORT and POSTGRES_SSLMODE"),
         ('no pg_hba.conf entry for host "a", no encryption', "the server may require TLS: set POSTGRES_SSLMODE"),
     ],
