@@ -118,11 +118,15 @@ class Environment:
         return _SAME.get(text, text) if variable.endswith("TLS") else text
 
     def refuse(self, name: str, value: str, allowed: str) -> None:
-        self._faults.append(f"{name}={value!r}: must be {allowed}")
+        self.reject(f"{name}={value!r}: must be {allowed}")
 
     def refuse_secret(self, name: str, requirement: str) -> None:
         """As `refuse`, without the value."""
-        self._faults.append(f"{name}: {requirement}")
+        self.reject(f"{name}: {requirement}")
+
+    def reject(self, fault: str) -> None:
+        """`fault` names the variable and the remedy, and shows no secret."""
+        self._faults.append(fault)
 
     def checked(self) -> None:
         if self._faults:

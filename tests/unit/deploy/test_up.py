@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import Unavailable
 from deploy.run import up
 from deploy.run.screen import Failure, Screen
 from deploy.run.supervision import Program, Supervisor
