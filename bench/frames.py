@@ -42,7 +42,7 @@ def since_us(sent_us: int, now: int) -> int:
 
 @dataclass(slots=True)
 class Template:
-    """A frame in pieces: what lies between them is written anew each time."""
+    """A frame in pieces: what lies between them is written again each time."""
 
     topic: str
     snapshot: bool  # of a book

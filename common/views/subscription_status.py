@@ -143,7 +143,7 @@ _oldest_first = (subscriptions.c.created_at, subscriptions.c.id)
 
 
 def _compiled(statement: Select[Any]) -> TextClause:
-    """Compiled once: what every request executes is not put together anew each time."""
+    """Compiled once: what every request executes is not compiled each time."""
     return text(str(statement.compile(dialect=_NAMED)))
 
 

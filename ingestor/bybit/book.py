@@ -7,7 +7,7 @@ from ingestor.bybit.messages import Data
 
 @dataclass(slots=True)
 class Book:
-    """`u` rises by exactly one per message of a topic, and a snapshot begins anew.
+    """`u` rises by exactly one per message of a topic, and a snapshot begins again.
 
     websocket/public/orderbook. Only `orderbook.full` is documented to rise by one; in recordings of the others
     100,000 messages did.

@@ -118,7 +118,7 @@ class Session:
         return self._converge(now)
 
     def resubscribe(self, topics: Iterable[str], now: float) -> list[Action]:
-        """Leave these topics and subscribe to them anew, because what was received of them is incomplete.
+        """Leave these topics and subscribe to them again, because what was received of them is incomplete.
 
         Each is interrupted, unless it was already, and resumes with its new subscription: a book with the snapshot,
         another topic with its first push or, where pushes are rare, with the ack. Unknown topics are ignored.

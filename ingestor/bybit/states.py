@@ -59,7 +59,7 @@ class TopicState(StrEnum):
     SUBSCRIBING = "subscribing"  # subscribe was sent
     OUTDATED = "outdated"  # subscribe was sent, and what it brought is incomplete already
     SUBSCRIBED = "subscribed"  # acknowledged
-    RENEWING = "renewing"  # perhaps subscribed: to be unsubscribed and, while wanted, subscribed anew
+    RENEWING = "renewing"  # perhaps subscribed: to be unsubscribed and, while wanted, subscribed again
     UNSUBSCRIBING = "unsubscribing"  # unsubscribe was sent
     REJECTED = "rejected"  # refused by the exchange; retried rarely
 

@@ -113,14 +113,14 @@ class TopicSubscription:
 
     def unsubscribed(self) -> None:
         self.enter(TopicEvent.UNSUBSCRIBED)
-        self._begin_anew()
+        self._restart()
 
     def disconnected(self, cause: str, since: float) -> list[Action]:
         """The subscription ended with its connection; `since` is when that was last heard."""
         served = self.ever_held and self.state is not TopicState.REJECTED
         actions = self.interrupted(cause, since) if served else []
         self.enter(TopicEvent.DISCONNECTED)
-        self._begin_anew()
+        self._restart()
         self.alone = False
         self.evidence = min(self.evidence, TopicEvidence.PROVEN)
         return actions
@@ -184,7 +184,7 @@ class TopicSubscription:
 
     # -- helpers --------------------------------------------------------------------------------------------
 
-    def _begin_anew(self) -> None:
+    def _restart(self) -> None:
         self.attempts = 0
         if self.book is not None:
             self.book.restart()

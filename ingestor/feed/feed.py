@@ -1,7 +1,7 @@
 """The topics of one connection as event streams.
 
 It takes what the session reports, what the outbox dropped and what REST answers, and returns what is to be done:
-events to publish, requests to REST, topics to subscribe anew.
+events to publish, requests to REST, topics to subscribe again.
 
     feed.delivered(push, received_ns)             # [Event]
     feed.interrupted("tickers.X", "reset", 5.0, at)   # [Event]: a gap opened

@@ -224,7 +224,7 @@ class Performer:
             if topic not in acknowledged:  # on the replacement alone, which does not report it
                 self._marked(Marked(topic, TopicState.SUBSCRIBED, ""))
 
-    def start_anew(self, session: Session, whole_until: float) -> None:
+    def restart(self, session: Session, whole_until: float) -> None:
         """After an unexpected failure: a new session for the same topics, which may have missed something since.
 
         Only the topics of the old one are used, because it may be what failed. The new one waits to connect.

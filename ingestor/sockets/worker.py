@@ -72,7 +72,7 @@ class SocketWorker:
                 self._step(stop)
             except Exception:
                 self._poller.wake()  # the mailbox may hold further commands
-                performer.start_anew(self._open_session(), whole_until)
+                performer.restart(self._open_session(), whole_until)
                 raise
         at = self._clocks.now()
         performer.carry_out(self._feed.give_up_backfills(at))

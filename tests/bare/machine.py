@@ -168,7 +168,7 @@ def machine(suite: str, folder: Path) -> Iterator[Machine]:
 
 
 def _build(suite: str, root: Path) -> None:
-    """Build it anew, or copy a pristine one from the folder that WSGW_BARE_ROOTS names."""
+    """Build it again, or copy a pristine one from the folder that WSGW_BARE_ROOTS names."""
     kept = os.environ.get("WSGW_BARE_ROOTS")
     if kept:
         subprocess.run(["cp", "-a", f"{kept}/{suite}", root], check=True)

@@ -165,7 +165,7 @@ def test_the_queue_was_made_by_somebody_else(gateway: Stack, broker: Broker, ser
             reported = eventually(lambda: health(gateway, "broker", "up")["other_arguments"], 15, "it is reported")
         assert f"rabbitmqctl delete_queue {name}" in reported[name]
         connection.channel().queue_delete(name)
-    assert eventually(lambda: not health(gateway, "broker", "up")["other_arguments"], 30, "it was made anew")
+    assert eventually(lambda: not health(gateway, "broker", "up")["other_arguments"], 30, "it was made again")
 
 
 def test_the_socket_is_in_backoff(gateway: Stack, patient: Row, exchange: Exchange):

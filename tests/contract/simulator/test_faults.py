@@ -178,7 +178,7 @@ def test_u_jumps_when_an_update_is_lost(linear: Any, control: Control, topic: st
 
 
 @pytest.mark.parametrize("topic", [BOOK, "orderbook.200.BTCUSDT", "orderbook.50.XRPUSDT"])
-def test_a_book_begins_anew_with_u_1(linear: Any, control: Control, topic: str):
+def test_a_book_begins_again_with_u_1(linear: Any, control: Control, topic: str):
     holding(linear, topic)
     control("restart-book", topic=topic)
     restarted = linear.until(lambda message: message.get("data", {}).get("u") == 1)[-1]

@@ -176,7 +176,7 @@ def test_pruning_nothing_reads_nothing(connection: Connection, asked: Sent):
     assert touched(connection, asked) == 0
 
 
-def test_the_planner_counts_anew_after_a_thousand_changes_however_many_ended(connection: Connection):
+def test_the_planner_counts_again_after_a_thousand_changes_however_many_ended(connection: Connection):
     [(options,)] = connection.execute(text("SELECT reloptions FROM pg_class WHERE relname = 'subscriptions'")).all()
     assert set(options) == {"autovacuum_analyze_scale_factor=0", "autovacuum_analyze_threshold=1000"}
 

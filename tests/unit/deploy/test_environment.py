@@ -66,7 +66,7 @@ def test_what_runs_is_not_enough_for_tests(root: Path, installed: list[str]) -> 
     assert "requirements-dev.lock" in installed[0]
 
 
-def test_a_moved_clone_gets_its_environment_anew(root: Path, installed: list[str]) -> None:
+def test_a_moved_clone_gets_its_environment_again(root: Path, installed: list[str]) -> None:
     environment.provide(root, Screen(StringIO()), "run")
     moved = root.rename(root.with_name("moved"))
     (moved / ".venv" / "of the old place").touch()

@@ -15,7 +15,7 @@ def test_an_end_over_a_wrong_setting_is_final_at_once():
     assert after((0.0, Program("api", "EXITED", 78))) == {"api": "a setting is wrong"}
 
 
-def test_a_start_after_an_end_over_a_wrong_setting_counts_anew():
+def test_a_start_after_an_end_over_a_wrong_setting_counts_again():
     assert after((0.0, Program("api", "RUNNING", 78))) == {}
 
 

@@ -54,7 +54,7 @@ def test_a_quiet_topic_resumes_with_its_ack():
     assert Resumed(TRADES) in answer(talk, talk.opened(now=2.1, exchange_ms=0))
 
 
-def test_a_book_with_a_hole_is_interrupted_and_subscribed_anew():
+def test_a_book_with_a_hole_is_interrupted_and_subscribed_again():
     talk = live(BOOK)
     talk.received(book(7, "snapshot"), now=1.0)
     talk.received(book(8), now=1.1)
@@ -74,7 +74,7 @@ def test_the_next_update_and_a_restart_of_the_exchange_leave_no_hole(update_id: 
     assert not any(isinstance(action, Interrupted) for action in talk.received(book(update_id), now=1.1))
 
 
-def test_a_silent_topic_is_subscribed_anew_alone_and_then_its_connection_replaced():
+def test_a_silent_topic_is_subscribed_again_alone_and_then_its_connection_replaced():
     talk = live(BOOK, TICKER)
     sent: list[dict[str, object]] = []
     found: list[Action] = []
@@ -114,7 +114,7 @@ def test_what_a_restart_interrupted_resumes_with_data():
     assert talk.want(channels(TICKER, TRADES), 3.0, missed={TICKER}) == []
 
 
-def test_a_topic_that_is_resubscribed_is_left_and_subscribed_to_anew():
+def test_a_topic_that_is_resubscribed_is_left_and_subscribed_to_again():
     talk = live(TRADES, TICKER)
     talk.received(push(TICKER), now=1.0)
     actions = talk.resubscribe([TICKER, "tickers.UNKNOWN"], now=2.0)
@@ -162,7 +162,7 @@ def test_a_topic_that_is_resubscribed_while_there_is_no_connection_is_subscribed
     assert requests(talk.received(reply(subscribe), now=2.1)) == []
 
 
-def test_a_book_without_a_snapshot_is_subscribed_anew_every_five_seconds():
+def test_a_book_without_a_snapshot_is_subscribed_again_every_five_seconds():
     talk = live(BOOK)
     talk.received(book(7), now=1.0)
     assert requests(talk.passed(5.0)) == []
@@ -178,7 +178,7 @@ def test_a_silent_book_whose_new_snapshot_is_lost_resumes_in_the_end():
     talk = live(BOOK)
     talk.received(book(1, "snapshot"), now=1.0)
     talk.received(PONG, now=22.0)
-    answer(talk, talk.passed(22.0), now=22.0)  # silent: subscribed anew, and the snapshot is lost
+    answer(talk, talk.passed(22.0), now=22.0)  # silent: subscribed again, and the snapshot is lost
     assert [type(each) for each in talk.received(book(9), now=22.5)] == [Deliver]
     answer(talk, talk.passed(27.5), now=27.5)
     assert Resumed(BOOK) in talk.received(book(12, "snapshot"), now=28.0)

@@ -292,7 +292,7 @@ def test_an_answer_of_any_kind_ends_the_count_of_attempts(refusal: str):
     assert talk.state is State.LIVE
 
 
-def test_a_new_connection_begins_to_count_attempts_anew():
+def test_a_new_connection_begins_to_count_attempts_again():
     talk = session(TRADES)
     talk.opened(now=0.0, exchange_ms=0)
     talk.passed(5.0)

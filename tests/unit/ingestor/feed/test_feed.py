@@ -118,7 +118,7 @@ def test_a_gap_lasts_until_both_the_drops_and_the_interruption_are_over(public: 
     assert public.resume(TICKER) == ["gap closed"]
 
 
-def test_a_book_with_dropped_changes_is_subscribed_anew_and_whole_with_its_snapshot(public: Feeding):
+def test_a_book_with_dropped_changes_is_subscribed_again_and_whole_with_its_snapshot(public: Feeding):
     public.drop(BOOK)
     assert public.passes(OVERFLOW_OVER_AFTER_S) == ["Resubscribe"]
     assert public.outputs[-1] == Resubscribe(BOOK)
@@ -127,7 +127,7 @@ def test_a_book_with_dropped_changes_is_subscribed_anew_and_whole_with_its_snaps
     assert public.resume(BOOK) == ["gap closed"]
 
 
-def test_a_book_that_is_being_subscribed_anew_is_so_once(public: Feeding):
+def test_a_book_that_is_being_subscribed_again_is_so_once(public: Feeding):
     public.drop(BOOK)
     assert public.passes(OVERFLOW_OVER_AFTER_S) == ["Resubscribe"]
     public.drop(BOOK)
@@ -140,7 +140,7 @@ def test_the_best_prices_are_whole_with_each_push(public: Feeding):
     assert public.passes(OVERFLOW_OVER_AFTER_S) == ["gap closed"]
 
 
-def test_a_book_that_is_interrupted_anyway_is_not_subscribed_anew(public: Feeding):
+def test_a_book_that_is_interrupted_anyway_is_not_subscribed_again(public: Feeding):
     public.drop(BOOK)
     public.interrupt(BOOK)
     assert public.passes(OVERFLOW_OVER_AFTER_S) == []

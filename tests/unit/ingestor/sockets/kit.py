@@ -208,7 +208,7 @@ class Turn:
         return datetime.fromtimestamp(WALL_NS / 1e9 + now_s, UTC)
 
     def executions(self) -> Wire:
-        """Private executions are subscribed anew after a lost connection, and their backfill is requested."""
+        """Private executions are subscribed again after a lost connection, and their backfill is requested."""
         self.subscribe("execution")
         self.authenticate()
         self.wires[-1].lost = "reset"

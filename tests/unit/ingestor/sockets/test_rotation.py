@@ -307,7 +307,7 @@ def test_dropped_events_abandon_the_replacement(at: Turn):
 
 def test_a_failure_abandons_the_replacement(at: Turn):
     other = second(at)
-    at.worker._performer.start_anew(at.session("linear"), whole_until=0.0)
+    at.worker._performer.restart(at.session("linear"), whole_until=0.0)
     assert not rotating(at)
     assert other.closed
 

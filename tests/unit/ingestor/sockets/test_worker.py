@@ -399,7 +399,7 @@ def test_dropped_events_are_logged_and_a_gap(at: Turn):
     assert at.kinds() == ["gap open", "gap closed"]
 
 
-def test_a_book_with_dropped_changes_is_left_and_subscribed_anew():
+def test_a_book_with_dropped_changes_is_left_and_subscribed_again():
     at, book = Turn(), "orderbook.50.BTCUSDT"
     wire = at.live(book)
     at.command(TopicDropped(book, 7, 1_699_999_990))
@@ -534,7 +534,7 @@ def test_a_failure_during_a_failure_does_not_keep_the_worker_from_connecting_aga
     wire = at.live(TICKER)
     wire.close_fails = True
     with pytest.raises(RuntimeError, match="not closed"):
-        at.worker._performer.start_anew(at.session("linear"), whole_until=0.0)
+        at.worker._performer.restart(at.session("linear"), whole_until=0.0)
     at.passes(1.0)
     assert len(at.wires) == 2
     assert at.wires[1].requested == [("subscribe", [TICKER])]
@@ -547,7 +547,7 @@ def test_the_gap_of_a_topic_that_is_being_left_is_closed_by_a_failure(at: Turn):
     for _ in range(6):
         at.passes(1.0)
     at.subscribe()
-    at.worker._performer.start_anew(at.session("linear"), whole_until=0.0)
+    at.worker._performer.restart(at.session("linear"), whole_until=0.0)
     assert at.kinds() == ["gap open", "gap closed"]
 
 
@@ -555,7 +555,7 @@ def test_a_backfill_of_a_topic_that_is_being_left_is_given_up_by_a_failure():
     at = Turn("private")
     at.executions()
     at.subscribe("order")
-    at.worker._performer.start_anew(at.session("private"), whole_until=0.0)
+    at.worker._performer.restart(at.session("private"), whole_until=0.0)
     assert at.kinds() == ["gap open", "gap closed"]
     assert (at.worker.observed.attempts, at.worker.observed.state) == (1, State.BACKOFF)
     assert at.worker.observed.last_error == "internal error"
@@ -563,7 +563,7 @@ def test_a_backfill_of_a_topic_that_is_being_left_is_given_up_by_a_failure():
 
 def test_a_topic_that_never_flowed_misses_nothing_by_a_failure(at: Turn):
     at.subscribe(TICKER)
-    at.worker._performer.start_anew(at.session("linear"), whole_until=0.0)
+    at.worker._performer.restart(at.session("linear"), whole_until=0.0)
     assert at.kinds() == []
     assert list(at.worker._performer.session.topics.by_name) == [TICKER]
     assert at.worker.observed.attempts == 1
@@ -583,7 +583,7 @@ def test_a_failure_after_the_credentials_were_withdrawn_is_shown_as_parked():
     at = Turn("private")
     at.live("order")
     at.credentials = None
-    at.worker._performer.start_anew(at.session("private"), whole_until=0.0)
+    at.worker._performer.restart(at.session("private"), whole_until=0.0)
     assert (at.worker.observed.state, len(at.wires)) == (State.PARKED, 1)
 
 
