@@ -17,13 +17,13 @@ from common.channels import Channel, of_topic
 from common.events import Event
 from ingestor.bybit.actions import Deliver
 from ingestor.bybit.book import book_of
+from ingestor.bybit.heartbeat import NEVER
 from ingestor.feed.backfill import Backfill, BackfillRequest, HeldPush, History, backfill_of
 from ingestor.feed.event_stream import EventStream
 from ingestor.feed.gaps import Gap, Gaps, described
 from ingestor.feed.merge import ConnectionMerge
 
 OVERFLOW_OVER_AFTER_S = 5.0  # without another drop
-NEVER = float("inf")
 _NS = 1_000_000_000
 
 

@@ -7,9 +7,10 @@ from typing import Protocol
 import structlog
 
 from common.channels import Channel
+from ingestor.bybit.heartbeat import NEVER
 from ingestor.feed.backfill import BackfillRequest
 from ingestor.rest.client import RestHistory
-from ingestor.rest.jobs.scheduler import NEVER, Job
+from ingestor.rest.jobs.scheduler import Job
 
 log = structlog.get_logger(__name__)
 

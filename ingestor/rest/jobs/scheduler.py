@@ -15,7 +15,6 @@ from ingestor.rest.http import retry_after_s
 
 log = structlog.get_logger(__name__)
 
-NEVER = float("inf")
 _STOP_NOTICED_WITHIN_S = 0.5
 
 Request = TypeVar("Request")

@@ -11,11 +11,12 @@ from common.backoff import Backoff
 from common.channels import Channel
 from common.errors import Unavailable
 from common.events import Event
+from ingestor.bybit.heartbeat import NEVER
 from ingestor.feed.event_stream import EventStream
 from ingestor.rest.client import RestSnapshot
 from ingestor.rest.clock import ExchangeClock
 from ingestor.rest.http import retry_after_s
-from ingestor.rest.jobs.scheduler import NEVER, Job
+from ingestor.rest.jobs.scheduler import Job
 
 log = structlog.get_logger(__name__)
 

@@ -6,10 +6,11 @@ import pytest
 
 from common.channels import of_topic
 from ingestor.bybit.actions import Deliver
+from ingestor.bybit.heartbeat import NEVER
 from ingestor.bybit.identity import Element
 from ingestor.control.gap_store import GapStore
 from ingestor.feed.backfill import ANSWER_WITHIN_S, OVERLAP_MS
-from ingestor.feed.feed import NEVER, OVERFLOW_OVER_AFTER_S, BackfillFinished, Resubscribe
+from ingestor.feed.feed import OVERFLOW_OVER_AFTER_S, BackfillFinished, Resubscribe
 from ingestor.feed.gaps import Gap
 from tests.unit.ingestor.feed.kit import WALL_NS, Answer, Feeding
 

@@ -8,9 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from ingestor.bybit.heartbeat import NEVER
 from ingestor.bybit.identity import Element
 from ingestor.feed.backfill import ANSWER_WITHIN_S, BackfillRequest
-from ingestor.feed.feed import NEVER, OVERFLOW_OVER_AFTER_S, Output, Resubscribe
+from ingestor.feed.feed import OVERFLOW_OVER_AFTER_S, Output, Resubscribe
 from tests.unit.ingestor.feed.kit import WALL_NS, Answer, Feeding
 
 EXECUTION, WALLET = "execution", "wallet"

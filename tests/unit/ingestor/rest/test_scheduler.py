@@ -7,8 +7,9 @@ from structlog.testing import capture_logs
 
 from common.backoff import Backoff
 from common.errors import Unavailable
+from ingestor.bybit.heartbeat import NEVER
 from ingestor.rest.http import RateLimited
-from ingestor.rest.jobs.scheduler import NEVER, Job, JobWorker, RequestQueue
+from ingestor.rest.jobs.scheduler import Job, JobWorker, RequestQueue
 from tests.kit.waiting import eventually
 from tests.kit.workers import at_work
 
